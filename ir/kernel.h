@@ -2,10 +2,12 @@
  *
  * The kernel form: how one group of ops is computed, as a tree of loops over named axes. It is the only thing that
  * emitters and targets see. kernel_eval.c says what it means.
- *   kernel.h  kernel.c        build            kernel_text.c   print and parse (print∘parse = identity)
+ *   kernel.h  kernel.c        build, facts     kernel_text.c   print and parse (print∘parse = identity)
+ *   kernel_clone.c            copy, substitute
  *   kernel_verify.c           what must hold   kernel_eval.c   the plain interpreter, tiles in random order
  *   scalar.def scalar.c       scalar ops: one row and one evaluation rule each; graph ops and kernels share them
- *   math.def  math.c          transcendentals as expansions into basic scalar ops
+ *   math.def  math.c          transcendentals as expansions into basic scalar ops; expansion of REDUCE into loops
+ *   map.h                     pointer -> pointer, for tables of passes
  *
  * Text (a matrix product of 6 x 16 register tiles; B packed in panels of 16 columns):
  *
@@ -31,7 +33,9 @@
  *   }
  *
  * Integer arithmetic on axes and dims is a dim expression and prints infix; arithmetic on data is a scalar op and prints
- * as a call: add(x, y), fma(a, b, c), exp(x), cast.f32(h), select(p, x, y).
+ * as a call: add(x, y), fma(a, b, c), exp(x), cast.f32(h), bitcast.i32(x), select(p, x, y). All operands are evaluated,
+ * also both of a select. Constants: 0.5 is f32, 3 is i64 (a dim), true and false are bool; others name their type: 3:u8,
+ * 0.5:f64, -inf, nan:f64. `#` starts a comment. docs/kernel.md is a page about it.
  */
 #ifndef IR_KERNEL_H
 #define IR_KERNEL_H
@@ -43,14 +47,18 @@
 
 /* An axis is a dim symbol that a loop binds. Iterations of a TILE, LANE or VECTOR loop are independent of each other:
  * none reads what another writes (the verifier checks what it can, kernel_eval runs them in random order).
- * TILE: independent work, outermost and perfectly nested; tiles are numbered in row-major order of the tile loops.
- * LANE: a GPU thread; only barriers and shared buffers connect lanes. VECTOR and UNROLL have a constant extent. */
+ * TILE: independent work, outermost and perfectly nested; bounds are made of dim arguments only; tiles are numbered in
+ * row-major order of the tile loops.
+ * LANE: a GPU thread; only barriers and shared buffers connect lanes. At most one perfect nest of lane loops with constant
+ * extents, in which everything of the tile stands but the declarations of shared and scratch buffers and lets.
+ * VECTOR and UNROLL have a constant extent, at most 4096; a vector loop holds no vector loop. */
 enum axis_kind { AXIS_TILE, AXIS_LANE, AXIS_SERIAL, AXIS_UNROLL, AXIS_VECTOR };
 
-/* GLOBAL: an argument. SHARED: one copy a tile, seen by all its lanes (GPU) or the scratchpad (NPU). SCRATCH: memory of
- * one tile. REG: registers of one lane; a constant shape. Row-major and dense. */
+/* GLOBAL: an argument. SHARED: one copy a tile, seen by all its lanes (GPU) or the scratchpad (NPU); a constant shape.
+ * SCRATCH: memory of one tile; its shape is made of dim arguments. REG: registers of one lane, or of one iteration of the
+ * vector loop it is declared in; a constant shape. Row-major and dense. */
 enum space { SPACE_GLOBAL, SPACE_SHARED, SPACE_SCRATCH, SPACE_REG };
-enum role { ROLE_LOCAL, ROLE_IN, ROLE_OUT, ROLE_INOUT };
+enum role { ROLE_LOCAL, ROLE_IN, ROLE_OUT, ROLE_INOUT }; /* OUT: a tile reads only what it wrote itself */
 
 struct buffer {
     const char *name;
@@ -76,12 +84,13 @@ extern const struct scalar_info scalar_info[SCALAR_COUNT];
 enum expr_kind { EXPR_CONST, EXPR_DIM, EXPR_LOAD, EXPR_LET, EXPR_OP, EXPR_CAST, EXPR_BITCAST };
 
 /* A tree; what is used twice is named by a LET statement. Types: f32 f64 i8..i64 u8..u64 bool; f16, bf16 and fp8 values
- * are only loaded, stored, cast and bit-cast: arithmetic on them is refused by the verifier. */
+ * are only loaded, stored, selected, cast and bit-cast: arithmetic on them is refused by the verifier. An i64 constant is a
+ * DIM. Trees are never changed in place by one who does not own them: expr_substitute and stmt_clone make new ones. */
 struct expr {
     enum expr_kind kind;
     enum yj_dtype dtype;
     enum scalar_op op;              /* OP */
-    union { double f; int64_t i; } constant; /* CONST: .f for float types, .i else */
+    union { double f; int64_t i; } constant; /* CONST: .f for float types, .i else (never an i64) */
     dim dim;                        /* DIM: an i64 */
     struct buffer *buffer;          /* LOAD */
     struct stmt *let;               /* LET */
@@ -98,8 +107,8 @@ enum stmt_kind {
     STMT_REDUCE,   /* reduce x = op(axis from .. to) expr: see below */
     STMT_FMA_TILE, /* fma_tile i:m j:n k:g  c[..] += a[..] * b[..] */
     STMT_BARRIER,  /* all lanes of a tile meet */
-    STMT_COPY,     /* copy tag dst[subscripts] = src[subscripts] [extents]: asynchronous, ends at its wait */
-    STMT_WAIT,     /* wait tag */
+    STMT_COPY,     /* copy tag dst[subscripts] = src[subscripts] [extents]: asynchronous, ends at its wait; see below */
+    STMT_WAIT,     /* wait tag: ends every copy begun with this tag */
     STMT_CHECK,    /* check expr code value: if false, records {code, value} in the fault, the first one stays */
 };
 
@@ -110,7 +119,11 @@ enum stmt_kind {
  *
  * FMA_TILE: for k ascending, for each (i, j): c = c + a*b as one fma for floats (exact integer arithmetic for i32 c with
  * i8/u8 a, b). The three axes are bound by the statement and have constant extents; a has i and k, b has k and j, c has i and
- * j. bf16 and f16 operands are widened to f32 first. It is what a matrix unit may take over. */
+ * j. bf16 and f16 operands are widened to f32 first. It is what a matrix unit may take over.
+ *
+ * COPY moves a box between two buffers of one type and rank, outside lane and vector loops. Where the source box leaves its
+ * buffer, zeros are written (DMA engines do it, for edges and padding); the target box must lie inside. Until the wait,
+ * the target may not be touched nor the source changed. A tile ends with no copy under way. */
 struct stmt {
     enum stmt_kind kind;
     struct stmt *next;
@@ -156,10 +169,14 @@ struct kernel {
     int n_guards;
     struct guard *guards;
     const char *origin;             /* "@12,13": the ONNX nodes it came from; may be NULL */
+    struct name_set *names;         /* every name in use: a name means one thing in the whole kernel */
 };
 
-/* --- build (kernel.c); everything lives in the kernel's arena; names are made unique with a suffix if taken --- */
+/* --- build (kernel.c); everything lives in the kernel's arena; a name that is taken gets a suffix: x, x_2, x_3. Builders
+ * check nothing but what would crash them: kernel_verify does. --- */
 struct kernel *kernel_new(struct arena *arena, const char *name);
+bool kernel_has_name(const struct kernel *k, const char *name);
+void kernel_claim_name(struct kernel *k, const char *name); /* no later builder gives it */
 dim kernel_dim(struct kernel *k, const char *name, int64_t low, int64_t high); /* adds a dim argument, or finds it */
 struct buffer *kernel_arg(struct kernel *k, enum role role, const char *name, enum yj_dtype dtype, int rank, const dim *shape);
 dim kernel_axis(struct kernel *k, const char *hint, dim from, dim to);          /* a fresh axis symbol with its range */
@@ -196,12 +213,18 @@ void stmt_check(struct kernel *k, struct cursor *at, struct expr *condition, int
 
 /* --- facts that lowering, tiling and emitters ask for (kernel.c) --- */
 dim kernel_tile_count(struct kernel *k);     /* product of the tile loops' trip counts; 1 without any */
-dim kernel_scratch_bytes(struct kernel *k);  /* SCRATCH buffers, each rounded up to 64 bytes */
+dim kernel_scratch_bytes(struct kernel *k);  /* SCRATCH and SHARED buffers, each rounded up to 64 bytes */
 dim stmt_trips(struct kernel *k, const struct stmt *loop); /* max(0, ceil((to - from) / step)) */
 struct expr *expr_neutral(struct kernel *k, enum scalar_op op, enum yj_dtype dtype); /* of a REDUCE */
 /* Calls fn on every statement, outer before inner. */
 void kernel_walk(struct stmt *body, void (*fn)(void *user, struct stmt *s), void *user);
+/* Calls fn on every expression of one statement (not of its body), with its subexpressions, outer before inner. */
+void stmt_exprs(struct stmt *s, void (*fn)(void *user, struct expr *e), void *user);
 struct expr *expr_substitute(struct kernel *k, struct expr *e, dim symbol, dim by);
+/* The body and all statements after it, copied within the kernel: buffers, lets and axes that it declares get fresh names
+ * (so that a copy may stand beside the original), and SYMBOL (may be NULL) becomes BY everywhere. */
+struct stmt *stmt_clone(struct kernel *k, const struct stmt *body, dim symbol, dim by);
+dim kernel_scratch_offset(struct kernel *k, const struct buffer *b); /* of a SCRATCH or SHARED buffer, in the scratch memory */
 
 /* --- the four services of a text --- */
 enum yj_status kernel_verify(struct kernel *k);                 /* the error names the statement */
@@ -219,6 +242,8 @@ enum yj_status kernel_eval(const struct kernel *k, void *const *buffer, const in
 /* --- rewriting shared by emitters --- */
 /* Replaces transcendentals (rows of math.def) by their expansions: afterwards only basic scalar ops are left. */
 void kernel_expand_math(struct kernel *k);
+/* Replaces every REDUCE by loops over a register buffer of partial results and a LET: afterwards there is none left. */
+void kernel_expand_reduce(struct kernel *k);
 
 /* The scalar semantics, as bits in a 64-bit word (f32 in the low 32 bits, bool 0 or 1): used by both interpreters. */
 uint64_t scalar_eval(enum scalar_op op, enum yj_dtype dtype, const uint64_t *args);
