@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The words generators are written in. Ranks may be given beyond 0..size-1 and blocks beyond 0..blocks-1: they are taken
+ * modulo. A step on no blocks is not emitted, unless the collective has no blocks at all (barrier).
+ */
+#ifndef COMM_GENERATE_H
+#define COMM_GENERATE_H
+
+#include "comm/schedule.h"
+#include "runtime/base/base.h"
+
+static inline struct range blocks_of(enum space space, int first, int count) {
+    return (struct range){(uint8_t)space, first, count, 1};
+}
+static inline struct range in(int first, int count) {
+    return blocks_of(SPACE_IN, first, count);
+}
+static inline struct range out(int first, int count) {
+    return blocks_of(SPACE_OUT, first, count);
+}
+static inline struct range tmp(int first, int count) {
+    return blocks_of(SPACE_TMP, first, count);
+}
+
+void send_to(struct schedule *s, int peer, struct range from);
+void recv_from(struct schedule *s, int peer, struct range to);
+void reduce_from(struct schedule *s, int peer, struct range from, struct range to);
+void copy_to(struct schedule *s, struct range from, struct range to);
+
+/* a mod n, never negative */
+static inline int mod(int64_t a, int n) {
+    return (int)((a % n + n) % n);
+}
+/* The rank counted from the root, and back. */
+static inline int from_root(const struct schedule *s, int rank) {
+    return mod((int64_t)rank - s->root, s->size);
+}
+static inline int ceil_log2(int n) {
+    int k = 0;
+    while (((int64_t)1 << k) < n) k++;
+    return k;
+}
+static inline int floor_power2(int n) {
+    int k = 1;
+    while (k <= n / 2) k *= 2;
+    return k;
+}
+
+/* Phases that several collectives share; a phase counts its rounds from 0 and returns false beyond its last.
+ * reduce_scatter leaves the sum of block RANK in OUT and keeps partial sums in WORK (OUT or TMP);
+ * all_gather starts from block RANK in OWN (IN or OUT). */
+bool circulant_reduce_scatter(struct schedule *s, int rank, int size, int round, enum space work);
+bool circulant_all_gather(struct schedule *s, int rank, int size, int round, enum space own);
+bool ring_reduce_scatter(struct schedule *s, int rank, int size, int round, enum space work);
+bool ring_all_gather(struct schedule *s, int rank, int size, int round, enum space own);
+bool direct_reduce_scatter(struct schedule *s, int rank, int size, int round);
+bool direct_all_gather(struct schedule *s, int rank, int size, int round, enum space own);
+
+#endif
