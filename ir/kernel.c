@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Builds kernels and answers questions about them: names, axes, expressions, statements, trip counts, scratch layout, walks.
- * The one idea: a name means one thing in the whole kernel, so emitters and rewrites never need scopes. Copies are in
- * kernel_clone.c.
+ * Builds kernels and answers questions about them: names, axes, expressions, statements, trip counts, scratch layout,
+ * walks. The one idea: a name means one thing in the whole kernel, so emitters and rewrites never need scopes. Copies
+ * are in kernel_clone.c.
  */
 #include "ir/kernel.h"
 
@@ -11,16 +11,20 @@
 
 /* --- names --- */
 
-struct name_set { size_t n, room; const char **slot; };
+struct name_set {
+    size_t n, room;
+    const char **slot;
+};
 
-static const char *const keywords[] = {
-    "kernel", "tile",  "lane", "serial", "unroll", "vector",   "if",      "reg",  "scratch", "shared", "let", "reduce", "lanes",
-    "in",     "inout", "out",  "step",   "copy",   "fma_tile", "barrier", "wait", "check",   "guard",  "inf", "nan",    "code",
-    "true",   "false", "min",  "max"};
+static const char *const keywords[] = {"kernel",  "tile",   "lane",     "serial",  "unroll", "vector", "if",    "reg",
+                                       "scratch", "shared", "let",      "reduce",  "lanes",  "in",     "inout", "out",
+                                       "step",    "copy",   "fma_tile", "barrier", "wait",   "check",  "guard", "inf",
+                                       "nan",     "fault",   "true",     "false",   "min",    "max"};
 
 static const char **name_slot(const struct name_set *set, const char *name) {
     size_t i = hash_bytes(name, strlen(name), 0) & (set->room - 1);
-    while (set->slot[i] && strcmp(set->slot[i], name) != 0) i = (i + 1) & (set->room - 1);
+    while (set->slot[i] && strcmp(set->slot[i], name) != 0)
+        i = (i + 1) & (set->room - 1);
     return &set->slot[i];
 }
 
@@ -46,11 +50,13 @@ void kernel_claim_name(struct kernel *k, const char *name) {
 
 /* HINT with odd characters replaced and, if it is taken, a number behind it. */
 static const char *fresh_name(struct kernel *k, const char *hint) {
-    char *clean = arena_text(k->arena, "%s%s", hint && (isalpha((unsigned char)*hint) || *hint == '_') ? "" : "v", hint ? hint : "");
+    char *clean = arena_text(k->arena, "%s%s", hint && (isalpha((unsigned char)*hint) || *hint == '_') ? "" : "v",
+                             hint ? hint : "");
     for (char *c = clean; *c; c++)
         if (!isalnum((unsigned char)*c) && *c != '_' && *c != '.') *c = '_';
     const char *name = clean;
-    for (int n = 2; kernel_has_name(k, name); n++) name = arena_text(k->arena, "%s_%d", clean, n);
+    for (int n = 2; kernel_has_name(k, name); n++)
+        name = arena_text(k->arena, "%s_%d", clean, n);
     name_add(k->arena, k->names, name);
     return name;
 }
@@ -62,7 +68,8 @@ struct kernel *kernel_new(struct arena *arena, const char *name) {
     k->arena = arena;
     k->dims = dim_table_open(arena);
     k->names = NEW(arena, struct name_set);
-    for (size_t i = 0; i < COUNT(keywords); i++) name_add(arena, k->names, keywords[i]);
+    for (size_t i = 0; i < COUNT(keywords); i++)
+        name_add(arena, k->names, keywords[i]);
     k->name = arena_text(arena, "%s", name);
     return k;
 }
@@ -76,17 +83,20 @@ dim kernel_dim(struct kernel *k, const char *name, int64_t low, int64_t high) {
     return args[k->n_dims++] = dim_symbol(k->dims, fresh_name(k, name), low, high);
 }
 
-static struct buffer *new_buffer(struct kernel *k, enum space space, enum role role, const char *name, enum yj_dtype dtype,
-                                 int rank, const dim *shape) {
+static struct buffer *new_buffer(struct kernel *k, enum space space, enum role role, const char *name,
+                                 enum yj_dtype dtype, int rank, const dim *shape) {
     struct buffer *b = NEW(k->arena, struct buffer);
     *b = (struct buffer){.name = fresh_name(k, name), .dtype = dtype, .space = space, .role = role, .rank = rank};
-    for (int i = 0; i < rank && i < KERNEL_MAX_RANK; i++) b->shape[i] = shape[i];
+    for (int i = 0; i < rank && i < KERNEL_MAX_RANK; i++)
+        b->shape[i] = shape[i];
     return b;
 }
 
-struct buffer *kernel_arg(struct kernel *k, enum role role, const char *name, enum yj_dtype dtype, int rank, const dim *shape) {
+struct buffer *kernel_arg(struct kernel *k, enum role role, const char *name, enum yj_dtype dtype, int rank,
+                          const dim *shape) {
     struct buffer **end = &k->args, *b = new_buffer(k, SPACE_GLOBAL, role, name, dtype, rank, shape);
-    while (*end) end = &(*end)->next;
+    while (*end)
+        end = &(*end)->next;
     b->index = k->n_args++;
     return *end = b;
 }
@@ -98,12 +108,14 @@ dim kernel_axis(struct kernel *k, const char *hint, dim from, dim to) {
 
 /* --- expressions --- */
 
-static struct expr *new_expr(struct kernel *k, enum expr_kind kind, enum yj_dtype dtype, int n, struct expr *const *arg) {
+static struct expr *new_expr(struct kernel *k, enum expr_kind kind, enum yj_dtype dtype, int n,
+                             struct expr *const *arg) {
     struct expr *e = arena_new(k->arena, sizeof *e + (size_t)n * sizeof e->arg[0]);
     e->kind = kind;
     e->dtype = dtype;
     e->n = n;
-    for (int i = 0; i < n; i++) e->arg[i] = arg[i];
+    for (int i = 0; i < n; i++)
+        e->arg[i] = arg[i];
     return e;
 }
 
@@ -136,7 +148,8 @@ struct expr *expr_load_dims(struct kernel *k, struct buffer *b, int n, const dim
     struct expr *e = expr_load(k, b, 0, NULL);
     if (n == 0) return e;
     struct expr **args = NEW_ARRAY(k->arena, struct expr *, n);
-    for (int i = 0; i < n; i++) args[i] = expr_dim(k, subs[i]);
+    for (int i = 0; i < n; i++)
+        args[i] = expr_dim(k, subs[i]);
     return expr_load(k, b, n, args);
 }
 
@@ -183,18 +196,24 @@ struct expr *expr_neutral(struct kernel *k, enum scalar_op op, enum yj_dtype dty
     uint64_t ones = bits == 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
     int64_t most = (int64_t)(is_signed ? ones >> 1 : ones), least = is_signed ? -most - 1 : 0;
     switch (op) {
-    case SCALAR_mul: return neutral_number(k, dtype, 1, 1);
-    case SCALAR_min: return neutral_number(k, dtype, INFINITY, most);
-    case SCALAR_max: return neutral_number(k, dtype, -INFINITY, least);
-    case SCALAR_and: return neutral_number(k, dtype, 0, is_signed ? -1 : (int64_t)ones);
-    default: return neutral_number(k, dtype, 0, 0);
+    case SCALAR_mul:
+        return neutral_number(k, dtype, 1, 1);
+    case SCALAR_min:
+        return neutral_number(k, dtype, INFINITY, most);
+    case SCALAR_max:
+        return neutral_number(k, dtype, -INFINITY, least);
+    case SCALAR_and:
+        return neutral_number(k, dtype, 0, is_signed ? -1 : (int64_t)ones);
+    default:
+        return neutral_number(k, dtype, 0, 0);
     }
 }
 
 /* --- statements --- */
 
 struct cursor kernel_at(struct stmt **body) {
-    while (*body) body = &(*body)->next;
+    while (*body)
+        body = &(*body)->next;
     return (struct cursor){body};
 }
 
@@ -210,10 +229,12 @@ static void set_subs(struct kernel *k, struct stmt *s, struct buffer *b, int n, 
     s->buffer = b;
     s->n_subs = n;
     s->subs = NEW_ARRAY(k->arena, struct expr *, n ? n : 1);
-    for (int i = 0; i < n; i++) s->subs[i] = subs[i];
+    for (int i = 0; i < n; i++)
+        s->subs[i] = subs[i];
 }
 
-struct stmt *stmt_loop(struct kernel *k, struct cursor *at, enum axis_kind kind, dim axis, dim from, dim to, int64_t step) {
+struct stmt *stmt_loop(struct kernel *k, struct cursor *at, enum axis_kind kind, dim axis, dim from, dim to,
+                       int64_t step) {
     struct stmt *s = append(k, at, STMT_LOOP);
     s->axis_kind = kind;
     s->axis = axis;
@@ -229,8 +250,8 @@ struct stmt *stmt_if(struct kernel *k, struct cursor *at, struct expr *condition
     return s;
 }
 
-struct buffer *stmt_buffer(struct kernel *k, struct cursor *at, enum space space, const char *name, enum yj_dtype dtype, int rank,
-                           const dim *shape) {
+struct buffer *stmt_buffer(struct kernel *k, struct cursor *at, enum space space, const char *name, enum yj_dtype dtype,
+                           int rank, const dim *shape) {
     struct buffer *b = new_buffer(k, space, ROLE_LOCAL, name, dtype, rank, shape);
     append(k, at, STMT_BUFFER)->buffer = b;
     return b;
@@ -243,7 +264,8 @@ struct expr *stmt_let(struct kernel *k, struct cursor *at, const char *hint, str
     return expr_let(k, s);
 }
 
-void stmt_store(struct kernel *k, struct cursor *at, struct buffer *b, int n, struct expr *const *subs, struct expr *value) {
+void stmt_store(struct kernel *k, struct cursor *at, struct buffer *b, int n, struct expr *const *subs,
+                struct expr *value) {
     struct stmt *s = append(k, at, STMT_STORE);
     set_subs(k, s, b, n, subs);
     s->value = value;
@@ -251,16 +273,18 @@ void stmt_store(struct kernel *k, struct cursor *at, struct buffer *b, int n, st
 
 static struct expr **dims_as_exprs(struct kernel *k, int n, const dim *dims) {
     struct expr **e = NEW_ARRAY(k->arena, struct expr *, n ? n : 1);
-    for (int i = 0; i < n; i++) e[i] = expr_dim(k, dims[i]);
+    for (int i = 0; i < n; i++)
+        e[i] = expr_dim(k, dims[i]);
     return e;
 }
 
-void stmt_store_dims(struct kernel *k, struct cursor *at, struct buffer *b, int n, const dim *subs, struct expr *value) {
+void stmt_store_dims(struct kernel *k, struct cursor *at, struct buffer *b, int n, const dim *subs,
+                     struct expr *value) {
     stmt_store(k, at, b, n, dims_as_exprs(k, n, subs), value);
 }
 
-struct expr *stmt_reduce(struct kernel *k, struct cursor *at, const char *hint, enum scalar_op op, int lanes, dim axis, dim from,
-                         dim to, struct expr *value) {
+struct expr *stmt_reduce(struct kernel *k, struct cursor *at, const char *hint, enum scalar_op op, int lanes, dim axis,
+                         dim from, dim to, struct expr *value) {
     struct stmt *s = append(k, at, STMT_REDUCE);
     s->name = fresh_name(k, hint);
     s->op = op;
@@ -273,8 +297,8 @@ struct expr *stmt_reduce(struct kernel *k, struct cursor *at, const char *hint, 
     return expr_let(k, s);
 }
 
-void stmt_fma_tile(struct kernel *k, struct cursor *at, const dim axis[3], const int extent[3], struct expr *c, struct expr *a,
-                   struct expr *b) {
+void stmt_fma_tile(struct kernel *k, struct cursor *at, const dim axis[3], const int extent[3], struct expr *c,
+                   struct expr *a, struct expr *b) {
     struct stmt *s = append(k, at, STMT_FMA_TILE);
     for (int i = 0; i < 3; i++) {
         s->tile_axis[i] = axis[i];
@@ -289,14 +313,15 @@ void stmt_barrier(struct kernel *k, struct cursor *at) {
     append(k, at, STMT_BARRIER);
 }
 
-void stmt_copy(struct kernel *k, struct cursor *at, int tag, struct buffer *to, const dim *to_subs, struct expr *from_load,
-               const dim *extents) {
+void stmt_copy(struct kernel *k, struct cursor *at, int tag, struct buffer *to, const dim *to_subs,
+               struct expr *from_load, const dim *extents) {
     struct stmt *s = append(k, at, STMT_COPY);
     set_subs(k, s, to, to->rank, dims_as_exprs(k, to->rank, to_subs));
     s->tag = tag;
     s->value = from_load;
     s->extents = NEW_ARRAY(k->arena, dim, to->rank ? to->rank : 1);
-    for (int i = 0; i < to->rank; i++) s->extents[i] = extents[i];
+    for (int i = 0; i < to->rank; i++)
+        s->extents[i] = extents[i];
 }
 
 void stmt_wait(struct kernel *k, struct cursor *at, int tag) {
@@ -324,7 +349,12 @@ dim kernel_tile_count(struct kernel *k) {
     return n;
 }
 
-struct scratch { struct kernel *k; dim bytes; const struct buffer *until; bool found; };
+struct scratch {
+    struct kernel *k;
+    dim bytes;
+    const struct buffer *until;
+    bool found;
+};
 
 static void add_scratch(void *user, struct stmt *s) {
     struct scratch *sum = user;
@@ -335,7 +365,8 @@ static void add_scratch(void *user, struct stmt *s) {
     }
     struct dim_table *t = sum->k->dims;
     dim bytes = dim_const(t, (int64_t)yj_dtype_bytes(s->buffer->dtype));
-    for (int i = 0; i < s->buffer->rank; i++) bytes = dim_mul(t, bytes, s->buffer->shape[i]);
+    for (int i = 0; i < s->buffer->rank; i++)
+        bytes = dim_mul(t, bytes, s->buffer->shape[i]);
     dim line = dim_const(t, 64);
     sum->bytes = dim_add(t, sum->bytes, dim_mul(t, dim_ceil_div(t, bytes, line), line));
 }
@@ -362,11 +393,13 @@ void kernel_walk(struct stmt *body, void (*fn)(void *user, struct stmt *s), void
 static void walk_expr(struct expr *e, void (*fn)(void *user, struct expr *e), void *user) {
     if (!e) return;
     fn(user, e);
-    for (int i = 0; i < e->n; i++) walk_expr(e->arg[i], fn, user);
+    for (int i = 0; i < e->n; i++)
+        walk_expr(e->arg[i], fn, user);
 }
 
 void stmt_exprs(struct stmt *s, void (*fn)(void *user, struct expr *e), void *user) {
-    for (int i = 0; i < s->n_subs; i++) walk_expr(s->subs[i], fn, user);
+    for (int i = 0; i < s->n_subs; i++)
+        walk_expr(s->subs[i], fn, user);
     walk_expr(s->c, fn, user);
     walk_expr(s->a, fn, user);
     walk_expr(s->b, fn, user);

@@ -2,9 +2,9 @@
  *
  * The kernel form: how one group of ops is computed, as a tree of loops over named axes. It is the only thing that
  * emitters and targets see. kernel_eval.c says what it means.
- *   kernel.h  kernel.c        build, facts     kernel_text.c   print and parse (print∘parse = identity)
- *   kernel_clone.c            copy, substitute
- *   kernel_verify.c           what must hold   kernel_eval.c   the plain interpreter, tiles in random order
+ *   kernel.h  kernel.c        build, facts, walk     kernel_clone.c     copy, substitute
+ *   kernel_text.c             print                  kernel_parse.c     parse (print∘parse = identity)
+ *   kernel_verify.c           what must hold         kernel_eval.c      the plain interpreter, tiles in random order
  *   scalar.def scalar.c       scalar ops: one row and one evaluation rule each; graph ops and kernels share them
  *   math.def  math.c          transcendentals as expansions into basic scalar ops; expansion of REDUCE into loops
  *   map.h                     pointer -> pointer, for tables of passes
@@ -104,12 +104,12 @@ enum stmt_kind {
     STMT_BUFFER,   /* reg|scratch|shared name dtype [shape]: lives until the end of the enclosing body; undefined at first */
     STMT_LET,      /* let x = expr */
     STMT_STORE,    /* b[subscripts] = expr */
-    STMT_REDUCE,   /* reduce x = op(axis from .. to) expr: see below */
+    STMT_REDUCE,   /* reduce x = op(axis = from .. to lanes n) expr: see below */
     STMT_FMA_TILE, /* fma_tile i:m j:n k:g  c[..] += a[..] * b[..] */
     STMT_BARRIER,  /* all lanes of a tile meet */
     STMT_COPY,     /* copy tag dst[subscripts] = src[subscripts] [extents]: asynchronous, ends at its wait; see below */
     STMT_WAIT,     /* wait tag: ends every copy begun with this tag */
-    STMT_CHECK,    /* check expr code value: if false, records {code, value} in the fault, the first one stays */
+    STMT_CHECK,    /* check expr fault code value: if false, records {code, value} in the fault, the first one stays */
 };
 
 /* REDUCE names a value of the enclosing body: the expression for every axis index, joined by op (add, mul, min, max, and,
@@ -229,6 +229,7 @@ dim kernel_scratch_offset(struct kernel *k, const struct buffer *b); /* of a SCR
 /* --- the four services of a text --- */
 enum yj_status kernel_verify(struct kernel *k);                 /* the error names the statement */
 void kernel_print(struct text *out, const struct kernel *k);
+void stmt_print(struct text *out, const struct stmt *s);        /* its one line, without a body */
 enum yj_status kernel_parse(struct arena *arena, const char *text, const char *file, struct kernel **k); /* verified */
 struct kernel *kernel_copy(struct arena *arena, const struct kernel *k);
 

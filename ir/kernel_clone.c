@@ -7,11 +7,13 @@
 #include "ir/map.h"
 
 struct copier {
-    struct kernel *k;      /* receives the copy */
-    bool other;            /* the original belongs to another kernel: dims are copied, names are kept */
-    struct map moved;      /* buffer -> buffer, let -> let */
-    int n, room;           /* symbols replaced, in this order */
-    struct change { dim symbol, by; } *change;
+    struct kernel *k; /* receives the copy */
+    bool other;       /* the original belongs to another kernel: dims are copied, names are kept */
+    struct map moved; /* buffer -> buffer, let -> let */
+    int n, room;      /* symbols replaced, in this order */
+    struct change {
+        dim symbol, by;
+    } * change;
 };
 
 static void change_add(struct copier *c, dim symbol, dim by) {
@@ -29,7 +31,8 @@ static dim copy_dim(struct copier *c, dim d) {
     if (!d) return NULL;
     if (c->other) return dim_copy(c->k->dims, d);
     for (int i = 0; i < c->n; i++)
-        if (dim_contains(d, c->change[i].symbol)) d = dim_substitute(c->k->dims, d, c->change[i].symbol, c->change[i].by);
+        if (dim_contains(d, c->change[i].symbol))
+            d = dim_substitute(c->k->dims, d, c->change[i].symbol, c->change[i].by);
     return d;
 }
 
@@ -52,7 +55,8 @@ static struct expr *copy_expr(struct copier *c, struct expr *e) {
 
 static struct buffer *copy_buffer(struct copier *c, struct cursor *at, const struct buffer *b) {
     dim shape[KERNEL_MAX_RANK];
-    for (int i = 0; i < b->rank; i++) shape[i] = copy_dim(c, b->shape[i]);
+    for (int i = 0; i < b->rank; i++)
+        shape[i] = copy_dim(c, b->shape[i]);
     struct buffer *copy = at ? stmt_buffer(c->k, at, b->space, b->name, b->dtype, b->rank, shape)
                              : kernel_arg(c->k, b->role, b->name, b->dtype, b->rank, shape);
     map_set(&c->moved, b, copy);
@@ -78,7 +82,8 @@ static struct buffer *moved_buffer(struct copier *c, struct buffer *b) {
 
 static struct expr **copy_subs(struct copier *c, const struct stmt *s) {
     struct expr **subs = NEW_ARRAY(c->k->arena, struct expr *, s->n_subs ? s->n_subs : 1);
-    for (int i = 0; i < s->n_subs; i++) subs[i] = copy_expr(c, s->subs[i]);
+    for (int i = 0; i < s->n_subs; i++)
+        subs[i] = copy_expr(c, s->subs[i]);
     return subs;
 }
 
@@ -118,27 +123,48 @@ static void copy_async(struct copier *c, struct cursor *at, const struct stmt *s
 
 static void copy_stmt(struct copier *c, struct cursor *at, const struct stmt *s) {
     switch (s->kind) {
-    case STMT_LOOP: copy_loop(c, at, s); return;
+    case STMT_LOOP:
+        copy_loop(c, at, s);
+        return;
     case STMT_IF: {
         struct stmt *copy = stmt_if(c->k, at, copy_expr(c, s->value));
         struct cursor inner = kernel_at(&copy->body);
         copy_body(c, &inner, s->body);
         return;
     }
-    case STMT_BUFFER: copy_buffer(c, at, s->buffer); return;
-    case STMT_LET: map_set(&c->moved, s, stmt_let(c->k, at, s->name, copy_expr(c, s->value))->let); return;
-    case STMT_STORE: stmt_store(c->k, at, moved_buffer(c, s->buffer), s->n_subs, copy_subs(c, s), copy_expr(c, s->value)); return;
-    case STMT_REDUCE: copy_reduce(c, at, s); return;
-    case STMT_FMA_TILE: copy_fma_tile(c, at, s); return;
-    case STMT_BARRIER: stmt_barrier(c->k, at); return;
-    case STMT_COPY: copy_async(c, at, s); return;
-    case STMT_WAIT: stmt_wait(c->k, at, s->tag); return;
-    case STMT_CHECK: stmt_check(c->k, at, copy_expr(c, s->value), s->fault_code, copy_expr(c, s->fault_value)); return;
+    case STMT_BUFFER:
+        copy_buffer(c, at, s->buffer);
+        return;
+    case STMT_LET:
+        map_set(&c->moved, s, stmt_let(c->k, at, s->name, copy_expr(c, s->value))->let);
+        return;
+    case STMT_STORE:
+        stmt_store(c->k, at, moved_buffer(c, s->buffer), s->n_subs, copy_subs(c, s), copy_expr(c, s->value));
+        return;
+    case STMT_REDUCE:
+        copy_reduce(c, at, s);
+        return;
+    case STMT_FMA_TILE:
+        copy_fma_tile(c, at, s);
+        return;
+    case STMT_BARRIER:
+        stmt_barrier(c->k, at);
+        return;
+    case STMT_COPY:
+        copy_async(c, at, s);
+        return;
+    case STMT_WAIT:
+        stmt_wait(c->k, at, s->tag);
+        return;
+    case STMT_CHECK:
+        stmt_check(c->k, at, copy_expr(c, s->value), s->fault_code, copy_expr(c, s->fault_value));
+        return;
     }
 }
 
 static void copy_body(struct copier *c, struct cursor *at, const struct stmt *body) {
-    for (const struct stmt *s = body; s; s = s->next) copy_stmt(c, at, s);
+    for (const struct stmt *s = body; s; s = s->next)
+        copy_stmt(c, at, s);
 }
 
 struct expr *expr_substitute(struct kernel *k, struct expr *e, dim symbol, dim by) {
@@ -159,8 +185,10 @@ struct stmt *stmt_clone(struct kernel *k, const struct stmt *body, dim symbol, d
 struct kernel *kernel_copy(struct arena *arena, const struct kernel *k) {
     struct kernel *to = kernel_new(arena, k->name);
     struct copier c = {.k = to, .other = true, .moved = {.arena = arena}};
-    for (int i = 0; i < k->n_dims; i++) kernel_dim(to, k->dim_args[i]->name, k->dim_args[i]->low, k->dim_args[i]->high);
-    for (const struct buffer *b = k->args; b; b = b->next) copy_buffer(&c, NULL, b);
+    for (int i = 0; i < k->n_dims; i++)
+        kernel_dim(to, k->dim_args[i]->name, k->dim_args[i]->low, k->dim_args[i]->high);
+    for (const struct buffer *b = k->args; b; b = b->next)
+        copy_buffer(&c, NULL, b);
     to->n_guards = k->n_guards;
     to->guards = NEW_ARRAY(arena, struct guard, k->n_guards ? k->n_guards : 1);
     for (int i = 0; i < k->n_guards; i++) {
