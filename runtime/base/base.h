@@ -2,7 +2,8 @@
  *
  * The ground all rooms stand on (libc only): errors, the log, the arena, element types.
  *   base.h  base.c    report/TRY, log, arena
- *   dtype.c           f16, bf16, fp8 conversions; element access as double
+ *   file.c            whole files, read and written atomically
+ *   dtype.c           f16, bf16, fp8 conversions; names and ONNX numbers of element types
  *   dim.h   dim.c     integer expressions for shapes, sizes, grids and offsets
  */
 #ifndef BASE_H
@@ -28,7 +29,7 @@ void log_line(enum yj_log_level level, const char *format, ...) __attribute__((f
 bool log_wants(enum yj_log_level level);
 
 /* --- memory: an arena is linked blocks, freed at once. Inside the compiler arena_new never returns NULL: out of memory
- * longjmps to the innermost arena_guard of this thread, which is at the compiler's door. --- */
+ * longjmps to the innermost arena_guard of this thread, which is at the compiler's door. With no guard: NULL. --- */
 
 struct arena; /* not thread-safe */
 struct arena *arena_open(void); /* NULL when out of memory */
@@ -37,7 +38,8 @@ void *arena_new(struct arena *arena, size_t bytes); /* zeroed, aligned to 16 */
 char *arena_text(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 size_t arena_bytes(const struct arena *arena);
 #define NEW(arena, type) ((type *)arena_new((arena), sizeof(type)))
-#define NEW_ARRAY(arena, type, n) ((type *)arena_new((arena), (size_t)(n) * sizeof(type)))
+void *arena_new_array(struct arena *arena, size_t n, size_t each_bytes); /* n * each_bytes overflows: out of memory */
+#define NEW_ARRAY(arena, type, n) ((type *)arena_new_array((arena), (size_t)(n), sizeof(type)))
 
 /* Runs BODY(argument); if an arena_new below it runs out of memory, returns YJ_ERR_MEMORY with an error line. */
 enum yj_status arena_guard(enum yj_status (*body)(void *argument), void *argument);
@@ -55,9 +57,9 @@ uint16_t f32_to_f16(float f); /* round to nearest even; NaN -> 0x7e00 */
 float bf16_to_f32(uint16_t h);
 uint16_t f32_to_bf16(float f); /* round to nearest even; NaN -> 0x7fc0 */
 float e4m3_to_f32(uint8_t v);  /* OCP 8-bit E4M3 (FN: no infinity) */
-uint8_t f32_to_e4m3(float f);  /* round to nearest even, saturating */
+uint8_t f32_to_e4m3(float f);  /* round to nearest even; beyond 448 and infinity -> 448 (saturating); NaN -> 0x7f */
 float e5m2_to_f32(uint8_t v);
-uint8_t f32_to_e5m2(float f);
+uint8_t f32_to_e5m2(float f);  /* round to nearest even; beyond 57344 and infinity -> 57344; NaN -> 0x7e */
 bool dtype_parse(const char *name, enum yj_dtype *dtype);
 bool dtype_from_onnx(int onnx, enum yj_dtype *dtype);
 int dtype_onnx(enum yj_dtype dtype);
