@@ -1,18 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The graph form: what is computed. Tensor ops in one SSA list, collectives among them. graph_eval.c says what it means.
- *   ops.def scalar.def   the core ops, one row each    graph.c        build, change, walk
- *   graph_infer.c        result types from operands     graph_verify.c what must hold, run after every pass
- *   graph_text.c         print and parse                graph_eval.c   the slow plain interpreter: the oracle
+ *   ops.def scalar.def   the core ops, one row each    graph.c graph_build.c  walk and change; builders
+ *   graph_infer*.c       result types from operands     graph_verify.c         what must hold, run after every pass
+ *   graph_print.c graph_parse.c   text                  graph_eval*.c          the slow plain interpreter: the oracle
  *
  * Text, one op a line; names are unique; shapes are dim expressions; @ gives the ONNX nodes it came from:
- *   graph main(x f32 [N, 48, W]) mesh(tp=2) state(cache_in = cache_out) {
- *     %w = constant f32 [48, 64] data(0)                      # number of a weight, or inline: {1, 2, 3}
+ *   graph main(N in 1..8, W in 0.., x f32 [N, 48, W], cache f32 [64]) mesh(tp=2) state(cache = new) {
+ *     %w = constant f32 [48, 64] data(0)           # number of a weight, or inline: {1, 2, 3}, or splat(1)
  *     %y = dot(%x, %w) batch_a=[] batch_b=[] contract_a=[1] contract_b=[0] : f32 [N, W, 64] @12
  *     %z = max(%y, %zero) : f32 [N, W, 64] @13,14
- *     %c = composite(%z) name="softmax" : f32 [N, W, 64] { ... }
- *     return %c
+ *     %c = composite(%z) name=softmax : f32 [N, W, 64] @15 body(x f32 [N, W, 64]) {
+ *       ...
+ *       return %q
+ *     }
+ *     return %c, %new
  *   }
+ * The type after ':' may be left out when it is read. After a type: layout(2,0,1) format(NAME) shard(tp,-) partial(tp).
+ *
+ * Regions are closed: they see only their own inputs, which are operands of their op. Names are unique in each graph and,
+ * apart from it, in each region. Dim symbols are those of the whole graph: bound by the shapes of inputs, by `bind`, or by
+ * the length of a `loop`. Where two dims ought to be equal and nobody can tell, inference accepts it and eval checks it.
  */
 #ifndef IR_GRAPH_H
 #define IR_GRAPH_H
@@ -46,7 +54,9 @@ struct layout {
     const char *format;          /* a row of formats.def: panels of a packed operand; NULL: plain */
 };
 
-/* Which mesh axis splits each dimension (NULL: none), and over which it is a pending sum. */
+/* Which mesh axis splits each dimension (NULL: none), and over which it is a pending sum. Types are those of one rank. The
+ * data of a constant with a shard are the whole: each rank takes its part (an i64 constant {0, 1, ..} sharded over an axis
+ * is therefore a rank's index on it). */
 struct shard { const char *axis[GRAPH_MAX_RANK]; const char *partial; };
 
 /* Bytes of a constant, never copied: owned by the model file's mapping, or by the arena. */
@@ -80,7 +90,7 @@ struct op {
 
 struct state { struct value *in, *out; }; /* the output updates the input in place */
 
-struct mesh { int n; const char *name[4]; int size[4]; }; /* tp=2,dp=4 */
+struct mesh { int n; const char *name[4]; int size[4]; }; /* tp=2,dp=4; the first axis varies fastest with the rank */
 
 struct graph {
     const char *name;
@@ -89,17 +99,22 @@ struct graph {
     struct graph *parent;        /* of a region */
     int n_in, n_out, n_states;
     struct value **in, **out;
+    const char **out_names;      /* as callers know them; `return y = %c` where it is not the value's own name */
     struct state *states;
     struct mesh mesh;
     struct op *first, *last;
-    int n_nodes; const char **node_names; /* ONNX node number -> "name (OpType)", for messages */
+    int n_nodes; const char **node_names; /* ONNX node number -> "name (OpType)", for messages; not printed */
+    struct names *names;         /* taken by values of this graph; see value_rename */
 };
 
 /* --- build. Builders infer the result type; an impossible operand is an error that names the op. --- */
 struct graph *graph_new(struct arena *arena, const char *name);
-struct graph *graph_region(struct op *op, const char *name);   /* a new region of OP */
+/* A new region of OP. An op with regions gets its results when they are complete: build(), graph_region(), fill it, then
+ * graph_infer(op). */
+struct graph *graph_region(struct op *op, const char *name);
 struct value *graph_input(struct graph *g, const char *name, enum yj_dtype dtype, int rank, const dim *shape);
-void graph_output(struct graph *g, struct value *v, const char *name);
+void graph_output(struct graph *g, struct value *v, const char *name); /* NAME NULL: the value's own */
+void graph_state(struct graph *g, struct value *in, struct value *out);
 dim graph_dim(struct graph *g, const char *name, int64_t low, int64_t high);
 
 /* Where new ops go: before AT (NULL: at the end), with this origin. */
@@ -107,13 +122,18 @@ struct builder { struct graph *graph; struct op *at; int n_origin; const int *or
 struct attr *attr_int(struct graph *g, const char *name, int64_t value, struct attr *next);
 struct attr *attr_ints(struct graph *g, const char *name, int n, const int64_t *values, struct attr *next);
 struct attr *attr_dims(struct graph *g, const char *name, int n, const dim *values, struct attr *next);
+struct attr *attr_dim(struct graph *g, const char *name, dim value, struct attr *next);
 struct attr *attr_text(struct graph *g, const char *name, const char *text, struct attr *next);
-/* The general builder; results with empty names are named by their op. */
+struct attr *attr_float(struct graph *g, const char *name, double value, struct attr *next);
+/* The general builder: copies the arrays, infers, inserts, names the results after their op. NULL among IN: an error that
+ * was reported before; *op is NULL. */
+void value_rename(struct graph *g, struct value *v, const char *name); /* made unique with a suffix if it is taken */
 enum yj_status build(struct builder *b, enum op_kind kind, int n_in, struct value *const *in, struct attr *attrs, struct op **op);
 
 /* Typed builders, one result each: NULL after an error (report() has the line), and NULL operands pass through, so a chain
  * of builders is checked once at its end. */
 struct value *build_constant(struct builder *b, enum yj_dtype dtype, int rank, const dim *shape, const void *bytes, size_t n_bytes);
+struct value *build_ints(struct builder *b, int n, const int64_t *values);          /* an i64 vector */
 struct value *build_scalar_f(struct builder *b, enum yj_dtype dtype, double value); /* a rank-0 constant */
 struct value *build_scalar_i(struct builder *b, enum yj_dtype dtype, int64_t value);
 struct value *build_1(struct builder *b, enum op_kind kind, struct value *a);       /* elementwise */
@@ -133,27 +153,36 @@ struct value *build_dot(struct builder *b, struct value *x, struct value *y, int
                         const int64_t *batch_y, int n_contract, const int64_t *contract_x, const int64_t *contract_y);
 
 /* --- read and change --- */
+struct graph *graph_root(const struct graph *g);
+int graph_ranks(const struct graph *g);                       /* product of the mesh, 1 without one */
+int mesh_size(const struct graph *g, const char *axis);       /* of the root's mesh; 0: no such axis */
 const struct attr *op_attr(const struct op *op, const char *name); /* NULL if absent */
 int64_t op_int(const struct op *op, const char *name, int64_t otherwise);
 const int64_t *op_ints(const struct op *op, const char *name, int *n);
-const dim *op_dims(const struct op *op, const char *name, int *n);
+const dim *op_dims(const struct op *op, const char *name, int *n);   /* DIM and DIMS */
+double op_float(const struct op *op, const char *name, double otherwise);
 const char *op_text(const struct op *op, const char *name);          /* NULL if absent */
-const char *op_where(const struct op *op);                           /* "node 12 'Conv_3' (Conv)": for messages */
+const char *op_where(const struct op *op);                           /* "dot %y (node 12 Conv_3 (Conv))": for messages */
+void op_set_attr(struct op *op, struct attr *attr);                  /* replaces the one of that name, or adds it */
 dim type_elements(struct dim_table *t, const struct type *type);
 bool type_same(const struct type *a, const struct type *b);
+bool type_constant(const struct type *type, int64_t *shape);         /* all dims constant; SHAPE may be NULL */
+void type_print(struct text *out, const struct type *type);          /* f32 [N, 48] */
+const char *type_text(struct arena *arena, const struct type *type);
 void value_replace(struct graph *g, struct value *from, struct value *to); /* in every use, outputs and regions too */
 void op_remove(struct op *op);                                        /* its results must have no use */
 void op_move_before(struct op *op, struct op *at);
-int graph_number(struct graph *g);                                    /* ids 0..n-1 of values; returns n */
+int graph_number(struct graph *g);                                    /* ids 0..n-1 of values, regions too; returns n */
 int value_uses(const struct graph *g, const struct value *v);         /* counts; regions and outputs included */
 struct graph *graph_copy(struct arena *arena, const struct graph *g); /* constants' bytes are shared */
 bool value_constant(const struct value *v, const struct data **data); /* v is a constant (through nothing) */
 
 /* --- the services --- */
-enum yj_status graph_infer(struct op *op);                    /* fills the types of OP's results */
+enum yj_status graph_infer(struct op *op);                    /* makes OP's results, if it has none, and their types */
 enum yj_status graph_verify(const struct graph *g);
 void graph_print(struct text *out, const struct graph *g);
-enum yj_status graph_parse(struct arena *arena, const char *text, const char *file, struct graph **g); /* verified */
+/* Verified. data(N) leaves the bytes of a constant NULL: who has the weights fills them in. */
+enum yj_status graph_parse(struct arena *arena, const char *text, const char *file, struct graph **g);
 
 /* Host tensors: row-major, in malloc'ed memory. */
 struct tensor { enum yj_dtype dtype; int rank; int64_t shape[GRAPH_MAX_RANK]; void *bytes; size_t n_bytes; };

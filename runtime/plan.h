@@ -2,7 +2,7 @@
  *
  * The plan form: when things happen. Blocks of steps over numbered buffers; everything that depends on a shape is a dim
  * expression, so one plan serves all shapes. compiler/plan.c makes it, run.c walks it.
- *   plan.h  plan.c  build, facts        plan_text.c    print and parse (print∘parse = identity)
+ *   plan.h  plan.c  facts               plan_print.c plan_parse.c   text (print∘parse = identity)
  *   plan_verify.c   what must hold      memory.c       offsets of buffers, once the dims are bound
  *
  * Text, one thing a line. %3 is buffer 3, #1 block 1, !0 request 0; @12,13 are ONNX nodes; `#` and a blank: a comment.
@@ -27,12 +27,12 @@
  *   state "past.0" "present.0" %4 f32 [1, past, 64] -> [1, past + N, 64] in [1, 4096, 64]
  *   block #0 "main" {
  *     0 q0 launch matmul(%0, %1, %2)[N, 64] @12
- *     1 q1 after 0 start !0 all_reduce add f32 count 64*N %2 -> %2 axis tp @13
+ *     1 q1 after 0 start !0 all_reduce add f32 %2 -> %2 count 64*N axis tp @13
  *     2 q0 after 1 wait !0
  *     3 q0 copy %4 at 256*past = %2 at 0 bytes 256*N @14
  *     4 q0 bind %5 i64 k, c                              # element i of the buffer becomes dim i; a bool is 0 or 1
- *     5 q0 branch c #1 #2                                # not 0: block 1, else block 2 (- : none)
- *     6 q0 call #3 i 0..k while c                        # i: a born dim that counts; c is read before every turn
+ *     5 q0 branch c #1 none                              # not 0: block 1, else none
+ *     6 q0 call #3 index i trips k while c               # i: a born dim that counts; c is read before every turn
  *   }
  */
 #ifndef RUNTIME_PLAN_H
@@ -40,6 +40,8 @@
 
 #include "runtime/base/base.h"
 #include "runtime/base/dim.h"
+
+#pragma GCC visibility push(default) /* the compiler library makes, prints and verifies plans */
 
 #define PLAN_VERSION 1
 #define PLAN_MAX_RANK 8
@@ -161,9 +163,11 @@ int plan_axis(const struct plan *p, const char *name);           /* -1 if there 
 int64_t plan_ranks(const struct plan *p);
 /* How a step uses its I-th buffer. */
 enum plan_role plan_step_role(const struct plan *p, const struct plan_step *s, int i);
-extern const char *const plan_collective_names[], *const plan_reduce_names[], *const plan_space_names[];
+#define PLAN_STEPS 7
 #define PLAN_COLLECTIVES 5
 #define PLAN_REDUCES 4
+extern const char *const plan_collective_names[], *const plan_reduce_names[], *const plan_space_names[],
+    *const plan_dim_kind_names[], *const plan_role_names[], *const plan_kind_names[], *const plan_step_names[];
 
 /* --- memory.c: where each TEMP buffer lies. Times are numbers of steps in the order of a walk from block 0. --- */
 struct memory_item { int64_t bytes; int first, last; int64_t offset; }; /* in: bytes, first, last (inclusive). out: offset */
@@ -172,5 +176,7 @@ struct memory_item { int64_t bytes; int first, last; int64_t offset; }; /* in: b
 enum yj_status memory_assign(struct memory_item *items, int n, int *work, int64_t *total);
 /* The lifetime of each buffer as times of that walk; others than TEMP get first = last = -1. first, last: n_buffers. */
 enum yj_status memory_times(const struct plan *p, int *first, int *last);
+
+#pragma GCC visibility pop
 
 #endif
