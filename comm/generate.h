@@ -29,7 +29,9 @@ void copy_to(struct schedule *s, struct range from, struct range to);
 
 /* a mod n, never negative */
 static inline int mod(int64_t a, int n) {
-    return (int)((a % n + n) % n);
+    if (a >= n && a < 2 * (int64_t)n) a -= n; /* a division costs more than the rest of a generator */
+    if (a < 0 && a >= -(int64_t)n) a += n;
+    return a >= 0 && a < n ? (int)a : (int)((a % n + n) % n);
 }
 /* The rank counted from the root, and back. */
 static inline int from_root(const struct schedule *s, int rank) {

@@ -111,7 +111,7 @@ uint64_t algorithm_table_hash(void) {
 
 static struct range normal(const struct schedule *s, struct range range) {
     int n = schedule_blocks(s, range.space);
-    if (n > 0) range.first = mod(range.first, n), range.stride = mod(range.stride, n);
+    if (range.count > 0 && n > 0) range.first = mod(range.first, n), range.stride = mod(range.stride, n);
     return range;
 }
 
