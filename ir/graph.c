@@ -55,39 +55,42 @@ bool attr_row_find(enum op_kind kind, const char *name, size_t n_name, struct at
 
 /* --- names --- */
 
-struct names { size_t n, room; long counter; const char **slot; };
+struct name { const char *text; struct value *value; };
+struct names { size_t n, room; long counter; struct name *slot; };
 
-static const char **names_probe(const struct names *t, const char *name) {
+static struct name *names_probe(const struct names *t, const char *name) {
     size_t i = hash_bytes(name, strlen(name), 0) & (t->room - 1);
-    while (t->slot[i] && strcmp(t->slot[i], name) != 0) i = (i + 1) & (t->room - 1);
+    while (t->slot[i].text && strcmp(t->slot[i].text, name) != 0) i = (i + 1) & (t->room - 1);
     return &t->slot[i];
 }
 
-static bool names_take(struct graph *g, const char *name) {
+static bool names_take(struct graph *g, const char *name, struct value *v) {
     struct names *t = g->names;
     if (t->n * 2 >= t->room) {
         struct names bigger = {t->n, t->room ? t->room * 2 : 64, t->counter, NULL};
-        bigger.slot = NEW_ARRAY(g->arena, const char *, bigger.room);
+        bigger.slot = NEW_ARRAY(g->arena, struct name, bigger.room);
         for (size_t i = 0; i < t->room; i++)
-            if (t->slot[i]) *names_probe(&bigger, t->slot[i]) = t->slot[i];
+            if (t->slot[i].text) *names_probe(&bigger, t->slot[i].text) = t->slot[i];
         *t = bigger;
     }
-    const char **slot = names_probe(t, name);
-    if (*slot) return false;
-    *slot = name;
+    struct name *slot = names_probe(t, name);
+    if (slot->text) return false;
+    *slot = (struct name){name, v};
     t->n++;
     return true;
 }
 
-bool graph_name_free(const struct graph *g, const char *name) {
-    return g->names->room == 0 || *names_probe(g->names, name) == NULL;
+struct value *graph_value(const struct graph *g, const char *name) {
+    if (g->names->room == 0) return NULL;
+    struct value *v = names_probe(g->names, name)->value;
+    return v && strcmp(v->name, name) == 0 ? v : NULL;
 }
 
 void value_rename(struct graph *g, struct value *v, const char *name) {
     if (v->name && strcmp(v->name, name) == 0) return;
     const char *mine = arena_text(g->arena, "%s", *name ? name : "v");
     const char *stem = mine;
-    while (!names_take(g, mine)) mine = arena_text(g->arena, "%s.%ld", stem, ++g->names->counter);
+    while (!names_take(g, mine, v)) mine = arena_text(g->arena, "%s.%ld", stem, ++g->names->counter);
     v->name = mine;
 }
 

@@ -128,6 +128,7 @@ struct attr *attr_float(struct graph *g, const char *name, double value, struct 
 /* The general builder: copies the arrays, infers, inserts, names the results after their op. NULL among IN: an error that
  * was reported before; *op is NULL. */
 void value_rename(struct graph *g, struct value *v, const char *name); /* made unique with a suffix if it is taken */
+struct value *graph_value(const struct graph *g, const char *name); /* of G itself, not of its regions; NULL: none */
 enum yj_status build(struct builder *b, enum op_kind kind, int n_in, struct value *const *in, struct attr *attrs, struct op **op);
 
 /* Typed builders, one result each: NULL after an error (report() has the line), and NULL operands pass through, so a chain

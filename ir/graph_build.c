@@ -57,7 +57,7 @@ struct attr *attr_float(struct graph *g, const char *name, double value, struct 
 
 /* --- the general builder --- */
 
-static struct op *op_new(struct builder *b, enum op_kind kind, int n_in, struct value *const *in, struct attr *attrs) {
+struct op *op_new(struct builder *b, enum op_kind kind, int n_in, struct value *const *in, struct attr *attrs) {
     struct arena *arena = b->graph->arena;
     struct op *op = NEW(arena, struct op);
     op->kind = kind;

@@ -12,17 +12,21 @@ struct attr_row { const char *name; int n_name; enum attr_kind kind; bool option
 bool attr_row_next(const char **row, struct attr_row *a);
 bool attr_row_find(enum op_kind kind, const char *name, size_t n_name, struct attr_row *a);
 
-bool graph_name_free(const struct graph *g, const char *name);
+struct op *op_new(struct builder *b, enum op_kind kind, int n_in, struct value *const *in, struct attr *attrs);
 void *graph_grow(struct arena *arena, void *array, int n); /* room for one more pointer after N */
 void op_insert(struct graph *g, struct op *op, struct op *at);
 
-/* The types of OP's results without touching it: at most GRAPH_MAX_RESULTS of them. */
-#define GRAPH_MAX_RESULTS 4096
+/* The types of OP's results without touching it. */
 enum yj_status infer_types(const struct op *op, struct type **types, int *n);
 
 /* Dim symbols used anywhere in G, in order of creation. */
 struct symbols { struct arena *arena; int n; dim *list; };
+void symbols_add(struct symbols *s, dim d); /* those of D that are not in the list, at its end */
+bool symbols_has(const struct symbols *s, dim symbol);
 struct symbols graph_symbols(const struct graph *g, struct arena *arena);
+
+/* A name as text has it: bare, or in quotes where it has odd characters. */
+void name_print(struct text *out, const char *name);
 
 /* Elements as scalar bits (f32 in the low 32 bits, as scalar_eval has them); narrow floats are widened to f32. */
 enum yj_dtype dtype_wide(enum yj_dtype dtype); /* f32 for f16, bf16, fp8, else the type itself */
