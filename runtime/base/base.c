@@ -195,7 +195,7 @@ void arena_close(struct arena *arena) {
 
 static void *out_of_memory(struct arena *arena, size_t bytes) {
     report(YJ_ERR_MEMORY, "out of memory: %zu bytes more were needed, the arena holds %zu", bytes, arena->bytes);
-    if (guard) longjmp(guard->jump, 1);
+    arena_leave(YJ_ERR_MEMORY);
     return NULL;
 }
 
@@ -252,14 +252,19 @@ size_t arena_bytes(const struct arena *arena) {
 
 enum yj_status arena_guard(enum yj_status (*body)(void *argument), void *argument) {
     struct guard here = {.outer = guard};
-    if (setjmp(here.jump)) {
+    int left = setjmp(here.jump);
+    if (left) {
         guard = here.outer;
-        return YJ_ERR_MEMORY;
+        return (enum yj_status)left;
     }
     guard = &here;
     enum yj_status status = body(argument);
     guard = here.outer;
     return status;
+}
+
+void arena_leave(enum yj_status status) {
+    if (guard) longjmp(guard->jump, (int)status);
 }
 
 /* --- growing text --- */

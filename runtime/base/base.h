@@ -4,7 +4,8 @@
  *   base.h  base.c    report/TRY, log, arena
  *   file.c            whole files, read and written atomically
  *   dtype.c           f16, bf16, fp8 conversions; names and ONNX numbers of element types
- *   dim.h   dim.c     integer expressions for shapes, sizes, grids and offsets
+ *   dim.h             integer expressions for shapes, sizes, grids and offsets
+ *   dim.c dim_sum.c dim_div.c dim_prove.c dim_walk.c dim_text.c dim_impl.h
  */
 #ifndef BASE_H
 #define BASE_H
@@ -43,6 +44,8 @@ void *arena_new_array(struct arena *arena, size_t n, size_t each_bytes); /* n * 
 
 /* Runs BODY(argument); if an arena_new below it runs out of memory, returns YJ_ERR_MEMORY with an error line. */
 enum yj_status arena_guard(enum yj_status (*body)(void *argument), void *argument);
+/* Leaves to the innermost guard, which returns STATUS (the error line is written already); returns if there is none. */
+void arena_leave(enum yj_status status);
 /* For tests: the n-th allocation of an arena block from now on fails (0 = never). */
 void arena_fail_at(long n);
 

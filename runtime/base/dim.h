@@ -3,7 +3,15 @@
  * Dim expressions: hash-consed integers with + - * / mod min max over named symbols. One engine for tensor shapes,
  * buffer sizes, launch grids, memory offsets and the subscripts of kernels (where a loop axis is a symbol like any other).
  * Equal expressions are the same pointer: simplification happens when a node is made, by a canonical form (a sum of
- * products with integer coefficients, terms in symbol order) and by what is known of the symbols (range, divisor).
+ * products with integer coefficients) and by what is known of the symbols (range, divisor, a bound that is itself an
+ * expression). The order of terms depends on names only, so the same expression has the same text in every table.
+ *   dim.c        the table, symbols, facts (range, divisor)    dim_sum.c    sums and products
+ *   dim_div.c    division, min, max                            dim_prove.c  what follows from bounds: less, equal
+ *   dim_walk.c   substitute, copy, evaluate                    dim_text.c   print, parse
+ *
+ * Dims are made inside an arena_guard: an expression of more than 100,000 nodes or nested 1,000 deep (the terms of a sum count) leaves to it with
+ * YJ_ERR_UNSUPPORTED, out of memory with YJ_ERR_MEMORY; the table is not used afterwards. (dim_parse brings its own
+ * guard and leaves the table usable.) A table belongs to one thread; dim_eval and dim_print may be called by several.
  */
 #ifndef DIM_H
 #define DIM_H
@@ -11,7 +19,8 @@
 #include "runtime/base/base.h"
 
 enum dim_op { DIM_CONST, DIM_SYMBOL, DIM_ADD, DIM_MUL, DIM_DIV, DIM_MOD, DIM_MIN, DIM_MAX };
-/* DIV rounds towards minus infinity, MOD has the sign of the divisor (floor division); both need a divisor known != 0. */
+/* DIV rounds towards minus infinity, MOD has the sign of the divisor (floor division). A divisor is taken to be != 0:
+ * one whose range begins at 0 counts as >= 1, and a simplification may remove the division that would have failed. */
 
 struct dim {
     enum dim_op op;
@@ -32,12 +41,17 @@ struct dim_table *dim_table_open(struct arena *arena); /* lives as long as the a
 dim dim_const(struct dim_table *t, int64_t value);
 /* The symbol NAME; made with these bounds if new. Bounds of an existing symbol are left as they are. */
 dim dim_symbol(struct dim_table *t, const char *name, int64_t low, int64_t high);
+/* A symbol in low .. end - 1, both expressions: a loop axis. An axis only has values when low < end, so expressions that
+ * contain it are simplified under this assumption. */
+dim dim_symbol_below(struct dim_table *t, const char *name, dim low, dim end);
+/* A symbol that is a multiple of DIVISOR >= 1. */
+dim dim_symbol_multiple(struct dim_table *t, const char *name, int64_t low, int64_t high, int64_t divisor);
 dim dim_find(struct dim_table *t, const char *name); /* NULL if there is no such symbol */
 dim dim_add(struct dim_table *t, dim a, dim b);
 dim dim_sub(struct dim_table *t, dim a, dim b);
 dim dim_mul(struct dim_table *t, dim a, dim b);
 dim dim_div(struct dim_table *t, dim a, dim b);      /* floor */
-dim dim_ceil_div(struct dim_table *t, dim a, dim b);
+dim dim_ceil_div(struct dim_table *t, dim a, dim b); /* towards plus infinity */
 dim dim_mod(struct dim_table *t, dim a, dim b);
 dim dim_min(struct dim_table *t, dim a, dim b);
 dim dim_max(struct dim_table *t, dim a, dim b);
@@ -50,14 +64,18 @@ enum dim_known dim_less(struct dim_table *t, dim a, dim b); /* a < b */
 /* If d = coefficient * symbol + rest, with neither containing SYMBOL: true. Coefficient 0 if d does not contain it. */
 bool dim_linear(struct dim_table *t, dim d, dim symbol, dim *coefficient, dim *rest);
 bool dim_contains(dim d, dim symbol);
+/* BY in place of SYMBOL. Bounds of other symbols that mention SYMBOL stay as they are. */
 dim dim_substitute(struct dim_table *t, dim d, dim symbol, dim by);
 dim dim_copy(struct dim_table *to, dim d);                /* the same expression in another table */
 /* Calls FN for each symbol of d once. */
 void dim_symbols(dim d, void (*fn)(void *user, dim symbol), void *user);
 
-/* Text: infix, `M*16+min(a,4)`, `/` is floor division, `%` mod; symbols [A-Za-z_.][A-Za-z0-9_.]*. print∘parse = identity. */
+/* Text: infix, `M*16 + min(a, 4)`, `/` is floor division, `%` mod, `-` also unary; symbols [A-Za-z_.][A-Za-z0-9_.]*, where
+ * a dot stands before another character of the name (`N..M` ends after N). parse(print(d)) is d, in another table too. */
 void dim_print(struct text *out, dim d);
-enum yj_status dim_parse(struct dim_table *t, const char **text, dim *d); /* unknown symbols are made, 0..unbounded */
+/* Moves TEXT behind the expression, or to where it is wrong. Nested 200 deep at most. Unknown symbols are made,
+ * 0..unbounded. */
+enum yj_status dim_parse(struct dim_table *t, const char **text, dim *d);
 
 /* Evaluation: BIND gives a symbol's value. Overflow and division by zero are YJ_ERR_INPUT naming the expression. */
 typedef bool dim_bind_fn(void *user, dim symbol, int64_t *value);
