@@ -124,9 +124,9 @@ static inline int range_block(const struct schedule *s, const struct range *rang
 struct layout_part {
     char *base;              /* of block 0; of block ONLY if that is all there is. NULL: this rank has no such part */
     int only;                /* -1, or the one block that lies here (OUT of reduce_scatter, IN of all_gather) */
-    uint64_t count;          /* elements of all blocks together, cut evenly: the first count % blocks have one more */
+    uint64_t count;          /* elements of all blocks together; without COUNTS cut evenly, the first count % blocks have one more */
     const uint64_t *counts;  /* or NULL: elements of each block */
-    const uint64_t *displs;  /* or NULL (then blocks follow each other: needs COUNTS NULL): elements before each block */
+    const uint64_t *displs;  /* with COUNTS: elements before each block; else NULL */
 };
 struct layout {
     int blocks;              /* schedule.blocks */

@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { MAX_CELLS = 1 << 28 }; /* a gigabyte of ids */
+
 /* What the steps of a round do to one block of memory of one rank. */
 enum access { ACCESS_WRITE = 1, ACCESS_SEND = 2, ACCESS_COPY = 4, ACCESS_OPERAND = 8, ACCESS_SUM = 16 };
 struct mark {
@@ -519,7 +521,7 @@ static enum yj_status verify(const struct algorithm *row, const struct schedule 
                       .in_place = in_place, .size = size, .root = w.collective->rooted ? root : 0};
     w.blocks = built ? built->blocks : row->blocks(size);
     w.tmp_blocks = built ? built->tmp_blocks : row->tmp(size);
-    if ((int64_t)size * w.blocks > INT32_MAX / 2)
+    if (size * (2 * (int64_t)w.blocks + w.tmp_blocks) > MAX_CELLS)
         return report(YJ_ERR_UNSUPPORTED, "%s %s: %d ranks are too many for the verifier", w.collective->name, row->name, size);
     enum yj_status status = prepare(&w, row, root) ? run(&w, stats) : report(YJ_ERR_MEMORY, "out of memory in the verifier");
     clear(&w);
