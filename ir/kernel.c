@@ -11,9 +11,14 @@
 
 /* --- names --- */
 
+/* NEXT: the number to try when the name is asked for again. */
+struct name_slot {
+    const char *name;
+    int next;
+};
 struct name_set {
     size_t n, room;
-    const char **slot;
+    struct name_slot *slot;
 };
 
 static const char *const keywords[] = {"kernel",  "tile",   "lane",     "serial",  "unroll", "vector", "if",    "reg",
@@ -21,42 +26,51 @@ static const char *const keywords[] = {"kernel",  "tile",   "lane",     "serial"
                                        "step",    "copy",   "fma_tile", "barrier", "wait",   "check",  "guard", "inf",
                                        "nan",     "fault",   "true",     "false",   "min",    "max"};
 
-static const char **name_slot(const struct name_set *set, const char *name) {
+static struct name_slot *name_slot(const struct name_set *set, const char *name) {
     size_t i = hash_bytes(name, strlen(name), 0) & (set->room - 1);
-    while (set->slot[i] && strcmp(set->slot[i], name) != 0)
-        i = (i + 1) & (set->room - 1);
+    while (set->slot[i].name && strcmp(set->slot[i].name, name) != 0) i = (i + 1) & (set->room - 1);
     return &set->slot[i];
 }
 
 static void name_add(struct arena *arena, struct name_set *set, const char *name) {
     if (set->n * 2 >= set->room) {
         struct name_set bigger = {set->n, set->room ? set->room * 2 : 64, NULL};
-        bigger.slot = NEW_ARRAY(arena, const char *, bigger.room);
+        bigger.slot = NEW_ARRAY(arena, struct name_slot, bigger.room);
         for (size_t i = 0; i < set->room; i++)
-            if (set->slot[i]) *name_slot(&bigger, set->slot[i]) = set->slot[i];
+            if (set->slot[i].name) *name_slot(&bigger, set->slot[i].name) = set->slot[i];
         *set = bigger;
     }
-    *name_slot(set, name) = name;
+    *name_slot(set, name) = (struct name_slot){name, 2};
     set->n++;
 }
 
 bool kernel_has_name(const struct kernel *k, const char *name) {
-    return *name_slot(k->names, name) != NULL;
+    return name_slot(k->names, name)->name != NULL;
 }
 
 void kernel_claim_name(struct kernel *k, const char *name) {
     if (!kernel_has_name(k, name)) name_add(k->arena, k->names, name);
 }
 
+static char *clean_name(struct arena *arena, const char *hint) {
+    bool starts = hint && (isalpha((unsigned char)*hint) || *hint == '_');
+    char *clean = arena_text(arena, "%s%.*s", starts ? "" : "v", KERNEL_MAX_NAME - 1, hint ? hint : "");
+    for (char *c = clean; *c; c++) {
+        bool dot = *c == '.' && (isalnum((unsigned char)c[1]) || c[1] == '_');
+        if (!isalnum((unsigned char)*c) && !dot) *c = '_';
+    }
+    return clean;
+}
+
 /* HINT with odd characters replaced and, if it is taken, a number behind it. */
 static const char *fresh_name(struct kernel *k, const char *hint) {
-    char *clean = arena_text(k->arena, "%s%s", hint && (isalpha((unsigned char)*hint) || *hint == '_') ? "" : "v",
-                             hint ? hint : "");
-    for (char *c = clean; *c; c++)
-        if (!isalnum((unsigned char)*c) && *c != '_' && *c != '.') *c = '_';
-    const char *name = clean;
-    for (int n = 2; kernel_has_name(k, name); n++)
-        name = arena_text(k->arena, "%s_%d", clean, n);
+    const char *clean = clean_name(k->arena, hint), *name = clean;
+    if (kernel_has_name(k, clean)) {
+        int n = name_slot(k->names, clean)->next;
+        do name = arena_text(k->arena, "%.*s_%d", KERNEL_MAX_NAME - 12, clean, n++);
+        while (kernel_has_name(k, name));
+        name_slot(k->names, clean)->next = n;
+    }
     name_add(k->arena, k->names, name);
     return name;
 }
@@ -70,11 +84,12 @@ struct kernel *kernel_new(struct arena *arena, const char *name) {
     k->names = NEW(arena, struct name_set);
     for (size_t i = 0; i < COUNT(keywords); i++)
         name_add(arena, k->names, keywords[i]);
-    k->name = arena_text(arena, "%s", name);
+    k->name = clean_name(arena, name);
     return k;
 }
 
 dim kernel_dim(struct kernel *k, const char *name, int64_t low, int64_t high) {
+    name = clean_name(k->arena, name);
     for (int i = 0; i < k->n_dims; i++)
         if (strcmp(k->dim_args[i]->name, name) == 0) return k->dim_args[i];
     dim *args = NEW_ARRAY(k->arena, dim, k->n_dims + 1);
@@ -102,8 +117,7 @@ struct buffer *kernel_arg(struct kernel *k, enum role role, const char *name, en
 }
 
 dim kernel_axis(struct kernel *k, const char *hint, dim from, dim to) {
-    int64_t last = to->high == DIM_UNBOUNDED || to->high == INT64_MIN ? to->high : to->high - 1;
-    return dim_symbol(k->dims, fresh_name(k, hint), from->low, max64(from->low, last));
+    return dim_symbol_below(k->dims, fresh_name(k, hint), from, to);
 }
 
 /* --- expressions --- */

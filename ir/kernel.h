@@ -6,7 +6,8 @@
  *   kernel_text.c             print                  kernel_parse.c     parse (print∘parse = identity)
  *   kernel_verify.c           what must hold         kernel_eval.c      the plain interpreter, tiles in random order
  *   scalar.def scalar.c       scalar ops: one row and one evaluation rule each; graph ops and kernels share them
- *   math.def  math.c          transcendentals as expansions into basic scalar ops; expansion of REDUCE into loops
+ *   math.def  math.c          transcendentals as expansions into basic scalar ops
+ *   kernel_expand.c           rewrites shared by emitters
  *   map.h                     pointer -> pointer, for tables of passes
  *
  * Text (a matrix product of 6 x 16 register tiles; B packed in panels of 16 columns):
@@ -44,6 +45,7 @@
 #include "runtime/base/dim.h"
 
 #define KERNEL_MAX_RANK 10
+#define KERNEL_MAX_NAME 400 /* characters */
 
 /* An axis is a dim symbol that a loop binds. Iterations of a TILE, LANE or VECTOR loop are independent of each other:
  * none reads what another writes (the verifier checks what it can, kernel_eval runs them in random order).
@@ -246,7 +248,10 @@ void kernel_expand_math(struct kernel *k);
 /* Replaces every REDUCE by loops over a register buffer of partial results and a LET: afterwards there is none left. */
 void kernel_expand_reduce(struct kernel *k);
 
-/* The scalar semantics, as bits in a 64-bit word (f32 in the low 32 bits, bool 0 or 1): used by both interpreters. */
+/* The scalar semantics, as bits in a 64-bit word (f32 in the low 32 bits, integers cut to their width, bool 0 or 1): used by
+ * both interpreters. DTYPE is that of the operands (select: of the second). f16, bf16 and fp8 widen to f32, and round once.
+ * Casts: float to integer truncates, saturates, NaN gives 0; integer to integer wraps; to bool is != 0; to f32 and f64 rounds
+ * to nearest even; to f16, bf16 and fp8 goes through f32 (so it rounds twice from f64, i32 and i64). */
 uint64_t scalar_eval(enum scalar_op op, enum yj_dtype dtype, const uint64_t *args);
 uint64_t scalar_cast(enum yj_dtype to, enum yj_dtype from, uint64_t bits);
 bool scalar_find(const char *name, enum scalar_op *op);

@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MAX_NEST = 100, MAX_WORD = 128 };
+enum { MAX_NEST = 100, MAX_WORD = KERNEL_MAX_NAME + 1 };
 
 /* What a name in scope stands for: exactly one of the pointers is set. */
 struct entity {
@@ -40,7 +40,7 @@ struct parser {
 
 __attribute__((format(printf, 3, 4))) static enum yj_status error_at(struct parser *p, const char *where,
                                                                      const char *format, ...) {
-    char message[400];
+    char message[KERNEL_MAX_NAME + 200];
     va_list args;
     va_start(args, format);
     vsnprintf(message, sizeof message, format, args);
@@ -104,7 +104,7 @@ static enum yj_status word(struct parser *p, const char *what, char out[MAX_WORD
         while (in_word(p->at + n))
             n++;
     if (n == 0) return expected(p, what);
-    if (n >= MAX_WORD) return error_at(p, p->at, "a name longer than 127 characters");
+    if (n >= MAX_WORD) return error_at(p, p->at, "a name longer than %d characters", KERNEL_MAX_NAME);
     memcpy(out, p->at, n);
     out[n] = 0;
     p->at += n;
@@ -311,7 +311,7 @@ static enum yj_status parse_factor(struct parser *p, struct expr **out) {
         p->at = digits;
         return parse_number(p, true, out);
     }
-    dim d;
+    dim d = NULL;
     TRY(enter(p));
     TRY(parse_factor(p, out));
     p->nest--;
@@ -328,14 +328,15 @@ static enum yj_status parse_term(struct parser *p, struct expr **out) {
         skip_space(p);
         char op = *p->at;
         if (op != '*' && op != '/' && op != '%') return YJ_OK;
-        dim a, b;
+        dim a = NULL, b = NULL;
         TRY(as_dim(p, where, *out, &a));
         p->at++;
         skip_space(p);
         const char *right = p->at;
         TRY(parse_factor(p, out));
         TRY(as_dim(p, right, *out, &b));
-        if (op != '*' && b->low <= 0 && b->high >= 0) return error_at(p, right, "the divisor may be 0");
+        bool zero = b->low < 0 ? b->high >= 0 : b->high == 0; /* 0.. counts as 1.. */
+        if (op != '*' && zero) return error_at(p, right, "the divisor may be 0");
         struct dim_table *t = p->k->dims;
         *out = expr_dim(p->k, op == '*' ? dim_mul(t, a, b) : op == '/' ? dim_div(t, a, b) : dim_mod(t, a, b));
     }
@@ -350,7 +351,7 @@ static enum yj_status parse_expr(struct parser *p, struct expr **out) {
         skip_space(p);
         char op = *p->at;
         if (op != '+' && op != '-') break;
-        dim a, b;
+        dim a = NULL, b = NULL;
         TRY(as_dim(p, where, *out, &a));
         p->at++;
         skip_space(p);
@@ -690,11 +691,18 @@ static enum yj_status parse_kernel(struct parser *p, struct arena *arena) {
     return *p->at ? expected(p, "the end of the text") : YJ_OK;
 }
 
+struct parse_call { struct parser parser; struct arena *arena; };
+
+static enum yj_status parse_all(void *argument) {
+    struct parse_call *call = argument;
+    return parse_kernel(&call->parser, call->arena);
+}
+
 enum yj_status kernel_parse(struct arena *arena, const char *text, const char *file, struct kernel **k) {
-    struct parser p = {.file = file, .text = text, .at = text};
-    TRY(parse_kernel(&p, arena));
-    enum yj_status status = kernel_verify(p.k);
+    struct parse_call call = {{.file = file, .text = text, .at = text}, arena};
+    TRY(arena_guard(parse_all, &call));
+    enum yj_status status = kernel_verify(call.parser.k);
     if (status != YJ_OK) return report_in(status, "%s", file);
-    *k = p.k;
+    *k = call.parser.k;
     return YJ_OK;
 }

@@ -481,11 +481,15 @@ static enum yj_status check_kernel(struct verify *v) {
     return check_body(v, k->body);
 }
 
+static enum yj_status guarded(void *argument) {
+    return check_kernel(argument);
+}
+
 enum yj_status kernel_verify(struct kernel *k) {
     struct arena *arena = arena_open();
     if (!arena) return report(YJ_ERR_MEMORY, "out of memory in kernel_verify");
     struct verify v = {.k = k, .bound.arena = arena, .depends.arena = arena, .from.arena = arena, .to.arena = arena};
-    enum yj_status status = check_kernel(&v);
+    enum yj_status status = arena_guard(guarded, &v);
     arena_close(arena);
     return status;
 }
