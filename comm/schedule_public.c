@@ -22,6 +22,13 @@ static enum yj_status find(const char *collective, const char *algorithm, const 
     return *row ? YJ_OK : report(YJ_ERR_INPUT, "%s has no algorithm called %s", collective, algorithm ? algorithm : "(null)");
 }
 
+bool yj_schedule_row(int index, struct yj_schedule_name *row) {
+    const struct algorithm *a = algorithm_at(index);
+    if (!a) return false;
+    *row = (struct yj_schedule_name){collective_find(a->collective)->name, a->name, a->doc};
+    return true;
+}
+
 static void tell(yj_schedule_case_fn *fn, void *user, const struct algorithm *row, int ranks, enum yj_status status,
                  const struct verify_stats *stats, double seconds) {
     struct yj_schedule_case c = {.size = sizeof c, .ranks = ranks, .collective = collective_find(row->collective)->name,

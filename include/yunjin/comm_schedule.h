@@ -13,6 +13,12 @@
 extern "C" {
 #endif
 
+/* The rows, by INDEX from 0 on; false: there are no more. */
+struct yj_schedule_name {
+    const char *collective, *algorithm, *doc;
+};
+YJ_EXPORT bool yj_schedule_row(int index, struct yj_schedule_name *row);
+
 /* --- proof --- */
 
 /* One algorithm on one number of ranks. STATUS: YJ_OK proven, YJ_ERR_UNSUPPORTED the row does not serve that number,
