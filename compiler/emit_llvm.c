@@ -1,0 +1,666 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Statements as LLVM IR. The one idea: a vector loop is cut into chunks of a few registers and each chunk's body is emitted
+ * once for all its lanes; a condition on the lane splits into a scalar range of lanes, so that a full tile is tested with
+ * one scalar compare and runs without masks, and only an edge tile takes the masked copy of the code.
+ */
+#include "compiler/emit_llvm.h"
+
+#include <llvm-c/DebugInfo.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#define MAX_UNROLLED 2048     /* copies of a statement; beyond, an unroll loop becomes a serial loop */
+#define MAX_CHUNKS 16         /* of one vector loop; beyond, a serial loop over chunks */
+#define MAX_STACK (128 << 10) /* bytes of register buffers and spills of one kernel */
+
+void emit_refuse(struct emit *e, enum yj_status status, const char *format, ...) {
+    if (e->status != YJ_OK) return;
+    char line[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    e->status = report(status, "kernel %s for %s: %s", e->k->name, e->target->name, line);
+}
+
+/* --- blocks, loops, the stack --- */
+
+LLVMBasicBlockRef block_new(struct emit *e, const char *name) {
+    return LLVMAppendBasicBlockInContext(e->context, e->function, name);
+}
+
+/* Goes on in BLOCK, from here. */
+void block_enter(struct emit *e, LLVMBasicBlockRef block) {
+    LLVMBuildBr(e->b, block);
+    LLVMPositionBuilderAtEnd(e->b, block);
+}
+
+LLVMValueRef stack_new(struct emit *e, LLVMTypeRef type, int64_t n, int64_t bytes) {
+    e->stack_bytes += bytes;
+    if (bytes > MAX_STACK || e->stack_bytes > MAX_STACK) {
+        emit_refuse(e, YJ_ERR_UNSUPPORTED, "register buffers of more than %d bytes", MAX_STACK);
+        return LLVMGetPoison(LLVMPointerTypeInContext(e->context, 0));
+    }
+    LLVMBasicBlockRef here = LLVMGetInsertBlock(e->b);
+    LLVMPositionBuilder(e->b, e->entry, LLVMGetBasicBlockTerminator(e->entry));
+    LLVMValueRef slot = LLVMBuildAlloca(e->b, LLVMArrayType2(type, (uint64_t)n), "");
+    LLVMSetAlignment(slot, 64);
+    LLVMPositionBuilderAtEnd(e->b, here);
+    return slot;
+}
+
+/* Loops are in the shape the form asked for: LLVM neither unrolls nor vectorises them again. */
+static void keep_loop(struct emit *e, LLVMValueRef branch) {
+    static const char *const no[] = {"llvm.loop.unroll.disable", "llvm.loop.vectorize.enable"};
+    LLVMMetadataRef self = LLVMTemporaryMDNode(e->context, NULL, 0), nodes[3] = {self, NULL, NULL};
+    for (int i = 0; i < 2; i++) {
+        LLVMMetadataRef parts[2] = {LLVMMDStringInContext2(e->context, no[i], strlen(no[i])), LLVMValueAsMetadata(const_int(type_int(e, 1), 0))};
+        nodes[i + 1] = LLVMMDNodeInContext2(e->context, parts, i == 0 ? 1 : 2);
+    }
+    LLVMMetadataRef node = LLVMMDNodeInContext2(e->context, nodes, 3);
+    LLVMMetadataReplaceAllUsesWith(self, node);
+    LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(e->context, "llvm.loop", 9), LLVMMetadataAsValue(e->context, node));
+}
+
+void loop_open(struct emit *e, LLVMValueRef from, LLVMValueRef to, int64_t step, struct loop *loop) {
+    *loop = (struct loop){block_new(e, "loop"), block_new(e, "after"), NULL, to, step};
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, from, to, ""), loop->body, loop->end);
+    LLVMPositionBuilderAtEnd(e->b, loop->body);
+    loop->index = LLVMBuildPhi(e->b, type_int(e, 64), "");
+    LLVMAddIncoming(loop->index, &from, &before, 1);
+}
+
+void loop_close(struct emit *e, struct loop *loop) {
+    LLVMValueRef next = LLVMBuildNSWAdd(e->b, loop->index, const_int(type_int(e, 64), loop->step), "");
+    LLVMBasicBlockRef latch = LLVMGetInsertBlock(e->b);
+    LLVMAddIncoming(loop->index, &next, &latch, 1);
+    LLVMValueRef more = LLVMBuildICmp(e->b, LLVMIntSLT, next, loop->to, "");
+    keep_loop(e, LLVMBuildCondBr(e->b, more, loop->body, loop->end));
+    LLVMPositionBuilderAtEnd(e->b, loop->end);
+}
+
+/* Everything bound by BODY is forgotten at its end. */
+static void scoped_body(struct emit *e, const struct stmt *body) {
+    struct scope at = e->scope;
+    emit_body(e, body);
+    e->scope.n_symbols = at.n_symbols;
+    e->scope.n_lets = at.n_lets;
+    e->scope.n_buffers = at.n_buffers;
+}
+
+static void body_with(struct emit *e, dim axis, LLVMValueRef value, const struct stmt *body) {
+    scope_bind(e, axis, value);
+    scoped_body(e, body);
+    e->scope.n_symbols--;
+}
+
+static void serial_loop(struct emit *e, const struct stmt *s) {
+    struct loop loop;
+    loop_open(e, emit_dim(e, s->from), emit_dim(e, s->to), s->step, &loop);
+    body_with(e, s->axis, loop.index, s->body);
+    loop_close(e, &loop);
+}
+
+static int64_t constant_trips(struct emit *e, const struct stmt *s) {
+    int64_t trips;
+    if (dim_is_const(stmt_trips(e->k, s), &trips)) return trips;
+    emit_refuse(e, YJ_ERR_INTERNAL, "the extent of %s is not constant", s->axis->name);
+    return 0;
+}
+
+/* FROM + number * step: constant if FROM is. */
+static LLVMValueRef axis_value(struct emit *e, const struct stmt *s, int64_t number) {
+    return LLVMBuildNSWAdd(e->b, emit_dim(e, s->from), const_int(type_int(e, 64), number * s->step), "");
+}
+
+static void unroll_loop(struct emit *e, const struct stmt *s) {
+    int64_t trips = constant_trips(e, s);
+    if (trips > 64 || trips * e->unrolled > MAX_UNROLLED) {
+        serial_loop(e, s);
+        return;
+    }
+    int before = e->unrolled;
+    if (trips > 1) e->unrolled *= (int)trips;
+    for (int64_t i = 0; i < trips; i++) body_with(e, s->axis, axis_value(e, s, i), s->body);
+    e->unrolled = before;
+}
+
+/* --- which vector loops can be emitted as vectors --- */
+
+struct inspect {
+    dim axis;
+    const struct stmt *loop;
+    bool possible, registers; /* registers: touches a register buffer of outside */
+    int weight;               /* expression nodes */
+};
+
+static bool declared_inside(const struct stmt *body, const struct buffer *b) {
+    for (const struct stmt *s = body; s; s = s->next)
+        if ((s->kind == STMT_BUFFER && s->buffer == b) || (s->body && declared_inside(s->body, b))) return true;
+    return false;
+}
+
+static bool varies(const struct inspect *in, const struct expr *x) {
+    if (x->kind == EXPR_DIM) return dim_contains(x->dim, in->axis);
+    if (x->kind == EXPR_LET) return varies(in, x->let->value);
+    if (x->kind == EXPR_LOAD && declared_inside(in->loop->body, x->buffer)) return true;
+    for (int i = 0; i < x->n; i++)
+        if (varies(in, x->arg[i])) return true;
+    return false;
+}
+
+static void inspect_expr(void *user, struct expr *x) {
+    struct inspect *in = user;
+    in->weight++;
+    if (x->kind == EXPR_OP && x->op == SCALAR_div) in->weight += 2;
+    if (x->kind == EXPR_LOAD && x->buffer->space == SPACE_REG) in->registers = true;
+}
+
+static void inspect_stmt(void *user, struct stmt *s) {
+    struct inspect *in = user;
+    stmt_exprs(s, inspect_expr, in);
+    switch (s->kind) {
+    case STMT_LOOP:
+        if (s->axis_kind != AXIS_SERIAL && s->axis_kind != AXIS_UNROLL) in->possible = false;
+        if (dim_contains(s->from, in->axis) || dim_contains(s->to, in->axis)) in->possible = false;
+        return;
+    case STMT_STORE: {
+        bool moves = declared_inside(in->loop->body, s->buffer);
+        for (int i = 0; i < s->n_subs && !moves; i++) moves = varies(in, s->subs[i]);
+        if (!moves) in->possible = false;
+        if (s->buffer->space == SPACE_REG) in->registers = true;
+        return;
+    }
+    case STMT_BUFFER:
+        if (s->buffer->space != SPACE_REG) in->possible = false;
+        return;
+    case STMT_IF:
+    case STMT_LET:
+    case STMT_CHECK: return;
+    default: in->possible = false;
+    }
+}
+
+static int register_lanes(const struct emit *e) {
+    return e->vector_bits / 32;
+}
+
+/* Lanes of a chunk: one register of 32-bit elements where register buffers take part, so that each stays one register, or
+ * where much is computed for each lane; more where little is, for fewer branches and addresses. */
+static int chunk_lanes(const struct emit *e, const struct inspect *in) {
+    int lanes = register_lanes(e);
+    if (in->registers || in->weight > 40) return lanes;
+    lanes *= in->weight > 12 ? 2 : 4;
+    return lanes > 64 ? 64 : lanes;
+}
+
+/* --- masks --- */
+
+static LLVMValueRef wider_bound(struct emit *e, const char *intrinsic, LLVMValueRef a, LLVMValueRef b) {
+    LLVMValueRef v[2] = {a, b};
+    LLVMTypeRef i64 = type_int(e, 64);
+    return a && b ? call_intrinsic(e, intrinsic, 1, &i64, 2, v) : a ? a : b;
+}
+
+static void range_join(struct emit *e, struct mask *a, const struct mask *b) {
+    a->low = wider_bound(e, "llvm.smax", a->low, b->low);
+    a->high = wider_bound(e, "llvm.smin", a->high, b->high);
+}
+
+static LLVMValueRef both(struct emit *e, LLVMValueRef a, LLVMValueRef b) {
+    return a && b ? LLVMBuildAnd(e->b, a, b, "") : a ? a : b;
+}
+
+/* A condition as a conjunction: of scalars, of lane ranges, and of what differs from lane to lane otherwise. */
+struct condition { LLVMValueRef scalar; struct mask mask; };
+
+static void split_condition(struct emit *e, const struct expr *x, struct condition *c) {
+    struct mask range;
+    if (x->kind == EXPR_OP && x->op == SCALAR_and) {
+        split_condition(e, x->arg[0], c);
+        split_condition(e, x->arg[1], c);
+    } else if (emit_lane_range(e, x, &range)) {
+        range_join(e, &c->mask, &range);
+    } else {
+        LLVMValueRef v = emit_expr(e, x);
+        if (value_lanes(v)) c->mask.bits = both(e, c->mask.bits, v);
+        else c->scalar = both(e, c->scalar, v);
+    }
+}
+
+/* Every lane of 0 .. lanes is in the range; NULL: known to be. */
+static LLVMValueRef range_full(struct emit *e, const struct mask *range, int64_t lanes) {
+    LLVMTypeRef i64 = type_int(e, 64);
+    LLVMValueRef low = range->low ? LLVMBuildICmp(e->b, LLVMIntSLE, range->low, const_int(i64, 0), "") : NULL;
+    LLVMValueRef high = range->high ? LLVMBuildICmp(e->b, LLVMIntSGE, range->high, const_int(i64, lanes), "") : NULL;
+    return both(e, low, high);
+}
+
+static LLVMValueRef any_bit(struct emit *e, LLVMValueRef lanes) {
+    LLVMTypeRef type = LLVMTypeOf(lanes);
+    return call_intrinsic(e, "llvm.vector.reduce.or", 1, &type, 1, &lanes);
+}
+
+static LLVMValueRef any_lane(struct emit *e, const struct mask *m) {
+    LLVMTypeRef i64 = type_int(e, 64);
+    if (m->bits) return any_bit(e, m->vector);
+    LLVMValueRef low = m->low ? LLVMBuildICmp(e->b, LLVMIntSLT, m->low, const_int(i64, e->lanes), "") : NULL;
+    LLVMValueRef high = m->high ? LLVMBuildICmp(e->b, LLVMIntSGT, m->high, const_int(i64, 0), "") : NULL;
+    LLVMValueRef order = low && high ? LLVMBuildICmp(e->b, LLVMIntSLT, m->low, m->high, "") : NULL;
+    return both(e, both(e, low, high), order);
+}
+
+/* Emits BODY under the present mask narrowed by MASK, skipped when no lane is left (so that scalar loads in it are safe). */
+static void masked_body(struct emit *e, const struct mask *mask, const struct stmt *body) {
+    struct mask before = e->mask, inner = e->mask;
+    range_join(e, &inner, mask);
+    inner.bits = both(e, inner.bits, mask->bits);
+    inner.vector = both(e, emit_range_vector(e, &inner), inner.bits);
+    LLVMBasicBlockRef some = block_new(e, "lanes"), end = block_new(e, "after");
+    LLVMBuildCondBr(e->b, any_lane(e, &inner), some, end);
+    LLVMPositionBuilderAtEnd(e->b, some);
+    e->mask = inner;
+    scoped_body(e, body);
+    e->mask = before;
+    block_enter(e, end);
+}
+
+/* Branches around what follows unless CONDITION (NULL: true); returns the block to go on in, NULL if there is none. */
+static LLVMBasicBlockRef skip_unless(struct emit *e, LLVMValueRef condition) {
+    if (!condition) return NULL;
+    LLVMBasicBlockRef then = block_new(e, "then"), end = block_new(e, "after");
+    LLVMBuildCondBr(e->b, condition, then, end);
+    LLVMPositionBuilderAtEnd(e->b, then);
+    return end;
+}
+
+static void emit_if(struct emit *e, const struct stmt *s) {
+    struct condition c = {0};
+    split_condition(e, s->value, &c);
+    LLVMBasicBlockRef end = skip_unless(e, c.scalar);
+    bool some = c.mask.low || c.mask.high || c.mask.bits;
+    LLVMBasicBlockRef edge = NULL, done = NULL;
+    if (some && !c.mask.bits && !e->mask.vector && e->unrolled <= 64) { /* full lanes: a copy of the body without masks */
+        LLVMBasicBlockRef full = block_new(e, "full");
+        edge = block_new(e, "edge");
+        done = block_new(e, "after");
+        LLVMBuildCondBr(e->b, range_full(e, &c.mask, e->lanes), full, edge);
+        LLVMPositionBuilderAtEnd(e->b, full);
+        scoped_body(e, s->body);
+        LLVMBuildBr(e->b, done);
+        LLVMPositionBuilderAtEnd(e->b, edge);
+    }
+    if (some) masked_body(e, &c.mask, s->body);
+    else scoped_body(e, s->body);
+    if (done) block_enter(e, done);
+    if (end) block_enter(e, end);
+}
+
+/* --- vector loops --- */
+
+/* One chunk: lanes AT .. AT + LANES of the loop, counted from FIRST (the axis at lane AT); RANGE as in the whole loop. */
+static void chunk(struct emit *e, const struct stmt *s, LLVMValueRef first, LLVMValueRef at, int lanes, const struct mask *range,
+                  const struct stmt *body) {
+    struct mask own = {NULL, NULL, NULL, NULL};
+    if (range && range->low) own.low = LLVMBuildNSWSub(e->b, range->low, at, "");
+    if (range && range->high) own.high = LLVMBuildNSWSub(e->b, range->high, at, "");
+    bool some = own.low || own.high;
+    scope_bind(e, s->axis, first);
+    if (lanes == 1) {
+        LLVMTypeRef i64 = type_int(e, 64);
+        LLVMValueRef low = own.low ? LLVMBuildICmp(e->b, LLVMIntSLE, own.low, const_int(i64, 0), "") : NULL;
+        LLVMValueRef high = own.high ? LLVMBuildICmp(e->b, LLVMIntSGT, own.high, const_int(i64, 0), "") : NULL;
+        LLVMBasicBlockRef end = skip_unless(e, both(e, low, high));
+        scoped_body(e, body);
+        if (end) block_enter(e, end);
+    } else {
+        e->axis = s->axis;
+        e->step = s->step;
+        e->lanes = lanes;
+        if (some) masked_body(e, &own, body);
+        else scoped_body(e, body);
+        e->axis = NULL;
+        e->lanes = 0;
+    }
+    e->scope.n_symbols--;
+}
+
+static int largest_power(int64_t n) {
+    int p = 1;
+    while (p * 2 <= n) p *= 2;
+    return p;
+}
+
+/* The whole loop in chunks of at most LANES: unrolled, or when there are many, a serial loop over them and the rest. */
+static void chunks(struct emit *e, const struct stmt *s, int64_t extent, int lanes, const struct mask *range, const struct stmt *body) {
+    LLVMTypeRef i64 = type_int(e, 64);
+    int64_t at = 0;
+    if (extent / lanes > MAX_CHUNKS) {
+        struct loop loop;
+        at = extent / lanes * lanes;
+        loop_open(e, const_int(i64, 0), const_int(i64, at), lanes, &loop);
+        LLVMValueRef offset = LLVMBuildNSWMul(e->b, loop.index, const_int(i64, s->step), "");
+        chunk(e, s, LLVMBuildNSWAdd(e->b, emit_dim(e, s->from), offset, ""), loop.index, lanes, range, body);
+        loop_close(e, &loop);
+    }
+    while (at < extent) {
+        int n = extent - at >= lanes ? lanes : largest_power(extent - at);
+        chunk(e, s, axis_value(e, s, at), const_int(i64, at), n, range, body);
+        at += n;
+    }
+}
+
+/* A conjunction of lane ranges and of what is the same for all lanes, with at least one range. */
+static bool only_ranges(struct emit *e, const struct inspect *in, const struct expr *x, bool *some) {
+    if (x->kind == EXPR_OP && x->op == SCALAR_and)
+        return only_ranges(e, in, x->arg[0], some) && only_ranges(e, in, x->arg[1], some);
+    if (!varies(in, x)) return true;
+    int64_t c;
+    *some = true;
+    return x->kind == EXPR_OP && x->op >= SCALAR_lt && x->op <= SCALAR_ge && x->arg[0]->kind == EXPR_DIM && x->arg[1]->kind == EXPR_DIM &&
+           coefficient_is(e, dim_sub(e->k->dims, x->arg[0]->dim, x->arg[1]->dim), in->axis, &c) && c != 0;
+}
+
+/* A loop whose whole body is one such condition: tested once for the whole loop, not for each chunk. */
+static bool guarded_loop(struct emit *e, const struct inspect *in, int64_t extent, int lanes) {
+    const struct stmt *s = in->loop, *guard = s->body;
+    bool some = false;
+    if (!guard || guard->next || guard->kind != STMT_IF || !only_ranges(e, in, guard->value, &some) || !some) return false;
+    struct condition c = {0};
+    scope_bind(e, s->axis, emit_dim(e, s->from));
+    e->axis = s->axis;
+    e->step = s->step;
+    split_condition(e, guard->value, &c);
+    e->axis = NULL;
+    e->scope.n_symbols--;
+    LLVMBasicBlockRef end = skip_unless(e, c.scalar);
+    LLVMValueRef all = range_full(e, &c.mask, extent);
+    if (!all) {
+        chunks(e, s, extent, lanes, NULL, guard->body);
+    } else {
+        LLVMBasicBlockRef full = block_new(e, "full"), edge = block_new(e, "edge"), done = block_new(e, "after");
+        LLVMBuildCondBr(e->b, all, full, edge);
+        LLVMPositionBuilderAtEnd(e->b, full);
+        chunks(e, s, extent, lanes, NULL, guard->body);
+        LLVMBuildBr(e->b, done);
+        LLVMPositionBuilderAtEnd(e->b, edge);
+        chunks(e, s, extent, lanes, &c.mask, guard->body);
+        block_enter(e, done);
+    }
+    if (end) block_enter(e, end);
+    return true;
+}
+
+static void vector_loop(struct emit *e, const struct stmt *s) {
+    int64_t extent = constant_trips(e, s);
+    struct inspect in = {s->axis, s, true, false, 0};
+    kernel_walk(s->body, inspect_stmt, &in);
+    int lanes = chunk_lanes(e, &in);
+    if (lanes > extent) lanes = largest_power(extent > 0 ? extent : 1);
+    if (e->scalar || e->axis || !in.possible || lanes < 2) {
+        if (extent <= 8 && in.registers) unroll_loop(e, s);
+        else serial_loop(e, s);
+        return;
+    }
+    if (guarded_loop(e, &in, extent, lanes)) return;
+    chunks(e, s, extent, lanes, NULL, s->body);
+}
+
+/* --- statements --- */
+
+static void declare(struct emit *e, const struct buffer *b) {
+    struct scope *scope = &e->scope;
+    LLVMValueRef base = NULL;
+    int lanes = 0;
+    if (b->space == SPACE_REG) {
+        int64_t n = 1, extent = 0;
+        for (int i = 0; i < b->rank; i++) {
+            if (!dim_is_const(b->shape[i], &extent) || extent < 0 || n * extent > MAX_STACK) {
+                emit_refuse(e, YJ_ERR_UNSUPPORTED, "register buffer %s is too large", b->name);
+                extent = 0;
+            }
+            n *= extent;
+        }
+        lanes = e->axis ? e->lanes : 0;
+        int64_t copies = n * (lanes ? lanes : 1);
+        base = stack_new(e, type_memory(e, b->dtype), copies, copies * (int64_t)yj_dtype_bytes(b->dtype));
+    } else {
+        LLVMValueRef offset = emit_dim(e, kernel_scratch_offset(e->k, b));
+        base = LLVMBuildGEP2(e->b, type_int(e, 8), e->scratch, &offset, 1, "");
+    }
+    if (scope->n_buffers == scope->buffer_room) {
+        int room = scope->buffer_room ? scope->buffer_room * 2 : 16;
+        struct bound_buffer *bigger = NEW_ARRAY(e->arena, struct bound_buffer, room);
+        if (scope->n_buffers) memcpy(bigger, scope->buffer, (size_t)scope->n_buffers * sizeof *bigger);
+        scope->buffer = bigger;
+        scope->buffer_room = room;
+    }
+    scope->buffer[scope->n_buffers++] = (struct bound_buffer){b, base, lanes};
+}
+
+static void bind_let(struct emit *e, const struct stmt *s) {
+    struct scope *scope = &e->scope;
+    LLVMValueRef value = emit_expr(e, s->value);
+    if (scope->n_lets == scope->let_room) {
+        int room = scope->let_room ? scope->let_room * 2 : 32;
+        struct bound_let *bigger = NEW_ARRAY(e->arena, struct bound_let, room);
+        if (scope->n_lets) memcpy(bigger, scope->let, (size_t)scope->n_lets * sizeof *bigger);
+        scope->let = bigger;
+        scope->let_room = room;
+    }
+    scope->let[scope->n_lets++] = (struct bound_let){s, value};
+}
+
+/* The fault is the first one: whoever changes its code from 0 writes the value. */
+static void record_fault(struct emit *e, int code, LLVMValueRef value) {
+    LLVMTypeRef i32 = type_int(e, 32), i64 = type_int(e, 64);
+    LLVMValueRef swap = LLVMBuildAtomicCmpXchg(e->b, e->fault, const_int(i32, 0), const_int(i32, code), LLVMAtomicOrderingMonotonic,
+                                               LLVMAtomicOrderingMonotonic, 0);
+    LLVMBasicBlockRef end = skip_unless(e, LLVMBuildExtractValue(e->b, swap, 1, ""));
+    LLVMValueRef eight = const_int(i64, 8);
+    LLVMSetAlignment(LLVMBuildStore(e->b, value, LLVMBuildGEP2(e->b, type_int(e, 8), e->fault, &eight, 1, "")), 8);
+    block_enter(e, end);
+}
+
+static void emit_check(struct emit *e, const struct stmt *s) {
+    LLVMValueRef good = emit_expr(e, s->value), value = emit_expr(e, s->fault_value);
+    LLVMValueRef bad = LLVMBuildXor(e->b, good, const_int(LLVMTypeOf(good), -1), "");
+    if (e->mask.vector && (value_lanes(bad) || value_lanes(value))) bad = LLVMBuildAnd(e->b, value_widen(e, bad), e->mask.vector, "");
+    else if (value_lanes(value)) bad = value_widen(e, bad);
+    if (!value_lanes(bad)) {
+        LLVMBasicBlockRef end = skip_unless(e, bad);
+        record_fault(e, s->fault_code, value);
+        block_enter(e, end);
+        return;
+    }
+    LLVMBasicBlockRef end = skip_unless(e, any_bit(e, bad));
+    LLVMTypeRef bits = type_int(e, e->lanes);
+    LLVMValueRef args[2] = {LLVMBuildBitCast(e->b, bad, bits, ""), const_int(type_int(e, 1), 1)};
+    LLVMValueRef first = call_intrinsic(e, "llvm.cttz", 1, &bits, 2, args);
+    first = LLVMBuildIntCast2(e->b, first, type_int(e, 64), 0, "");
+    record_fault(e, s->fault_code, LLVMBuildExtractElement(e->b, value_widen(e, value), first, ""));
+    block_enter(e, end);
+}
+
+static void emit_stmt(struct emit *e, const struct stmt *s) {
+    switch (s->kind) {
+    case STMT_LOOP:
+        if (s->axis_kind == AXIS_VECTOR) vector_loop(e, s);
+        else if (s->axis_kind == AXIS_UNROLL) unroll_loop(e, s);
+        else serial_loop(e, s); /* lanes too: no barrier is inside */
+        return;
+    case STMT_IF: emit_if(e, s); return;
+    case STMT_BUFFER: declare(e, s->buffer); return;
+    case STMT_LET: bind_let(e, s); return;
+    case STMT_STORE: emit_store(e, s->buffer, s->n_subs, s->subs, emit_expr(e, s->value)); return;
+    case STMT_CHECK: emit_check(e, s); return;
+    case STMT_FMA_TILE: emit_fma_tile(e, s); return;
+    case STMT_COPY: emit_copy(e, s); return;
+    case STMT_WAIT: return; /* the copy was made where it stands */
+    case STMT_BARRIER: emit_refuse(e, YJ_ERR_UNSUPPORTED, "a barrier between lanes needs a GPU"); return;
+    case STMT_REDUCE: emit_refuse(e, YJ_ERR_INTERNAL, "a reduce reached the emitter"); return;
+    }
+}
+
+void emit_body(struct emit *e, const struct stmt *body) {
+    for (const struct stmt *s = body; s && e->status == YJ_OK; s = s->next) emit_stmt(e, s);
+}
+
+/* --- the function --- */
+
+static void add_attribute(struct emit *e, LLVMValueRef f, unsigned index, const char *name, uint64_t value) {
+    unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
+    LLVMAddAttributeAtIndex(f, index, LLVMCreateEnumAttribute(e->context, kind, value));
+}
+
+static void add_text_attribute(struct emit *e, LLVMValueRef f, const char *name, const char *value) {
+    LLVMAttributeRef attribute = LLVMCreateStringAttribute(e->context, name, (unsigned)strlen(name), value, (unsigned)strlen(value));
+    LLVMAddAttributeAtIndex(f, LLVMAttributeFunctionIndex, attribute);
+}
+
+static void function_attributes(struct emit *e, LLVMValueRef f) {
+    unsigned at = (unsigned)LLVMAttributeFunctionIndex;
+    add_attribute(e, f, at, "nounwind", 0);
+    add_text_attribute(e, f, "no-builtins", ""); /* else LLVM turns loops into calls of memcpy and memset */
+    add_text_attribute(e, f, "prefer-vector-width", "512");
+    if (e->target->vector_lengths[0] && (e->arch == ARCH_ARM || e->arch == ARCH_RISCV)) {
+        uint64_t granules = (uint64_t)e->vector_bits / (e->arch == ARCH_ARM ? 128 : 64);
+        add_attribute(e, f, at, "vscale_range", granules << 32 | granules);
+    }
+}
+
+/* A result made in place is INOUT, and the operand whose memory it takes over is an argument all the same. */
+static bool may_alias(const struct kernel *k, const struct buffer *b) {
+    for (const struct buffer *other = k->args; other; other = other->next)
+        if (other->role == ROLE_INOUT && (other == b || other->dtype == b->dtype)) return true;
+    return false;
+}
+
+/* The inner function: one pointer for each buffer, noalias, then the dims, the tile range, scratch and fault. */
+static LLVMValueRef inner_function(struct emit *e) {
+    struct kernel *k = e->k;
+    LLVMTypeRef pointer = LLVMPointerTypeInContext(e->context, 0), i64 = type_int(e, 64);
+    int n = k->n_args + k->n_dims + 4, at = 0;
+    LLVMTypeRef *types = NEW_ARRAY(e->arena, LLVMTypeRef, n);
+    for (int i = 0; i < k->n_args; i++) types[at++] = pointer;
+    for (int i = 0; i < k->n_dims + 2; i++) types[at++] = i64;
+    types[at++] = pointer;
+    types[at++] = pointer;
+    LLVMValueRef f = LLVMAddFunction(e->module, "", LLVMFunctionType(LLVMVoidTypeInContext(e->context), types, (unsigned)n, 0));
+    LLVMSetLinkage(f, LLVMInternalLinkage);
+    function_attributes(e, f);
+    add_attribute(e, f, (unsigned)LLVMAttributeFunctionIndex, "noinline", 0);
+    for (const struct buffer *b = k->args; b; b = b->next) {
+        unsigned index = (unsigned)b->index + 1;
+        if (!may_alias(k, b)) add_attribute(e, f, index, "noalias", 0);
+        if (b->role == ROLE_IN) add_attribute(e, f, index, "readonly", 0);
+        add_attribute(e, f, index, "align", 64);
+    }
+    add_attribute(e, f, (unsigned)n - 1, "noalias", 0);
+    add_attribute(e, f, (unsigned)n - 1, "align", 64);
+    add_attribute(e, f, (unsigned)n, "align", 8);
+    return f;
+}
+
+/* The exported function takes the arguments of ABI 1 apart and calls the inner one, whose parameters can be noalias. */
+static void outer_function(struct emit *e, LLVMValueRef inner) {
+    struct kernel *k = e->k;
+    LLVMTypeRef pointer = LLVMPointerTypeInContext(e->context, 0), i64 = type_int(e, 64);
+    LLVMTypeRef types[6] = {pointer, pointer, i64, i64, pointer, pointer};
+    LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(e->context), types, 6, 0);
+    LLVMValueRef f = LLVMAddFunction(e->module, k->name, type);
+    function_attributes(e, f);
+    e->function = f;
+    LLVMPositionBuilderAtEnd(e->b, block_new(e, "entry"));
+    int n = k->n_args + k->n_dims + 4, at = 0;
+    LLVMValueRef *args = NEW_ARRAY(e->arena, LLVMValueRef, n);
+    for (int i = 0; i < k->n_args; i++) {
+        LLVMValueRef index = const_int(i64, i);
+        args[at++] = LLVMBuildLoad2(e->b, pointer, LLVMBuildGEP2(e->b, pointer, LLVMGetParam(f, 0), &index, 1, ""), "");
+    }
+    for (int i = 0; i < k->n_dims; i++) {
+        LLVMValueRef index = const_int(i64, i);
+        args[at++] = LLVMBuildLoad2(e->b, i64, LLVMBuildGEP2(e->b, i64, LLVMGetParam(f, 1), &index, 1, ""), "");
+    }
+    for (unsigned i = 2; i < 6; i++) args[at++] = LLVMGetParam(f, i);
+    LLVMBuildCall2(e->b, LLVMGlobalGetValueType(inner), inner, args, (unsigned)n, "");
+    LLVMBuildRetVoid(e->b);
+}
+
+static bool is_tile(const struct stmt *s) {
+    return s && s->kind == STMT_LOOP && s->axis_kind == AXIS_TILE;
+}
+
+/* Tile number TILE in row-major order of the nest S: gives back what is left for the loops around it. */
+static LLVMValueRef tile_axes(struct emit *e, const struct stmt *s, LLVMValueRef tile, bool outermost) {
+    LLVMValueRef left = is_tile(s->body) ? tile_axes(e, s->body, tile, false) : tile, number = left;
+    dim trips = stmt_trips(e->k, s);
+    if (!outermost && !dim_is(trips, 1)) {
+        LLVMValueRef n = emit_dim(e, trips);
+        number = LLVMBuildURem(e->b, left, n, "");
+        left = LLVMBuildUDiv(e->b, left, n, "");
+    } else if (!outermost) {
+        number = const_int(type_int(e, 64), 0);
+    }
+    LLVMValueRef offset = LLVMBuildNSWMul(e->b, number, const_int(type_int(e, 64), s->step), "");
+    scope_bind(e, s->axis, LLVMBuildNSWAdd(e->b, emit_dim(e, s->from), offset, ""));
+    return left;
+}
+
+static void tiles(struct emit *e, LLVMValueRef begin, LLVMValueRef end) {
+    const struct stmt *s = e->k->body, *body = s;
+    struct loop loop;
+    if (!is_tile(s)) { /* one tile, number 0 */
+        LLVMTypeRef i64 = type_int(e, 64);
+        LLVMValueRef first = LLVMBuildICmp(e->b, LLVMIntSLE, begin, const_int(i64, 0), "");
+        LLVMBasicBlockRef done = skip_unless(e, LLVMBuildAnd(e->b, first, LLVMBuildICmp(e->b, LLVMIntSGT, end, const_int(i64, 0), ""), ""));
+        scoped_body(e, body);
+        block_enter(e, done);
+        return;
+    }
+    if (s->next) emit_refuse(e, YJ_ERR_UNSUPPORTED, "something stands beside the tile loops");
+    loop_open(e, begin, end, 1, &loop);
+    int before = e->scope.n_symbols;
+    tile_axes(e, s, loop.index, true);
+    while (is_tile(body)) body = body->body;
+    scoped_body(e, body);
+    e->scope.n_symbols = before;
+    loop_close(e, &loop);
+}
+
+static bool has_barrier(const struct stmt *body) {
+    for (const struct stmt *s = body; s; s = s->next)
+        if (s->kind == STMT_BARRIER || (s->body && has_barrier(s->body))) return true;
+    return false;
+}
+
+void emit_function(struct emit *e) {
+    struct kernel *k = e->k;
+    if (has_barrier(k->body)) {
+        emit_refuse(e, YJ_ERR_UNSUPPORTED, "a barrier between lanes needs a GPU");
+        return;
+    }
+    LLVMValueRef inner = inner_function(e);
+    outer_function(e, inner);
+    e->function = inner;
+    e->unrolled = 1;
+    e->entry = block_new(e, "entry");
+    LLVMBasicBlockRef start = block_new(e, "start");
+    LLVMPositionBuilderAtEnd(e->b, e->entry);
+    LLVMBuildBr(e->b, start);
+    LLVMPositionBuilderAtEnd(e->b, start);
+    unsigned at = 0;
+    struct scope *scope = &e->scope;
+    scope->buffer_room = k->n_args + 16;
+    scope->buffer = NEW_ARRAY(e->arena, struct bound_buffer, scope->buffer_room);
+    for (const struct buffer *b = k->args; b; b = b->next)
+        scope->buffer[scope->n_buffers++] = (struct bound_buffer){b, LLVMGetParam(inner, at++), 0};
+    for (int i = 0; i < k->n_dims; i++) scope_bind(e, k->dim_args[i], LLVMGetParam(inner, at++));
+    LLVMValueRef begin = LLVMGetParam(inner, at), end = LLVMGetParam(inner, at + 1);
+    e->scratch = LLVMGetParam(inner, at + 2);
+    e->fault = LLVMGetParam(inner, at + 3);
+    tiles(e, begin, end);
+    LLVMBuildRetVoid(e->b);
+}

@@ -1,0 +1,474 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Dims, addresses, loads, stores and expression trees. The one idea: the flat subscript of an access is one dim, and asking
+ * that dim for the coefficient of the vector axis decides everything: 0 is a scalar, 1 is a vector load or store, another
+ * constant a stride, and no constant a gather. Sums are emitted outermost symbol first, so that loops share their prefixes.
+ */
+#include "compiler/emit_llvm.h"
+
+/* --- scope --- */
+
+void scope_bind(struct emit *e, dim symbol, LLVMValueRef value) {
+    struct scope *s = &e->scope;
+    if (s->n_symbols == s->symbol_room) {
+        int room = s->symbol_room ? s->symbol_room * 2 : 32;
+        struct bound_symbol *bigger = NEW_ARRAY(e->arena, struct bound_symbol, room);
+        if (s->n_symbols) memcpy(bigger, s->symbol, (size_t)s->n_symbols * sizeof *bigger);
+        s->symbol = bigger;
+        s->symbol_room = room;
+    }
+    s->symbol[s->n_symbols++] = (struct bound_symbol){symbol, value};
+}
+
+static int find_symbol(const struct emit *e, dim symbol) {
+    for (int i = e->scope.n_symbols - 1; i >= 0; i--)
+        if (e->scope.symbol[i].symbol == symbol) return i;
+    return -1;
+}
+
+/* How deep the innermost loop stands whose index takes part; -1 for what is constant here. */
+static int depth(const struct emit *e, dim d) {
+    if (d->op == DIM_CONST) return -1;
+    if (d->op == DIM_SYMBOL) {
+        int i = find_symbol(e, d);
+        return i >= 0 && !LLVMIsConstant(e->scope.symbol[i].value) ? i : -1;
+    }
+    int a = depth(e, d->a), b = depth(e, d->b);
+    return a > b ? a : b;
+}
+
+/* --- dims --- */
+
+#define MAX_TERMS 64
+struct term { dim d; int depth; };
+
+/* The terms of a sum, by depth, constants first. */
+static int sum_terms(const struct emit *e, dim d, struct term *terms, int n) {
+    if (d->op == DIM_ADD && n + 1 < MAX_TERMS) {
+        n = sum_terms(e, d->a, terms, n);
+        return n < MAX_TERMS ? sum_terms(e, d->b, terms, n) : n;
+    }
+    int at = n, own = depth(e, d);
+    for (; at > 0 && terms[at - 1].depth > own; at--) terms[at] = terms[at - 1];
+    terms[at] = (struct term){d, own};
+    return n + 1;
+}
+
+static bool sum_fits(dim d, int *left) {
+    if (d->op == DIM_ADD) return sum_fits(d->a, left) && sum_fits(d->b, left);
+    return --*left >= 0;
+}
+
+static LLVMValueRef add_nsw(struct emit *e, LLVMValueRef a, LLVMValueRef b) {
+    return LLVMBuildNSWAdd(e->b, a, b, "");
+}
+
+/* Floor division and its remainder, by a divisor that is not zero. */
+static LLVMValueRef floor_divide(struct emit *e, dim d, LLVMValueRef a, LLVMValueRef b) {
+    bool rem = d->op == DIM_MOD;
+    int64_t by;
+    LLVMTypeRef type = LLVMTypeOf(a);
+    if (dim_is_const(d->b, &by) && by > 0 && (by & (by - 1)) == 0) {
+        if (rem) return LLVMBuildAnd(e->b, a, const_int(type, by - 1), "");
+        return LLVMBuildAShr(e->b, a, const_int(type, __builtin_ctzll((uint64_t)by)), "");
+    }
+    if (d->a->low >= 0 && d->b->low > 0) return rem ? LLVMBuildURem(e->b, a, b, "") : LLVMBuildUDiv(e->b, a, b, "");
+    LLVMValueRef zero = const_int(type, 0), r = LLVMBuildSRem(e->b, a, b, "");
+    LLVMValueRef inexact = LLVMBuildICmp(e->b, LLVMIntNE, r, zero, "");
+    LLVMValueRef differ = LLVMBuildICmp(e->b, LLVMIntSLT, LLVMBuildXor(e->b, r, b, ""), zero, "");
+    LLVMValueRef off = LLVMBuildAnd(e->b, inexact, differ, "");
+    if (rem) return add_nsw(e, r, LLVMBuildSelect(e->b, off, b, zero, ""));
+    LLVMValueRef q = LLVMBuildSDiv(e->b, a, b, "");
+    return add_nsw(e, q, LLVMBuildSelect(e->b, off, const_int(type, -1), zero, ""));
+}
+
+static LLVMValueRef dim_op(struct emit *e, dim d, LLVMValueRef a, LLVMValueRef b) {
+    LLVMValueRef v[2] = {a, b};
+    value_match(e, 2, v);
+    LLVMTypeRef type = LLVMTypeOf(v[0]);
+    switch (d->op) {
+    case DIM_MUL: return LLVMBuildNSWMul(e->b, v[0], v[1], "");
+    case DIM_DIV:
+    case DIM_MOD: return floor_divide(e, d, v[0], v[1]);
+    case DIM_MIN: return call_intrinsic(e, "llvm.smin", 1, &type, 2, v);
+    case DIM_MAX: return call_intrinsic(e, "llvm.smax", 1, &type, 2, v);
+    default: return add_nsw(e, v[0], v[1]);
+    }
+}
+
+static LLVMValueRef symbol_value(struct emit *e, dim d) {
+    int at = find_symbol(e, d);
+    if (at >= 0) return e->scope.symbol[at].value;
+    emit_refuse(e, YJ_ERR_INTERNAL, "%s is not bound", d->name);
+    return const_int(type_int(e, 64), 0);
+}
+
+LLVMValueRef emit_dim(struct emit *e, dim d) {
+    if (d->op == DIM_CONST) return const_int(type_int(e, 64), d->value);
+    if (d->op == DIM_SYMBOL) return symbol_value(e, d);
+    int left = MAX_TERMS;
+    if (d->op != DIM_ADD || !sum_fits(d, &left)) return dim_op(e, d, emit_dim(e, d->a), emit_dim(e, d->b));
+    struct term terms[MAX_TERMS];
+    int n = sum_terms(e, d, terms, 0);
+    LLVMValueRef sum = emit_dim(e, terms[0].d);
+    for (int i = 1; i < n; i++) sum = add_nsw(e, sum, emit_dim(e, terms[i].d));
+    return sum;
+}
+
+/* The lanes of the vector axis: first, first + step, ... */
+static LLVMValueRef axis_lanes(struct emit *e, LLVMValueRef first, int64_t step) {
+    LLVMValueRef iota = const_iota(e, 64, e->lanes);
+    LLVMValueRef offsets = LLVMBuildNSWMul(e->b, iota, const_int(LLVMTypeOf(iota), step), "");
+    return add_nsw(e, value_splat(e, first, e->lanes), offsets);
+}
+
+bool coefficient_is(struct emit *e, dim flat, dim axis, int64_t *coefficient) {
+    dim c, rest;
+    return dim_linear(e->k->dims, flat, axis, &c, &rest) && dim_is_const(c, coefficient);
+}
+
+LLVMValueRef emit_dim_lanes(struct emit *e, dim d) {
+    if (!e->axis || !dim_contains(d, e->axis)) return emit_dim(e, d);
+    int64_t c;
+    if (coefficient_is(e, d, e->axis, &c)) return axis_lanes(e, emit_dim(e, d), c * e->step);
+    return dim_op(e, d, emit_dim_lanes(e, d->a), emit_dim_lanes(e, d->b));
+}
+
+/* --- places --- */
+
+static const struct bound_buffer *find_buffer(struct emit *e, const struct buffer *b) {
+    for (int i = e->scope.n_buffers - 1; i >= 0; i--)
+        if (e->scope.buffer[i].buffer == b) return &e->scope.buffer[i];
+    static const struct bound_buffer none;
+    emit_refuse(e, YJ_ERR_INTERNAL, "buffer %s is not declared here", b->name);
+    return &none;
+}
+
+dim place_flat(struct emit *e, const struct buffer *b, int n, struct expr *const *subs) {
+    struct dim_table *t = e->k->dims;
+    dim flat = dim_const(t, 0);
+    for (int i = 0; i < n; i++) {
+        if (subs[i]->kind != EXPR_DIM) return NULL;
+        flat = dim_add(t, dim_mul(t, flat, b->shape[i]), subs[i]->dim);
+    }
+    return flat;
+}
+
+static LLVMValueRef advance(struct emit *e, const struct buffer *b, LLVMValueRef pointer, LLVMValueRef elements) {
+    if (LLVMIsConstant(elements) && LLVMIsNull(elements)) return pointer;
+    return LLVMBuildGEP2(e->b, type_memory(e, b->dtype), pointer, &elements, 1, "");
+}
+
+/* One step for each loop depth, the constant last: invariant prefixes are hoisted and shared, and the constant becomes the
+ * displacement of the instruction. */
+LLVMValueRef place_pointer(struct emit *e, const struct buffer *b, dim flat) {
+    LLVMValueRef pointer = find_buffer(e, b)->base;
+    if (!pointer) return LLVMGetPoison(LLVMPointerTypeInContext(e->context, 0));
+    struct term terms[MAX_TERMS];
+    int left = MAX_TERMS;
+    if (!sum_fits(flat, &left)) return advance(e, b, pointer, emit_dim(e, flat));
+    int n = sum_terms(e, flat, terms, 0), constants = 0;
+    while (constants < n && terms[constants].depth < 0) constants++;
+    for (int i = constants; i < n;) {
+        LLVMValueRef sum = emit_dim(e, terms[i].d);
+        int own = terms[i].depth;
+        for (i++; i < n && terms[i].depth == own; i++) sum = add_nsw(e, sum, emit_dim(e, terms[i].d));
+        pointer = advance(e, b, pointer, sum);
+    }
+    for (int i = 0; i < constants; i++) pointer = advance(e, b, pointer, emit_dim(e, terms[i].d));
+    return pointer;
+}
+
+unsigned place_align(const struct buffer *b, dim flat) {
+    unsigned size = (unsigned)yj_dtype_bytes(b->dtype);
+    uint64_t known = flat ? (uint64_t)flat->divisor * size : size;
+    if (flat && flat->divisor == 0) return 64;
+    known &= -known;
+    return known > 64 ? 64 : (unsigned)known;
+}
+
+enum pattern { UNIFORM, CONTIGUOUS, SCATTERED };
+
+struct place {
+    enum pattern pattern;
+    LLVMValueRef pointer;  /* of lane 0; SCATTERED: <lanes x ptr> */
+    unsigned align;
+    bool safe;             /* inside its buffer whatever the mask says */
+};
+
+/* A subscript in which data takes part: summed dimension by dimension. */
+static LLVMValueRef flat_by_data(struct emit *e, const struct buffer *b, int n, struct expr *const *subs) {
+    LLVMValueRef sum = const_int(type_int(e, 64), 0);
+    for (int i = 0; i < n; i++) {
+        LLVMValueRef v[2] = {sum, emit_dim(e, b->shape[i])};
+        value_match(e, 2, v);
+        LLVMValueRef w[2] = {LLVMBuildNSWMul(e->b, v[0], v[1], ""), emit_expr(e, subs[i])};
+        value_match(e, 2, w);
+        sum = add_nsw(e, w[0], w[1]);
+    }
+    return sum;
+}
+
+static bool within(const struct buffer *b, int lanes, int64_t first) {
+    int64_t size = 1, extent;
+    for (int i = 0; i < b->rank; i++) {
+        if (!dim_is_const(b->shape[i], &extent)) return false;
+        size *= extent;
+    }
+    return first >= 0 && first + lanes <= size;
+}
+
+/* A register buffer declared inside the vector loop has one copy a lane, the lanes side by side. */
+static struct place private_place(struct emit *e, const struct bound_buffer *bound, const struct buffer *b, int n,
+                                  struct expr *const *subs) {
+    dim flat = place_flat(e, b, n, subs);
+    LLVMValueRef index = flat ? emit_dim_lanes(e, flat) : flat_by_data(e, b, n, subs);
+    struct place p = {.align = (unsigned)yj_dtype_bytes(b->dtype), .safe = true};
+    LLVMValueRef scaled = LLVMBuildNSWMul(e->b, index, const_int(LLVMTypeOf(index), bound->lanes), "");
+    if (value_lanes(index)) {
+        p.pattern = SCATTERED;
+        p.safe = false;
+        p.pointer = advance(e, b, bound->base, add_nsw(e, scaled, const_iota(e, 64, e->lanes)));
+    } else {
+        p.pattern = e->axis ? CONTIGUOUS : UNIFORM;
+        p.pointer = advance(e, b, bound->base, scaled);
+        p.align *= (unsigned)(bound->lanes & -bound->lanes);
+        if (p.align > 64) p.align = 64;
+    }
+    return p;
+}
+
+static struct place place_find(struct emit *e, const struct buffer *b, int n, struct expr *const *subs) {
+    const struct bound_buffer *bound = find_buffer(e, b);
+    if (bound->lanes) return private_place(e, bound, b, n, subs);
+    dim flat = place_flat(e, b, n, subs);
+    struct place p = {.pattern = UNIFORM, .align = place_align(b, flat)};
+    if (!flat) {
+        LLVMValueRef index = flat_by_data(e, b, n, subs);
+        p.pattern = value_lanes(index) ? SCATTERED : UNIFORM;
+        p.pointer = bound->base ? advance(e, b, bound->base, index) : LLVMGetPoison(LLVMPointerTypeInContext(e->context, 0));
+        return p;
+    }
+    if (!e->axis || !dim_contains(flat, e->axis)) {
+        p.pointer = place_pointer(e, b, flat);
+        return p;
+    }
+    dim c, rest;
+    if (!dim_linear(e->k->dims, flat, e->axis, &c, &rest)) {
+        p.pattern = SCATTERED;
+        p.align = (unsigned)yj_dtype_bytes(b->dtype);
+        p.pointer = advance(e, b, bound->base, emit_dim_lanes(e, flat));
+        return p;
+    }
+    p.pointer = place_pointer(e, b, flat);
+    LLVMValueRef first = emit_dim(e, flat);
+    if (dim_is(c, 1) && e->step == 1) {
+        p.pattern = CONTIGUOUS;
+        p.safe = LLVMIsConstant(first) && within(b, e->lanes, LLVMConstIntGetSExtValue(first));
+        return p;
+    }
+    p.pattern = SCATTERED;
+    p.align = (unsigned)yj_dtype_bytes(b->dtype);
+    LLVMValueRef stride = LLVMBuildNSWMul(e->b, emit_dim(e, c), const_int(type_int(e, 64), e->step), "");
+    LLVMValueRef offsets = LLVMBuildNSWMul(e->b, value_splat(e, stride, e->lanes), const_iota(e, 64, e->lanes), "");
+    p.pointer = advance(e, b, p.pointer, offsets);
+    return p;
+}
+
+/* --- loads and stores --- */
+
+static LLVMTypeRef memory_lanes(struct emit *e, const struct buffer *b) {
+    return LLVMVectorType(type_memory(e, b->dtype), (unsigned)e->lanes);
+}
+
+static LLVMValueRef mask_vector(struct emit *e) {
+    return e->mask.vector ? e->mask.vector : const_int(LLVMVectorType(type_int(e, 1), (unsigned)e->lanes), -1);
+}
+
+static bool native_masks(const struct emit *e, const struct buffer *b) {
+    return e->wide_masks || (e->word_masks && yj_dtype_bytes(b->dtype) >= 4);
+}
+
+/* One vector on the stack for the whole function: what passes through it is read back at once. */
+static LLVMValueRef lane_slot(struct emit *e) {
+    if (!e->slot) e->slot = stack_new(e, type_int(e, 8), 64 * 8, 64 * 8);
+    return e->slot;
+}
+
+/* Copies the elements of the lanes low <= lane < high one by one, between memory and a vector on the stack. */
+static void copy_range(struct emit *e, const struct buffer *b, LLVMValueRef from, LLVMValueRef to) {
+    LLVMTypeRef i64 = type_int(e, 64), type = type_memory(e, b->dtype);
+    LLVMValueRef most = const_int(i64, e->lanes), zero = const_int(i64, 0);
+    LLVMValueRef low[2] = {e->mask.low ? e->mask.low : zero, zero}, high[2] = {e->mask.high ? e->mask.high : most, most};
+    struct loop loop;
+    loop_open(e, call_intrinsic(e, "llvm.smax", 1, &i64, 2, low), call_intrinsic(e, "llvm.smin", 1, &i64, 2, high), 1, &loop);
+    LLVMValueRef v = LLVMBuildLoad2(e->b, type, advance(e, b, from, loop.index), "");
+    LLVMBuildStore(e->b, v, advance(e, b, to, loop.index));
+    loop_close(e, &loop);
+}
+
+static LLVMValueRef load_contiguous(struct emit *e, const struct buffer *b, const struct place *p) {
+    LLVMTypeRef type = memory_lanes(e, b), i32 = type_int(e, 32);
+    if (!e->mask.vector || p->safe) {
+        LLVMValueRef v = LLVMBuildLoad2(e->b, type, p->pointer, "");
+        LLVMSetAlignment(v, p->align);
+        return v;
+    }
+    if (native_masks(e, b) || e->mask.bits) {
+        LLVMTypeRef types[2] = {type, LLVMTypeOf(p->pointer)};
+        LLVMValueRef args[4] = {p->pointer, const_int(i32, p->align), mask_vector(e), LLVMConstNull(type)};
+        return call_intrinsic(e, "llvm.masked.load", 2, types, 4, args);
+    }
+    LLVMValueRef slot = lane_slot(e);
+    LLVMBuildStore(e->b, LLVMConstNull(type), slot);
+    copy_range(e, b, p->pointer, slot);
+    return LLVMBuildLoad2(e->b, type, slot, "");
+}
+
+static LLVMValueRef load_memory(struct emit *e, const struct buffer *b, const struct place *p) {
+    if (p->pattern == CONTIGUOUS) return load_contiguous(e, b, p);
+    if (p->pattern == UNIFORM) {
+        LLVMValueRef v = LLVMBuildLoad2(e->b, type_memory(e, b->dtype), p->pointer, "");
+        LLVMSetAlignment(v, p->align);
+        return v;
+    }
+    LLVMTypeRef type = memory_lanes(e, b), types[2] = {type, LLVMTypeOf(p->pointer)};
+    LLVMValueRef args[4] = {p->pointer, const_int(type_int(e, 32), p->align), mask_vector(e), LLVMConstNull(type)};
+    return call_intrinsic(e, "llvm.masked.gather", 2, types, 4, args);
+}
+
+static LLVMValueRef emit_load(struct emit *e, const struct buffer *b, int n, struct expr *const *subs) {
+    struct place p = place_find(e, b, n, subs);
+    LLVMValueRef v = load_memory(e, b, &p);
+    if (b->dtype != YJ_BOOL) return v;
+    return LLVMBuildICmp(e->b, LLVMIntNE, v, const_int(LLVMTypeOf(v), 0), "");
+}
+
+static void store_contiguous(struct emit *e, const struct buffer *b, const struct place *p, LLVMValueRef v) {
+    LLVMTypeRef type = memory_lanes(e, b), i32 = type_int(e, 32);
+    if (e->mask.vector && !p->safe && !native_masks(e, b) && !e->mask.bits) {
+        LLVMValueRef slot = lane_slot(e);
+        LLVMBuildStore(e->b, v, slot);
+        copy_range(e, b, slot, p->pointer);
+        return;
+    }
+    if (e->mask.vector && !p->safe) {
+        LLVMTypeRef types[2] = {type, LLVMTypeOf(p->pointer)};
+        LLVMValueRef args[4] = {v, p->pointer, const_int(i32, p->align), mask_vector(e)};
+        call_intrinsic(e, "llvm.masked.store", 2, types, 4, args);
+        return;
+    }
+    if (e->mask.vector) {
+        LLVMValueRef old = LLVMBuildLoad2(e->b, type, p->pointer, "");
+        LLVMSetAlignment(old, p->align);
+        v = LLVMBuildSelect(e->b, e->mask.vector, v, old, "");
+    }
+    LLVMSetAlignment(LLVMBuildStore(e->b, v, p->pointer), p->align);
+}
+
+void emit_store(struct emit *e, const struct buffer *b, int n, struct expr *const *subs, LLVMValueRef v) {
+    struct place p = place_find(e, b, n, subs);
+    if (b->dtype == YJ_BOOL) v = LLVMBuildZExt(e->b, v, type_like(type_int(e, 8), v), "");
+    if (p.pattern == UNIFORM) {
+        if (value_lanes(v) || e->axis) emit_refuse(e, YJ_ERR_UNSUPPORTED, "lanes of %s store to one element of %s", e->axis->name, b->name);
+        else LLVMSetAlignment(LLVMBuildStore(e->b, v, p.pointer), p.align);
+        return;
+    }
+    v = value_widen(e, v);
+    if (p.pattern == CONTIGUOUS) {
+        store_contiguous(e, b, &p, v);
+        return;
+    }
+    LLVMTypeRef types[2] = {LLVMTypeOf(v), LLVMTypeOf(p.pointer)};
+    LLVMValueRef args[4] = {v, p.pointer, const_int(type_int(e, 32), p.align), mask_vector(e)};
+    call_intrinsic(e, "llvm.masked.scatter", 2, types, 4, args);
+}
+
+/* --- expressions --- */
+
+/* x < y over lanes is difference > 0, and the difference is linear in the lane: lanes up to a bound, or from one on. */
+bool emit_lane_range(struct emit *e, const struct expr *x, struct mask *range) {
+    if (!e->axis || x->kind != EXPR_OP || x->op < SCALAR_lt || x->op > SCALAR_ge) return false;
+    if (x->arg[0]->kind != EXPR_DIM || x->arg[1]->kind != EXPR_DIM) return false;
+    struct dim_table *t = e->k->dims;
+    bool swap = x->op == SCALAR_gt || x->op == SCALAR_ge, strict = x->op == SCALAR_lt || x->op == SCALAR_gt;
+    dim small = x->arg[swap]->dim, large = x->arg[!swap]->dim;
+    dim spare = dim_sub(t, dim_sub(t, large, small), dim_const(t, strict)); /* holds where spare >= 0 */
+    int64_t c;
+    if (!coefficient_is(e, spare, e->axis, &c) || c == 0) return false;
+    *range = (struct mask){NULL, NULL, NULL, NULL};
+    if (spare->low >= 0) return true;
+    c *= e->step;
+    LLVMValueRef first = emit_dim(e, spare), by = const_int(type_int(e, 64), c < 0 ? -c : c);
+    if (c != 1 && c != -1) {
+        LLVMTypeRef i64 = type_int(e, 64);
+        LLVMValueRef r = LLVMBuildSRem(e->b, first, by, ""), q = LLVMBuildSDiv(e->b, first, by, "");
+        LLVMValueRef off = LLVMBuildICmp(e->b, LLVMIntSLT, r, const_int(i64, 0), "");
+        first = add_nsw(e, q, LLVMBuildSExt(e->b, off, i64, ""));
+    }
+    if (c < 0) range->high = add_nsw(e, first, const_int(type_int(e, 64), 1));
+    else range->low = LLVMBuildNSWNeg(e->b, first, "");
+    return true;
+}
+
+/* A bound on lanes, brought into 0 .. lanes so that it fits in 32 bits. */
+static LLVMValueRef bound_lanes(struct emit *e, LLVMValueRef bound) {
+    LLVMTypeRef i64 = type_int(e, 64), i32 = type_int(e, 32);
+    LLVMValueRef low[2] = {bound, const_int(i64, 0)};
+    LLVMValueRef high[2] = {call_intrinsic(e, "llvm.smax", 1, &i64, 2, low), const_int(i64, e->lanes)};
+    return value_splat(e, LLVMBuildTrunc(e->b, call_intrinsic(e, "llvm.smin", 1, &i64, 2, high), i32, ""), e->lanes);
+}
+
+LLVMValueRef emit_range_vector(struct emit *e, const struct mask *range) {
+    LLVMValueRef iota = const_iota(e, 32, e->lanes), all = NULL;
+    if (range->low) all = LLVMBuildICmp(e->b, LLVMIntSGE, iota, bound_lanes(e, range->low), "");
+    if (!range->high) return all;
+    LLVMValueRef below = LLVMBuildICmp(e->b, LLVMIntSLT, iota, bound_lanes(e, range->high), "");
+    return all ? LLVMBuildAnd(e->b, all, below, "") : below;
+}
+
+static LLVMValueRef emit_const(struct emit *e, const struct expr *x) {
+    LLVMTypeRef type = type_value(e, x->dtype);
+    double f = x->constant.f;
+    switch (x->dtype) {
+    case YJ_F32: return LLVMConstReal(type, (float)f);
+    case YJ_F64: return LLVMConstReal(type, f);
+    case YJ_F16: return LLVMConstInt(type, f32_to_f16((float)f), 0);
+    case YJ_BF16: return LLVMConstInt(type, f32_to_bf16((float)f), 0);
+    case YJ_E4M3: return LLVMConstInt(type, f32_to_e4m3((float)f), 0);
+    case YJ_E5M2: return LLVMConstInt(type, f32_to_e5m2((float)f), 0);
+    default: return LLVMConstInt(type, (unsigned long long)x->constant.i, 1);
+    }
+}
+
+static LLVMValueRef let_value(struct emit *e, const struct stmt *let) {
+    for (int i = e->scope.n_lets - 1; i >= 0; i--)
+        if (e->scope.let[i].let == let) return e->scope.let[i].value;
+    emit_refuse(e, YJ_ERR_INTERNAL, "let %s is not bound here", let->name);
+    return LLVMGetPoison(type_value(e, let->value->dtype));
+}
+
+static LLVMValueRef emit_operation(struct emit *e, const struct expr *x) {
+    struct mask range;
+    if (emit_lane_range(e, x, &range)) {
+        LLVMValueRef lanes = emit_range_vector(e, &range);
+        return lanes ? lanes : const_int(type_int(e, 1), 1);
+    }
+    LLVMValueRef v[3];
+    for (int i = 0; i < x->n; i++) v[i] = emit_expr(e, x->arg[i]);
+    value_match(e, x->n, v);
+    return emit_op(e, x->op, x->arg[x->op == SCALAR_select]->dtype, v);
+}
+
+LLVMValueRef emit_expr(struct emit *e, const struct expr *x) {
+    switch (x->kind) {
+    case EXPR_CONST: return emit_const(e, x);
+    case EXPR_DIM: return emit_dim_lanes(e, x->dim);
+    case EXPR_LOAD: return emit_load(e, x->buffer, x->n, x->arg);
+    case EXPR_LET: return let_value(e, x->let);
+    case EXPR_OP: return emit_operation(e, x);
+    case EXPR_CAST: return emit_cast(e, x->dtype, x->arg[0]->dtype, emit_expr(e, x->arg[0]));
+    case EXPR_BITCAST: return emit_bitcast(e, x->dtype, x->arg[0]->dtype, emit_expr(e, x->arg[0]));
+    }
+    return NULL;
+}
