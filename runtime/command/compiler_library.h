@@ -12,4 +12,7 @@
  *   TRY(compiler_function("yj_target_find", &find)); */
 enum yj_status compiler_function(const char *name, void *function);
 
+/* --- the commands that need it; argv[0] is the command's name; they return the exit code --- */
+int command_targets(int argc, char **argv);
+
 #endif
