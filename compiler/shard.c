@@ -37,7 +37,7 @@ static bool nominal_bind(void *user, dim symbol, int64_t *value) {
     return true;
 }
 
-double shard_nominal_elements(struct dim_table *t, const struct type *type) {
+static double nominal_elements(struct dim_table *t, const struct type *type) {
     double n = 1;
     for (int d = 0; d < type->rank; d++) {
         int64_t value = 1;
@@ -47,7 +47,7 @@ double shard_nominal_elements(struct dim_table *t, const struct type *type) {
 }
 
 static double value_bytes(struct search *s, const struct value *v) {
-    return shard_nominal_elements(s->g->dims, &v->type) * (double)yj_dtype_bytes(v->type.dtype);
+    return nominal_elements(s->g->dims, &v->type) * (double)yj_dtype_bytes(v->type.dtype);
 }
 
 /* Seconds to turn a value of BYTES from one state into another. */
@@ -61,38 +61,33 @@ static double conversion(const struct search *s, int from, int to, double bytes)
     return cost_collective_seconds(kind, s->ranks, bytes);
 }
 
+/* Multiply-adds for each element of the result. */
+static double depth_of(const struct search *s, const struct op *op) {
+    struct type summed = {.dtype = YJ_F32};
+    int n;
+    if (op->kind == OP_dot) {
+        const int64_t *contract = op_ints(op, "contract_a", &n);
+        for (int i = 0; i < n; i++) summed.shape[summed.rank++] = op->in[0]->type.shape[contract[i]];
+    } else if (op->kind == OP_convolution) {
+        for (int d = 1; d < op->in[1]->type.rank; d++) summed.shape[summed.rank++] = op->in[1]->type.shape[d];
+    }
+    return nominal_elements(s->g->dims, &summed);
+}
+
+/* The time of one rank's share of OP: the larger of arithmetic and memory traffic. Views are free. */
 static double own_seconds(const struct search *s, const struct node *n, const struct strategy *choice) {
     const struct op *op = n->op;
     if (op_is(op->kind, 'V') || op->kind == OP_constant || op->n_out == 0) return 0;
-    double flops = 2, bytes = 0, out = shard_nominal_elements(s->g->dims, &op->out[0]->type);
-    if (op->kind == OP_dot || op->kind == OP_convolution) {
-        double a = shard_nominal_elements(s->g->dims, &op->in[0]->type), b = shard_nominal_elements(s->g->dims, &op->in[1]->type);
-        flops = op->kind == OP_dot ? 2 * a * b / max64(1, 1) : 0;
-        /* a.b = (B M K)(B K N); per result element K multiply-adds: sqrt(a*b/out/B)... counted from the contracted sizes */
-        int nc;
-        const int64_t *contract = op_ints(op, "contract_a", &nc);
-        double k = 1;
-        if (op->kind == OP_dot)
-            for (int i = 0; i < nc; i++) {
-                struct type one = {YJ_F32, 1, {op->in[0]->type.shape[contract[i]]}};
-                k *= shard_nominal_elements(s->g->dims, &one);
-            }
-        else k = b / (shard_nominal_elements(s->g->dims, &(struct type){YJ_F32, 1, {op->in[1]->type.shape[0]}}));
-        flops = 2 * k * out;
-        (void)a;
-    } else {
-        flops = out;
-    }
-    double share = 1;
+    double share = 1, bytes = 0;
     for (int i = 0; i < op->n_out && i < 4; i++)
         if (choice->out[i] != SHARD_REPLICATED) share = 1.0 / s->ranks;
     for (int i = 0; i < op->n_in; i++) {
-        double b = s->bytes[op->in[i]->id];
-        if (op->kind == OP_gather && i == 0) b = s->bytes[op->out[0]->id];
-        bytes += shard_in(op, choice, i) == SHARD_REPLICATED ? b : b / s->ranks;
+        double all = op->kind == OP_gather && i == 0 ? s->bytes[op->out[0]->id] : s->bytes[op->in[i]->id];
+        bytes += shard_in(op, choice, i) == SHARD_REPLICATED ? all : all / s->ranks;
     }
     for (int i = 0; i < op->n_out; i++)
-        bytes += i < 4 && choice->out[i] >= 0 ? s->bytes[op->out[i]->id] / s->ranks : s->bytes[op->out[i]->id];
+        bytes += s->bytes[op->out[i]->id] / (i < 4 && choice->out[i] >= 0 ? s->ranks : 1);
+    double flops = 2 * depth_of(s, op) * nominal_elements(s->g->dims, &op->out[0]->type);
     double arithmetic = cost_flops_seconds(flops * share), memory = cost_memory_seconds(bytes);
     return arithmetic > memory ? arithmetic : memory;
 }
