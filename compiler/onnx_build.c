@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What builders of several operators share: broadcasting, keeping reduced axes, softmax.
+ */
+#include "compiler/onnx.h"
+
+dim node_c(struct node *n, int64_t value) { return dim_const(n->dims, value); }
+
+bool node_broadcast_shape(struct node *n, const struct type *a, const struct type *b, int *rank, dim *shape) {
+    int r = a->rank > b->rank ? a->rank : b->rank;
+    for (int i = 0; i < r; i++) {
+        int ia = i - (r - a->rank), ib = i - (r - b->rank);
+        dim da = ia >= 0 ? a->shape[ia] : node_c(n, 1), db = ib >= 0 ? b->shape[ib] : node_c(n, 1);
+        if (dim_is(da, 1)) shape[i] = db;
+        else if (dim_is(db, 1) || dim_equal(n->dims, da, db) == DIM_YES) shape[i] = da;
+        else {
+            struct text t = {0};
+            dim_print(&t, da);
+            text_add(&t, " and ");
+            dim_print(&t, db);
+            node_refuse(n, "dimensions %s do not match for sure; if they are equal, give both one name in the model or fix them with --dim", t.data ? t.data : "?");
+            text_free(&t);
+            return false;
+        }
+    }
+    *rank = r;
+    return true;
+}
+
+bool node_broadcast_2(struct node *n, struct value **a, struct value **b) {
+    int rank;
+    dim shape[GRAPH_MAX_RANK];
+    if (!*a || !*b) return false;
+    if (!node_broadcast_shape(n, &(*a)->type, &(*b)->type, &rank, shape)) return false;
+    *a = build_broadcast_to(&n->b, *a, rank, shape);
+    *b = build_broadcast_to(&n->b, *b, rank, shape);
+    return *a && *b;
+}
+
+struct value *node_like(struct node *n, double value, struct value *x) {
+    if (!x) return NULL;
+    bool real = dtype_kind(x->type.dtype) == 'f';
+    struct value *s = real ? build_scalar_f(&n->b, x->type.dtype, value) : build_scalar_i(&n->b, x->type.dtype, (int64_t)value);
+    return build_broadcast_to(&n->b, s, x->type.rank, x->type.shape);
+}
+
+struct value *node_expand(struct node *n, struct value *v, const struct type *like, int axis0) {
+    int64_t axes[GRAPH_MAX_RANK];
+    if (!v) return NULL;
+    for (int i = 0; i < v->type.rank; i++) axes[i] = axis0 + i;
+    return build_broadcast(&n->b, v, like->rank, like->shape, axes);
+}
+
+struct value *node_reduce_keep(struct node *n, struct value *x, enum scalar_op kind, int count, const int64_t *axes) {
+    struct value *r = build_reduce(&n->b, x, kind, count, axes);
+    if (!r) return NULL;
+    int64_t kept[GRAPH_MAX_RANK];
+    int k = 0;
+    for (int i = 0; i < x->type.rank; i++) {
+        bool reduced = false;
+        for (int j = 0; j < count; j++) reduced |= axes[j] == i;
+        if (!reduced) kept[k++] = i;
+    }
+    return build_broadcast(&n->b, r, x->type.rank, x->type.shape, kept);
+}
+
+struct value *node_squeeze(struct node *n, struct value *x, int count, const int64_t *axes) {
+    dim shape[GRAPH_MAX_RANK];
+    int rank = 0;
+    if (!x) return NULL;
+    for (int i = 0; i < x->type.rank; i++) {
+        bool gone = false;
+        for (int j = 0; j < count; j++) gone |= axes[j] == i;
+        if (!gone) shape[rank++] = x->type.shape[i];
+    }
+    return build_reshape(&n->b, x, rank, shape);
+}
+
+struct value *node_unsqueeze(struct node *n, struct value *x, int count, const int64_t *axes) {
+    dim shape[GRAPH_MAX_RANK];
+    if (!x || x->type.rank + count > GRAPH_MAX_RANK) return NULL;
+    for (int i = 0, from = 0; i < x->type.rank + count; i++) {
+        bool made = false;
+        for (int j = 0; j < count; j++) made |= axes[j] == i;
+        shape[i] = made ? node_c(n, 1) : x->type.shape[from++];
+    }
+    return build_reshape(&n->b, x, x->type.rank + count, shape);
+}
+
+struct value *node_softmax(struct node *n, struct value *x, int axis) {
+    int64_t axes[1] = {axis};
+    struct builder *b = &n->b;
+    enum yj_dtype dtype = x ? x->type.dtype : YJ_F32;
+    bool small = dtype == YJ_F16 || dtype == YJ_BF16; /* computed in f32 and rounded once */
+    if (small) x = build_cast(b, x, YJ_F32);
+    struct value *e = build_1(b, OP_exp, build_2(b, OP_sub, x, node_reduce_keep(n, x, SCALAR_max, 1, axes)));
+    struct value *y = build_2(b, OP_div, e, node_reduce_keep(n, e, SCALAR_add, 1, axes));
+    return small ? build_cast(b, y, dtype) : y;
+}
