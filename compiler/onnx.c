@@ -293,7 +293,7 @@ bool node_axes(struct node *n, int operand, int rank, int *count, int64_t *axes)
     if (!list && operand >= 0 && node_has(n, operand) && !node_ints(n, operand, count, &list)) return false;
     if (*count > GRAPH_MAX_RANK) return node_refuse(n, "%d axes are too many", *count);
     for (int i = 0; i < *count; i++) {
-        int axis;
+        int axis = 0;
         if (!node_axis(n, list[i], rank, &axis)) return false;
         axes[i] = axis;
     }

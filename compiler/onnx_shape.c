@@ -254,7 +254,7 @@ bool onnx_slice(struct node *n) {
     const dim *from, *to;
     int64_t axis[MAX], step[MAX], stride[MAX], reversed[MAX];
     dim start[MAX], limit[MAX];
-    int count, n_reversed = 0;
+    int count = 0, n_reversed = 0;
     if (!x || !slice_lists(n, x->type.rank, &count, &from, &to, axis, step)) return false;
     struct dim_table *t = n->dims;
     for (int i = 0; i < x->type.rank; i++) start[i] = node_c(n, 0), limit[i] = x->type.shape[i], stride[i] = 1;

@@ -100,7 +100,7 @@ static enum yj_status typed(struct import *im, const Onnx__TensorProto *t, enum 
 }
 
 enum yj_status onnx_tensor(struct import *im, const Onnx__TensorProto *t, struct type *type, struct data *data) {
-    int64_t n;
+    int64_t n = 0;
     TRY(shape_of(im, t, type, &n));
     size_t bytes = (size_t)n * yj_dtype_bytes(type->dtype);
     *data = (struct data){"", bytes, t->name, -1};

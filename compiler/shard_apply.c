@@ -5,6 +5,7 @@
  * first use. A value's results become local: a split dimension is divided by the number of ranks.
  */
 #include "compiler/shard.h"
+#include <stdio.h>
 
 #define STATES (2 + GRAPH_MAX_RANK) /* index: state + 2 */
 
