@@ -572,7 +572,6 @@ static bool pattern_match(const char *pattern, const char *name, const char **mi
 }
 
 static enum yj_status import_states(struct import *im, struct graph *g, const Onnx__GraphProto *p) {
-    struct state *states = NEW_ARRAY(im->arena, struct state, g->n_in + 1);
     for (int s = 0; s < im->options->n_states; s++) {
         int before = g->n_states;
         for (int i = 0; i < g->n_in; i++) {
@@ -584,12 +583,11 @@ static enum yj_status import_states(struct import *im, struct graph *g, const On
                               : arena_text(im->arena, "%s", pattern);
             for (size_t o = 0; o < p->n_output; o++)
                 if (p->output[o]->name && !strcmp(p->output[o]->name, want) && (int)o < g->n_out)
-                    states[g->n_states++] = (struct state){g->in[i], g->out[o]};
+                    graph_state(g, g->in[i], g->out[o]);
         }
         if (g->n_states == before)
             return report(YJ_ERR_INPUT, "--state %s=%s: no input and output have such names", im->options->states[s].in, im->options->states[s].out);
     }
-    g->states = states;
     return YJ_OK;
 }
 

@@ -7,7 +7,6 @@
  * where that saves more reading than the collective costs, and what cannot be shared is replicated.
  */
 #include "compiler/shard.h"
-#include "compiler/pass.h"
 #include "compiler/cost.h"
 #include <stdlib.h>
 
@@ -288,7 +287,7 @@ static enum yj_status shard_axis(struct graph *g, int axis) {
     return status;
 }
 
-enum yj_status pass_shard(struct graph *g, const struct pass_options *o) {
+enum yj_status shard_graph(struct graph *g) {
     for (int axis = 0; axis < g->mesh.n; axis++)
         if (g->mesh.size[axis] > 1) TRY(shard_axis(g, axis));
     return YJ_OK;

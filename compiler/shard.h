@@ -33,6 +33,9 @@ struct shard_plan {
     struct strategy *strategy;   /* of each op, by op number (order of the list) */
 };
 
+/* Shards G over the axes of its mesh; without one, or where sharing does not pay, nothing changes. */
+enum yj_status shard_graph(struct graph *g);
+
 /* Rewrites G: local shapes, split constants, slices at this rank's part, collectives and waits where states change. */
 enum yj_status shard_apply(struct graph *g, const struct shard_plan *plan);
 
