@@ -13,7 +13,8 @@ static void copy_own(struct schedule *s, int rank, enum space own) {
 bool circulant_all_gather(struct schedule *s, int rank, int size, int round, enum space own) {
     int left = ceil_log2(size) - round, a = size, b = size;
     if (left <= 0) return false;
-    while (left-- > 0) b = a, a = (a + 1) / 2;
+    while (left-- > 0)
+        b = a, a = (a + 1) / 2;
     if (round == 0) copy_own(s, rank, own);
     send_to(s, rank - a, blocks_of(round ? SPACE_OUT : own, rank, b - a));
     recv_from(s, rank + a, out(rank + a, b - a));

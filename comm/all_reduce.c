@@ -19,14 +19,16 @@ static void exchange(struct schedule *s, int peer, bool first) {
     reduce_from(s, peer, mine, out(0, 1));
 }
 
-/* With size = power + extra, the even ones of the first 2 * extra ranks give their vector to the next rank and wait; the
- * others, numbered in order, double. Pairs stay neighbours, so operands stay in rank order. */
+/* With size = power + extra, the even ones of the first 2 * extra ranks give their vector to the next rank and wait;
+ * the others, numbered in order, double. Pairs stay neighbours, so operands stay in rank order. */
 bool all_reduce_doubling(struct schedule *s, int rank, int size, int round) {
     int power = floor_power2(size), extra = size - power, rounds = ceil_log2(power);
     bool folded = rank < 2 * extra, idle = folded && rank % 2 == 0;
     if (round == 0 && extra) {
-        if (idle) send_to(s, rank + 1, in(0, 1));
-        else if (folded) reduce_from(s, rank - 1, in(0, 1), out(0, 1));
+        if (idle)
+            send_to(s, rank + 1, in(0, 1));
+        else if (folded)
+            reduce_from(s, rank - 1, in(0, 1), out(0, 1));
         return true;
     }
     int i = round - (extra > 0);
@@ -36,8 +38,10 @@ bool all_reduce_doubling(struct schedule *s, int rank, int size, int round) {
         return true;
     }
     if (i > rounds || !extra) return false;
-    if (idle) recv_from(s, rank + 1, out(0, 1));
-    else if (folded) send_to(s, rank - 1, out(0, 1));
+    if (idle)
+        recv_from(s, rank + 1, out(0, 1));
+    else if (folded)
+        send_to(s, rank - 1, out(0, 1));
     return true;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Generators of all_to_all: block b of rank r becomes block r of rank b. No block is forwarded, so the counts of every pair
- * may differ.
+ * Generators of all_to_all: block b of rank r becomes block r of rank b. No block is forwarded, so the counts of every
+ * pair may differ.
  */
 #include "comm/generate.h"
 
@@ -20,6 +20,7 @@ bool all_to_all_pairwise(struct schedule *s, int rank, int size, int round) {
 bool all_to_all_direct(struct schedule *s, int rank, int size, int round) {
     if (round > 0) return false;
     copy_to(s, in(rank, 1), out(rank, 1));
-    for (int d = 1; d < size; d++) exchange(s, rank, d);
+    for (int d = 1; d < size; d++)
+        exchange(s, rank, d);
     return true;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Generators of broadcast. Ranks are counted from the root; the tree is binomial: at distance d a rank that is a multiple
- * of 2d serves the one d further on.
+ * Generators of broadcast. Ranks are counted from the root; the tree is binomial: at distance d a rank that is a
+ * multiple of 2d serves the one d further on.
  */
 #include "comm/generate.h"
 

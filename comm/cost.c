@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The max-plus walker. A rank posts round r of a slice when round r-1 of that slice is done. A message starts when both ends
- * have posted and both ports are free, keeps the ports for overhead_s + bytes * byte_s, and arrives latency_s later; ports
- * and processors serve rounds in order, and slices in order within a round. A round is done on a rank when all its messages
- * have arrived and its sums are made. Every instant is a maximum of instants plus a constant, hence the name.
+ * The max-plus walker. A rank posts round r of a slice when round r-1 of that slice is done. A message starts when both
+ * ends have posted and both ports are free, keeps the ports for overhead_s + bytes * byte_s, and arrives latency_s
+ * later; ports and processors serve rounds in order, and slices in order within a round. A round is done on a rank when
+ * all its messages have arrived and its sums are made. Every instant is a maximum of instants plus a constant, hence
+ * the name.
  */
 #include "comm/cost.h"
 #include "runtime/base/base.h"
@@ -24,7 +25,8 @@ enum yj_status cost_model_check(const struct cost_model *model) {
                               model->reduce_byte_s,      model->copy_byte_s,       model->round_s};
     for (size_t i = 0; i < COUNT(figures); i++)
         if (!(figures[i] >= 0) || !isfinite(figures[i]))
-            return report(YJ_ERR_INPUT, "a cost figure is %g: it must be a number of seconds, not negative", figures[i]);
+            return report(YJ_ERR_INPUT, "a cost figure is %g: it must be a number of seconds, not negative",
+                          figures[i]);
     if (model->ranks_per_node < 0) return report(YJ_ERR_INPUT, "%d ranks per node", model->ranks_per_node);
     return YJ_OK;
 }
@@ -61,7 +63,8 @@ static void post(const struct cost_model *model, const struct schedule *s, int s
 }
 
 /* Copies and sums, when all has arrived. */
-static void finish(const struct cost_model *model, const struct schedule *s, int slice, double block_bytes, struct clock *c) {
+static void finish(const struct cost_model *model, const struct schedule *s, int slice, double block_bytes,
+                   struct clock *c) {
     double work = 0;
     for (int i = 0; i < s->nsteps; i++) {
         if (s->step[i].kind == STEP_REDUCE) work += s->step[i].to.count * block_bytes * model->reduce_byte_s;
@@ -83,7 +86,8 @@ static void transfer(const struct link *link, int class, double bytes, struct cl
 
 /* The next send of a round that has not been made, as (peer, bytes). */
 static bool next_send(const struct schedule *s, struct clock *c, double block_bytes, int *peer, double *bytes) {
-    while (c->cursor < s->nsteps && s->step[c->cursor].kind != STEP_SEND) c->cursor++;
+    while (c->cursor < s->nsteps && s->step[c->cursor].kind != STEP_SEND)
+        c->cursor++;
     if (c->cursor == s->nsteps) return false;
     *peer = s->step[c->cursor].peer;
     *bytes = message_bytes(s, &c->cursor, block_bytes);
@@ -113,7 +117,8 @@ static bool round_at(struct fleet *f, int r, int round) {
 
 /* The round in hand of one slice on all ranks: everybody's first message, then everybody's second. */
 static void fleet_slice(struct fleet *f, int slice) {
-    for (int r = 0; r < f->size; r++) post(f->model, &f->rank[r], slice, &f->clock[r]);
+    for (int r = 0; r < f->size; r++)
+        post(f->model, &f->rank[r], slice, &f->clock[r]);
     for (bool sending = true; sending;) {
         sending = false;
         for (int r = 0; r < f->size; r++) {
@@ -125,31 +130,37 @@ static void fleet_slice(struct fleet *f, int slice) {
             sending = true;
         }
     }
-    for (int r = 0; r < f->size; r++) finish(f->model, &f->rank[r], slice, f->block_bytes, &f->clock[r]);
+    for (int r = 0; r < f->size; r++)
+        finish(f->model, &f->rank[r], slice, f->block_bytes, &f->clock[r]);
 }
 
 static enum yj_status fleet_run(struct fleet *f, struct cost *cost) {
     *cost = (struct cost){0};
     for (;; cost->rounds++) {
         bool more = false;
-        for (int r = 0; r < f->size; r++) more |= round_at(f, r, cost->rounds);
+        for (int r = 0; r < f->size; r++)
+            more |= round_at(f, r, cost->rounds);
         if (!more) break;
-        for (int slice = 0; slice < f->slices; slice++) fleet_slice(f, slice);
+        for (int slice = 0; slice < f->slices; slice++)
+            fleet_slice(f, slice);
     }
     for (int r = 0; r < f->size; r++) {
         if (!f->built && f->rank[r].failed) return report(YJ_ERR_MEMORY, "out of memory in the simulator");
-        for (int slice = 0; slice < f->slices; slice++) cost->time_s = later(cost->time_s, f->clock[r].slice[slice]);
+        for (int slice = 0; slice < f->slices; slice++)
+            cost->time_s = later(cost->time_s, f->clock[r].slice[slice]);
     }
     return YJ_OK;
 }
 
-static enum yj_status simulate(struct fleet *f, const struct algorithm *row, int root, uint64_t bytes, struct cost *cost) {
+static enum yj_status simulate(struct fleet *f, const struct algorithm *row, int root, uint64_t bytes,
+                               struct cost *cost) {
     int blocks = f->built ? f->built->blocks : row->blocks(f->size), opened = 0;
     f->block_bytes = blocks ? (double)bytes / blocks / f->slices : 0;
     f->rank = calloc((size_t)f->size, sizeof *f->rank);
     f->clock = calloc((size_t)f->size, sizeof *f->clock);
     double *slice = calloc((size_t)f->size * (size_t)f->slices, sizeof *slice);
-    enum yj_status status = f->rank && f->clock && slice ? YJ_OK : report(YJ_ERR_MEMORY, "out of memory in the simulator");
+    enum yj_status status =
+        f->rank && f->clock && slice ? YJ_OK : report(YJ_ERR_MEMORY, "out of memory in the simulator");
     for (int r = 0; status == YJ_OK && r < f->size; r++) {
         f->clock[r].slice = slice + (size_t)r * (size_t)f->slices;
         if (f->built) continue;
@@ -157,7 +168,8 @@ static enum yj_status simulate(struct fleet *f, const struct algorithm *row, int
         opened += status == YJ_OK;
     }
     if (status == YJ_OK) status = fleet_run(f, cost);
-    for (int r = 0; r < opened; r++) schedule_close(&f->rank[r]);
+    for (int r = 0; r < opened; r++)
+        schedule_close(&f->rank[r]);
     free(f->rank);
     free(f->clock);
     free(slice);
@@ -183,9 +195,11 @@ enum yj_status cost_simulate_built(const struct cost_model *model, const struct 
 
 /* --- one rank for all --- */
 
-/* Its peers are taken to be where it is itself: they post when it posts. Where all ranks do the same (MIRROR), what it sends
- * over links of a class is what it receives over them, and one transfer to itself is both; only the surplus is extra. */
-static void lone_round(const struct cost_model *model, const struct schedule *s, int slice, double block_bytes, struct clock *c) {
+/* Its peers are taken to be where it is itself: they post when it posts. Where all ranks do the same (MIRROR), what it
+ * sends over links of a class is what it receives over them, and one transfer to itself is both; only the surplus is
+ * extra. */
+static void lone_round(const struct cost_model *model, const struct schedule *s, int slice, double block_bytes,
+                       struct clock *c) {
     bool mirror = s->algorithm->flags & ROW_SYMMETRIC;
     double sent[LINKS] = {0};
     post(model, s, slice, c);
@@ -210,29 +224,33 @@ static void lone_round(const struct cost_model *model, const struct schedule *s,
 
 enum { MAX_SLICES = 64 };
 
-static enum yj_status walk(const struct cost_model *model, const struct algorithm *row, int rank, int size, uint64_t bytes,
-                           int slices, double limit_s, struct cost *cost) {
+static enum yj_status walk(const struct cost_model *model, const struct algorithm *row, int rank, int size,
+                           uint64_t bytes, int slices, double limit_s, struct cost *cost) {
     struct schedule s;
     double slice_done[MAX_SLICES] = {0};
     struct clock c = {.slice = slice_done};
-    TRY(schedule_open(row, rank, size, row->collective == YJ_SEND || row->collective == YJ_RECV ? (rank + 1) % size : 0, &s));
+    TRY(schedule_open(row, rank, size, row->collective == YJ_SEND || row->collective == YJ_RECV ? (rank + 1) % size : 0,
+                      &s));
     double block_bytes = s.blocks ? (double)bytes / s.blocks / slices : 0;
     *cost = (struct cost){0};
     for (; !cost->at_least && schedule_round(&s, cost->rounds); cost->rounds++) {
-        for (int slice = 0; slice < slices; slice++) lone_round(model, &s, slice, block_bytes, &c);
+        for (int slice = 0; slice < slices; slice++)
+            lone_round(model, &s, slice, block_bytes, &c);
         cost->at_least = limit_s > 0 && slice_done[0] > limit_s;
     }
     bool failed = s.failed;
     schedule_close(&s);
     if (failed) return report(YJ_ERR_MEMORY, "out of memory for the cost of %s", row->name);
-    for (int slice = 0; slice < slices; slice++) cost->time_s = later(cost->time_s, slice_done[slice]);
+    for (int slice = 0; slice < slices; slice++)
+        cost->time_s = later(cost->time_s, slice_done[slice]);
     return YJ_OK;
 }
 
 enum yj_status cost_estimate(const struct cost_model *model, const struct algorithm *row, int size, uint64_t bytes,
                              int slices, double limit_s, struct cost *cost) {
     int n = model->ranks_per_node, rank = size > 1 ? row->critical(size) : 0;
-    int more[] = {n > 1 ? rank - rank % n + n - 1 : 0, size - 1}; /* the other end of its node; a node may be incomplete */
+    int more[] = {n > 1 ? rank - rank % n + n - 1 : 0,
+                  size - 1}; /* the other end of its node; a node may be incomplete */
     if (slices < 1) slices = 1;
     if (slices > MAX_SLICES) slices = MAX_SLICES;
     TRY(walk(model, row, rank, size, bytes, slices, limit_s, cost));
@@ -289,6 +307,6 @@ enum yj_status cost_choose(const struct choice_query *q, struct choice *choice) 
     }
     if (choice->best >= 0) return YJ_OK;
     return report(YJ_ERR_UNSUPPORTED, "no algorithm for %s serves %d ranks%s%s%s", collective->name, q->size,
-                  q->ordered ? ", an operator that does not commute" : "", q->canonical ? ", the canonical expression" : "",
-                  q->in_place ? ", in place" : "");
+                  q->ordered ? ", an operator that does not commute" : "",
+                  q->canonical ? ", the canonical expression" : "", q->in_place ? ", in place" : "");
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Time of a schedule on a machine described by a few figures. One walker: over all ranks it is the simulator, over one rank
- * that stands for all it is what algorithms are chosen by. All input must be equal on all ranks.
+ * Time of a schedule on a machine described by a few figures. One walker: over all ranks it is the simulator, over one
+ * rank that stands for all it is what algorithms are chosen by. All input must be equal on all ranks.
  */
 #ifndef COMM_COST_H
 #define COMM_COST_H
@@ -19,8 +19,8 @@ struct cost_model {
     struct link link[LINKS];
     double reduce_byte_s; /* for each byte of each operand that arrives */
     double copy_byte_s;
-    double round_s;       /* before each round of each slice */
-    int ranks_per_node;   /* consecutive ranks; 0: all ranks on one node */
+    double round_s;     /* before each round of each slice */
+    int ranks_per_node; /* consecutive ranks; 0: all ranks on one node */
 };
 /* Plain figures for a node of the day and a 100 Gbit/s network, for use before anything has been measured. */
 extern const struct cost_model cost_model_default;
@@ -45,11 +45,11 @@ enum yj_status cost_estimate(const struct cost_model *model, const struct algori
 struct choice_query {
     const struct cost_model *model;
     int collective, size;
-    uint64_t bytes;     /* of the whole vector; for v-collectives a figure that all ranks know */
-    bool ordered;       /* the operator does not commute */
-    bool canonical;     /* bits must not depend on the algorithm */
+    uint64_t bytes; /* of the whole vector; for v-collectives a figure that all ranks know */
+    bool ordered;   /* the operator does not commute */
+    bool canonical; /* bits must not depend on the algorithm */
     bool in_place;
-    int max_slices;     /* 0 or 1: no slicing */
+    int max_slices; /* 0 or 1: no slicing */
 };
 struct candidate {
     const struct algorithm *row;
@@ -59,10 +59,11 @@ struct candidate {
 };
 enum { CANDIDATES = 32 };
 struct choice {
-    int n, best;        /* best: index in candidate[] */
+    int n, best; /* best: index in candidate[] */
     struct candidate candidate[CANDIDATES];
 };
-/* The cheapest row that serves. The same query gives the same choice on every rank. YJ_ERR_UNSUPPORTED if none serves. */
+/* The cheapest row that serves. The same query gives the same choice on every rank. YJ_ERR_UNSUPPORTED if none serves.
+ */
 enum yj_status cost_choose(const struct choice_query *query, struct choice *choice);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Hash-consed reduction expressions. Leaves are numbered without being stored: 1 + rank * blocks + block. What the verifier
- * asks of a join is summed up when it is made, so that questions cost nothing.
+ * Hash-consed reduction expressions. Leaves are numbered without being stored: 1 + rank * blocks + block. What the
+ * verifier asks of a join is summed up when it is made, so that questions cost nothing.
  */
 #include "comm/expression.h"
 
@@ -14,7 +14,7 @@ struct node {
     uint32_t low, high;      /* ranks covered, if ordered */
     uint32_t leaves, block;
     bool ordered;
-    uint64_t weight;         /* sum of the weights of all leaves */
+    uint64_t weight; /* sum of the weights of all leaves */
 };
 struct expressions {
     int ranks, blocks;
@@ -33,7 +33,8 @@ static uint64_t mix(uint64_t x) { /* the finaliser of splitmix64 */
 struct expressions *expressions_open(int ranks, int blocks) {
     struct expressions *e = calloc(1, sizeof *e);
     if (!e) return NULL;
-    *e = (struct expressions){.ranks = ranks, .blocks = blocks, .leaves = (uint32_t)ranks * (uint32_t)blocks, .buckets = 1024};
+    *e = (struct expressions){
+        .ranks = ranks, .blocks = blocks, .leaves = (uint32_t)ranks * (uint32_t)blocks, .buckets = 1024};
     e->bucket = calloc(e->buckets, sizeof *e->bucket);
     if (e->bucket) return e;
     free(e);
@@ -78,7 +79,8 @@ static bool room_for(struct expressions *e, uint32_t n) {
 
 static uint64_t hash_of(const uint32_t *operand, uint32_t n) {
     uint64_t h = n;
-    for (uint32_t i = 0; i < n; i++) h = mix(h ^ operand[i]);
+    for (uint32_t i = 0; i < n; i++)
+        h = mix(h ^ operand[i]);
     return h;
 }
 
@@ -96,7 +98,8 @@ static void rehash(struct expressions *e) {
 uint32_t expression_join(struct expressions *e, const uint32_t *operand, int n) {
     uint64_t hash = hash_of(operand, (uint32_t)n);
     for (uint32_t i = e->bucket[hash % e->buckets]; i; i = e->node[i - 1].next)
-        if (e->node[i - 1].n == (uint32_t)n && !memcmp(e->operand + e->node[i - 1].first, operand, (size_t)n * sizeof *operand))
+        if (e->node[i - 1].n == (uint32_t)n &&
+            !memcmp(e->operand + e->node[i - 1].first, operand, (size_t)n * sizeof *operand))
             return e->leaves + i;
     if (!room_for(e, (uint32_t)n)) return 0;
     struct node node = node_of(e, operand[0]);
@@ -123,7 +126,8 @@ int expression_block(const struct expressions *e, uint32_t id) {
 bool expression_is_sum(const struct expressions *e, uint32_t id, int block) {
     uint64_t weight = 0;
     struct node node = node_of(e, id);
-    for (int r = 0; r < e->ranks; r++) weight += mix(expression_leaf(e, r, block));
+    for (int r = 0; r < e->ranks; r++)
+        weight += mix(expression_leaf(e, r, block));
     return node.weight == weight && node.leaves == (uint32_t)e->ranks;
 }
 
@@ -148,16 +152,22 @@ void expression_count(const struct expressions *e, uint32_t id, uint64_t *of_ran
     for (uint32_t i = id - e->leaves; i-- > 0;)
         for (uint32_t k = 0; times[i] && k < e->node[i].n; k++) {
             uint32_t operand = e->operand[e->node[i].first + k];
-            if (operand > e->leaves) times[operand - 1 - e->leaves] += times[i];
-            else of_rank[(operand - 1) / (uint32_t)e->blocks] += times[i];
+            if (operand > e->leaves)
+                times[operand - 1 - e->leaves] += times[i];
+            else
+                of_rank[(operand - 1) / (uint32_t)e->blocks] += times[i];
         }
     free(times);
 }
 
-struct line { char *text; size_t n, room; };
+struct line {
+    char *text;
+    size_t n, room;
+};
 
 static void add(struct line *line, const char *text) {
-    for (; *text && line->n + 1 < line->room; text++) line->text[line->n++] = *text;
+    for (; *text && line->n + 1 < line->room; text++)
+        line->text[line->n++] = *text;
 }
 
 static void print(const struct expressions *e, uint32_t id, struct line *line) {

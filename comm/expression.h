@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reduction expressions for the verifier: a leaf is "what rank r gave for block b", a join is a reduction of operands in
- * their order. Equal expressions have equal ids, so equal ids mean equal bits.
+ * Reduction expressions for the verifier: a leaf is "what rank r gave for block b", a join is a reduction of operands
+ * in their order. Equal expressions have equal ids, so equal ids mean equal bits.
  */
 #ifndef COMM_EXPRESSION_H
 #define COMM_EXPRESSION_H
@@ -22,7 +22,7 @@ int expression_block(const struct expressions *e, uint32_t id);
 bool expression_is_sum(const struct expressions *e, uint32_t id, int block);
 bool expression_ordered(const struct expressions *e, uint32_t id);   /* leaves of ranks 0 .. ranks-1 in this order */
 bool expression_canonical(const struct expressions *e, uint32_t id); /* one join of the leaves of all ranks in order */
-void expression_count(const struct expressions *e, uint32_t id, uint64_t *of_rank); /* adds to of_rank[ranks] */
+void expression_count(const struct expressions *e, uint32_t id, uint64_t *of_rank);       /* adds to of_rank[ranks] */
 void expression_text(const struct expressions *e, uint32_t id, char *text, size_t bytes); /* cut with "..." */
 
 #endif

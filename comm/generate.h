@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The words generators are written in. Ranks may be given beyond 0..size-1 and blocks beyond 0..blocks-1: they are taken
- * modulo. A step on no blocks is not emitted, unless the collective has no blocks at all (barrier).
+ * The words generators are written in. Ranks may be given beyond 0..size-1 and blocks beyond 0..blocks-1: they are
+ * taken modulo. A step on no blocks is not emitted, unless the collective has no blocks at all (barrier).
  */
 #ifndef COMM_GENERATE_H
 #define COMM_GENERATE_H
@@ -39,12 +39,14 @@ static inline int from_root(const struct schedule *s, int rank) {
 }
 static inline int ceil_log2(int n) {
     int k = 0;
-    while (((int64_t)1 << k) < n) k++;
+    while (((int64_t)1 << k) < n)
+        k++;
     return k;
 }
 static inline int floor_power2(int n) {
     int k = 1;
-    while (k <= n / 2) k *= 2;
+    while (k <= n / 2)
+        k *= 2;
     return k;
 }
 

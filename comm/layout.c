@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Layouts: where a block, and a slice of a block, lies. One idea: sizes follow from the number of the block alone, so that
- * sender and receiver agree without talking.
+ * Layouts: where a block, and a slice of a block, lies. One idea: sizes follow from the number of the block alone, so
+ * that sender and receiver agree without talking.
  */
 #include "comm/schedule.h"
 #include "runtime/base/base.h"

@@ -7,13 +7,14 @@
 
 /* Distances of the circulant graph: size, then halves rounded up, down to 1. */
 static int skip(int size, int round) {
-    while (round-- > 0) size = (size + 1) / 2;
+    while (round-- > 0)
+        size = (size + 1) / 2;
     return size;
 }
 
 /* J. L. Traeff, "Optimal, Non-pipelined Reduce-scatter and Allreduce Algorithms", 2024. Before round i a rank is
- * responsible for the b = skip(i) blocks from its own on; it gives away those from a = skip(i+1) on and takes operands for
- * as many. Round 0 writes partial sums for the first size/2 blocks; later rounds find the others still in IN. */
+ * responsible for the b = skip(i) blocks from its own on; it gives away those from a = skip(i+1) on and takes operands
+ * for as many. Round 0 writes partial sums for the first size/2 blocks; later rounds find the others still in IN. */
 bool circulant_reduce_scatter(struct schedule *s, int rank, int size, int round, enum space work) {
     if (round >= ceil_log2(size)) return false;
     int b = skip(size, round), a = skip(size, round + 1), untouched = a;
@@ -28,7 +29,8 @@ bool circulant_reduce_scatter(struct schedule *s, int rank, int size, int round,
 bool ring_reduce_scatter(struct schedule *s, int rank, int size, int round, enum space work) {
     if (round >= size - 1) return false;
     send_to(s, rank + 1, blocks_of(round ? work : SPACE_IN, rank - round - 1, 1));
-    reduce_from(s, rank - 1, in(rank - round - 2, 1), blocks_of(round == size - 2 ? SPACE_OUT : work, rank - round - 2, 1));
+    reduce_from(s, rank - 1, in(rank - round - 2, 1),
+                blocks_of(round == size - 2 ? SPACE_OUT : work, rank - round - 2, 1));
     return true;
 }
 

@@ -8,7 +8,8 @@
 bool reduce_direct(struct schedule *s, int rank, int size, int round) {
     if (round > 0) return false;
     if (rank != s->root) send_to(s, s->root, in(0, 1));
-    for (int d = 1; d < size && rank == s->root; d++) reduce_from(s, rank + d, in(0, 1), out(0, 1));
+    for (int d = 1; d < size && rank == s->root; d++)
+        reduce_from(s, rank + d, in(0, 1), out(0, 1));
     return true;
 }
 
@@ -26,7 +27,8 @@ bool reduce_binomial(struct schedule *s, int rank, int size, int round) {
 bool gather_direct(struct schedule *s, int rank, int size, int round) {
     if (round > 0) return false;
     if (rank != s->root) send_to(s, s->root, in(rank, 1));
-    for (int d = 1; d < size && rank == s->root; d++) recv_from(s, rank + d, out(rank + d, 1));
+    for (int d = 1; d < size && rank == s->root; d++)
+        recv_from(s, rank + d, out(rank + d, 1));
     if (rank == s->root) copy_to(s, in(rank, 1), out(rank, 1));
     return true;
 }
@@ -48,7 +50,8 @@ bool gather_binomial(struct schedule *s, int rank, int size, int round) {
 bool scatter_direct(struct schedule *s, int rank, int size, int round) {
     if (round > 0) return false;
     if (rank != s->root) recv_from(s, s->root, out(rank, 1));
-    for (int d = 1; d < size && rank == s->root; d++) send_to(s, rank + d, in(rank + d, 1));
+    for (int d = 1; d < size && rank == s->root; d++)
+        send_to(s, rank + d, in(rank + d, 1));
     if (rank == s->root) copy_to(s, in(rank, 1), out(rank, 1));
     return true;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The tables of collectives and algorithms, and how a generator's words become steps. One idea: everything that could be
- * wrong in a generator (ranks and blocks beyond the end) is taken modulo here, so that generators read like the paper.
+ * The tables of collectives and algorithms, and how a generator's words become steps. One idea: everything that could
+ * be wrong in a generator (ranks and blocks beyond the end) is taken modulo here, so that generators read like the
+ * paper.
  */
 #include "comm/generate.h"
 #include "runtime/base/base.h"
@@ -31,7 +32,13 @@ static const struct collective collectives[] = {
 #include "comm/algorithms.def"
 #undef ALGORITHM
 
-enum { ORDERED = ROW_ORDERED, CANONICAL = ROW_CANONICAL, SYMMETRIC = ROW_SYMMETRIC, POWER2 = ROW_POWER2, APART = ROW_APART };
+enum {
+    ORDERED = ROW_ORDERED,
+    CANONICAL = ROW_CANONICAL,
+    SYMMETRIC = ROW_SYMMETRIC,
+    POWER2 = ROW_POWER2,
+    APART = ROW_APART
+};
 static const struct algorithm algorithms[] = {
 #define ALGORITHM(NAME, name, emit, blocks, tmp, critical, max_size, flags, doc)                                       \
     {YJ_##NAME, #name, emit, emit##_blocks, emit##_tmp, emit##_critical, max_size, flags, doc},
@@ -85,8 +92,9 @@ static uint64_t hash_row(const struct algorithm *row, uint64_t hash) {
             for (int round = 0; schedule_round(&s, round); round++)
                 for (int i = 0; i < s.nsteps; i++) {
                     const struct step *t = &s.step[i];
-                    int32_t word[] = {round,         t->kind,         t->peer,       t->from.space, t->from.first, t->from.count,
-                                      t->from.stride, t->to.space, t->to.first, t->to.count,   t->to.stride};
+                    int32_t word[] = {round,         t->kind,       t->peer,        t->from.space,
+                                      t->from.first, t->from.count, t->from.stride, t->to.space,
+                                      t->to.first,   t->to.count,   t->to.stride};
                     hash = hash_bytes(word, sizeof word, hash);
                 }
             schedule_close(&s);
@@ -157,8 +165,12 @@ enum yj_status schedule_open(const struct algorithm *row, int rank, int size, in
         return report(YJ_ERR_INPUT, "%s: rank %d or root %d is outside 0..%d", c->name, rank, root, size - 1);
     if ((row->collective == YJ_SEND || row->collective == YJ_RECV) && rank == root)
         return report(YJ_ERR_INPUT, "%s: rank %d cannot be its own peer", c->name, rank);
-    *s = (struct schedule){.algorithm = row, .rank = rank, .size = size, .root = c->rooted ? root : 0,
-                           .blocks = row->blocks(size), .tmp_blocks = row->tmp(size)};
+    *s = (struct schedule){.algorithm = row,
+                           .rank = rank,
+                           .size = size,
+                           .root = c->rooted ? root : 0,
+                           .blocks = row->blocks(size),
+                           .tmp_blocks = row->tmp(size)};
     return YJ_OK;
 }
 
@@ -193,9 +205,12 @@ static bool mark_round(struct schedule *s) {
 enum yj_status schedule_build(struct schedule *s) {
     s->nsteps = s->nrounds = 0;
     while (!s->failed) {
-        if (!mark_round(s)) s->failed = true;
-        else if (!emit(s, s->nrounds)) return YJ_OK;
-        else s->nrounds++;
+        if (!mark_round(s))
+            s->failed = true;
+        else if (!emit(s, s->nrounds))
+            return YJ_OK;
+        else
+            s->nrounds++;
     }
     return report(YJ_ERR_MEMORY, "out of memory for the schedule %s of %d ranks", s->algorithm->name, s->size);
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A schedule says who sends which blocks to whom in which round; a layout says where the blocks lie; a transport says how
- * they move. Generators (one a row of algorithms.def) emit a schedule one round at a time, from (rank, size, round) alone.
- *   schedule.h  schedule.c   these types, the two tables, layouts
- *   generate.h               the words generators are written in
- *   all_reduce.c reduce_scatter.c all_gather.c broadcast.c rooted.c all_to_all.c barrier.c    the generators
- *   verify.h    verify.c     proves a row for a size, all ranks in one process
- *   cost.h      cost.c       time of a schedule: chooses rows, and is the simulator
+ * A schedule says who sends which blocks to whom in which round; a layout says where the blocks lie; a transport says
+ * how they move. Generators (one a row of algorithms.def) emit a schedule one round at a time, from (rank, size, round)
+ * alone.
+ *   schedule.h  schedule.c  layout.c     these types, the two tables, layouts
+ *   generate.h                           the words generators are written in
+ *   all_reduce.c reduce_scatter.c all_gather.c broadcast.c rooted.c all_to_all.c barrier.c     the generators
+ *   verify.h  verify.c  expression.c     proves a row for a size, all ranks in one process
+ *   cost.h  cost.c                       time of a schedule: chooses rows, and is the simulator
+ *   text.h  text.c                       schedules as text
  */
 #ifndef COMM_SCHEDULE_H
 #define COMM_SCHEDULE_H
@@ -17,29 +19,30 @@
  * In place, IN and OUT blocks of one number are one memory; every row must be right in both cases. */
 enum space { SPACE_IN, SPACE_OUT, SPACE_TMP, SPACES };
 
-/* Blocks first, first + stride, ... (count of them), modulo the number of blocks of the space. A block keeps its number:
- * data of block b of IN or OUT may lie only in blocks of TMP equal to b modulo schedule.blocks, so that sizes agree
- * (all_to_all excepted: there block b of rank r and block r of rank b are one size, and TMP is not used). */
+/* Blocks first, first + stride, ... (count of them), modulo the number of blocks of the space. A block keeps its
+ * number: data of block b of IN or OUT may lie only in blocks of TMP equal to b modulo schedule.blocks, so that sizes
+ * agree (all_to_all excepted: there block b of rank r and block r of rank b are one size, and TMP is not used). */
 struct range {
     uint8_t space;
     int32_t first, count, stride;
 };
 
-/* A round's steps are posted together. All steps of one rank with one peer and one direction in a round are one message:
- * their blocks in order of steps, at both ends; it may have no blocks at all. A message is matched by (round, sender).
+/* A round's steps are posted together. All steps of one rank with one peer and one direction in a round are one
+ * message: their blocks in order of steps, at both ends; it may have no blocks at all. A message is matched by
+ * (round, sender).
  *   SEND    FROM goes to PEER
  *   RECV    TO comes from PEER
  *   REDUCE  TO becomes FROM (this rank's operand) joined with what PEER sends. When all sends and receives of the round
- *           are done, reductions are made: all that name one block of TO are one k-operand sum, this rank's operand (they
- *           all name the same) and the arrivals in ascending order of rank.
+ *           are done, reductions are made: all that name one block of TO are one k-operand sum, this rank's operand
+ *           (they all name the same) and the arrivals in ascending order of rank.
  *   COPY    FROM is copied to TO, on this rank; nothing if they are one memory
  * No order between steps of a round may matter: what a RECV or COPY writes no other step of the round touches; what a
  * REDUCE writes may besides be read by SENDs (they read the old value) and as its own FROM. */
 enum step_kind { STEP_SEND, STEP_RECV, STEP_REDUCE, STEP_COPY };
 struct step {
     uint8_t kind;
-    int32_t peer;            /* -1 for COPY */
-    struct range from, to;   /* count 0 where the kind has none; from.count == to.count where it has both */
+    int32_t peer;          /* -1 for COPY */
+    struct range from, to; /* count 0 where the kind has none; from.count == to.count where it has both */
 };
 
 struct algorithm;
@@ -50,7 +53,7 @@ struct schedule {
     int nrounds;             /* after schedule_build */
     int *first;              /* round r's steps are step[first[r]] .. step[first[r+1]-1] */
     struct step *step;
-    int nsteps;              /* those of the round that schedule_round made, or of all rounds */
+    int nsteps;              /* of the round that schedule_round made, or of all rounds */
     int room, first_room;
     bool failed;             /* out of memory, or more than INT_MAX steps */
 };
@@ -61,7 +64,7 @@ typedef bool generator(struct schedule *s, int rank, int size, int round);
 
 enum algorithm_flags {
     ROW_ORDERED = 1,   /* operands are joined in rank order: serves operators that do not commute */
-    ROW_CANONICAL = 2, /* each sum is one join of all ranks in rank order: bits do not depend on the row or the slicing */
+    ROW_CANONICAL = 2, /* each sum is one join of all ranks in order: bits depend on neither the row nor the slicing */
     ROW_SYMMETRIC = 4, /* rank r does what rank 0 does, ranks and blocks shifted by r */
     ROW_POWER2 = 8,    /* serves sizes that are powers of two only */
     ROW_APART = 16,    /* IN and OUT must not share memory */
@@ -72,7 +75,7 @@ struct algorithm {
     generator *emit;
     int (*blocks)(int size);   /* the vector is cut into that many blocks; a v-collective's counts are one a block */
     int (*tmp)(int size);      /* blocks of TMP */
-    int (*critical)(int size); /* the (root-relative) rank that ends last when all links are alike: what `choose` walks */
+    int (*critical)(int size); /* the (root-relative) rank that ends last when all links are alike */
     int max_size;              /* refused above it (a quadratic number of messages) */
     unsigned flags;
     const char *doc;
@@ -124,7 +127,7 @@ static inline int range_block(const struct schedule *s, const struct range *rang
 struct layout_part {
     char *base;              /* of block 0; of block ONLY if that is all there is. NULL: this rank has no such part */
     int only;                /* -1, or the one block that lies here (OUT of reduce_scatter, IN of all_gather) */
-    uint64_t count;          /* elements of all blocks together; without COUNTS cut evenly, the first count % blocks have one more */
+    uint64_t count;          /* elements of all blocks; without COUNTS the first count % blocks have one more */
     const uint64_t *counts;  /* or NULL: elements of each block */
     const uint64_t *displs;  /* with COUNTS: elements before each block; else NULL */
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * <yunjin/comm_schedule.h>: names and figures from outside are checked here and handed to the tables, the verifier and the
- * walker.
+ * <yunjin/comm_schedule.h>: names and figures from outside are checked here and handed to the tables, the verifier and
+ * the walker.
  */
 #include <yunjin/comm_schedule.h>
 
@@ -19,7 +19,8 @@ static enum yj_status find(const char *collective, const char *algorithm, const 
     const struct collective *c = collective ? collective_named(collective) : NULL;
     if (!c) return report(YJ_ERR_INPUT, "no collective is called %s", collective ? collective : "(null)");
     *row = algorithm ? algorithm_named(c->number, algorithm) : NULL;
-    return *row ? YJ_OK : report(YJ_ERR_INPUT, "%s has no algorithm called %s", collective, algorithm ? algorithm : "(null)");
+    return *row ? YJ_OK
+                : report(YJ_ERR_INPUT, "%s has no algorithm called %s", collective, algorithm ? algorithm : "(null)");
 }
 
 bool yj_schedule_row(int index, struct yj_schedule_name *row) {
@@ -31,14 +32,21 @@ bool yj_schedule_row(int index, struct yj_schedule_name *row) {
 
 static void tell(yj_schedule_case_fn *fn, void *user, const struct algorithm *row, int ranks, enum yj_status status,
                  const struct verify_stats *stats, double seconds) {
-    struct yj_schedule_case c = {.size = sizeof c, .ranks = ranks, .collective = collective_find(row->collective)->name,
-                                 .algorithm = row->name, .status = status, .text = status == YJ_OK ? "" : yj_error_text(),
-                                 .rounds = stats->rounds, .messages = stats->messages, .blocks = stats->blocks,
+    struct yj_schedule_case c = {.size = sizeof c,
+                                 .ranks = ranks,
+                                 .collective = collective_find(row->collective)->name,
+                                 .algorithm = row->name,
+                                 .status = status,
+                                 .text = status == YJ_OK ? "" : yj_error_text(),
+                                 .rounds = stats->rounds,
+                                 .messages = stats->messages,
+                                 .blocks = stats->blocks,
                                  .seconds = seconds};
     fn(user, &c);
 }
 
-enum yj_status yj_schedule_verify(const char *collective, const char *algorithm, int ranks, yj_schedule_case_fn *fn, void *user) {
+enum yj_status yj_schedule_verify(const char *collective, const char *algorithm, int ranks, yj_schedule_case_fn *fn,
+                                  void *user) {
     const struct collective *c = collective ? collective_named(collective) : NULL;
     int found = 0;
     if (collective && !c) return report(YJ_ERR_INPUT, "no collective is called %s", collective);
@@ -78,8 +86,10 @@ enum yj_status yj_schedule_print(const char *collective, const char *algorithm, 
     struct text printed = {0};
     TRY(find(collective, algorithm, &row));
     enum yj_status status = schedule_print_row(row, ranks, root, &printed);
-    if (status == YJ_OK) *text = printed.data;
-    else text_free(&printed);
+    if (status == YJ_OK)
+        *text = printed.data;
+    else
+        text_free(&printed);
     return status;
 }
 
@@ -95,23 +105,36 @@ static struct yj_link link_to(const struct link *l) {
 
 void yj_machine_default(struct yj_machine *machine) {
     const struct cost_model *m = &cost_model_default;
-    *machine = (struct yj_machine){.size = sizeof *machine, .ranks_per_node = m->ranks_per_node,
-                                   .node = link_to(&m->link[LINK_NODE]), .net = link_to(&m->link[LINK_NET]),
-                                   .reduce_byte_s = m->reduce_byte_s, .copy_byte_s = m->copy_byte_s, .round_s = m->round_s};
+    *machine = (struct yj_machine){.size = sizeof *machine,
+                                   .ranks_per_node = m->ranks_per_node,
+                                   .node = link_to(&m->link[LINK_NODE]),
+                                   .net = link_to(&m->link[LINK_NET]),
+                                   .reduce_byte_s = m->reduce_byte_s,
+                                   .copy_byte_s = m->copy_byte_s,
+                                   .round_s = m->round_s};
 }
 
 static enum yj_status check(const struct yj_schedule_query *query, struct cost_model *model, struct choice_query *q) {
     const struct yj_machine *m = query->machine;
-    if (query->size < sizeof *query) return report(YJ_ERR_INPUT, "yj_schedule_query.size is %u: set it to sizeof", query->size);
+    if (query->size < sizeof *query)
+        return report(YJ_ERR_INPUT, "yj_schedule_query.size is %u: set it to sizeof", query->size);
     if (m && m->size < sizeof *m) return report(YJ_ERR_INPUT, "yj_machine.size is %u: set it to sizeof", m->size);
     *model = cost_model_default;
     if (m)
-        *model = (struct cost_model){.link = {link_from(&m->node), link_from(&m->net)}, .reduce_byte_s = m->reduce_byte_s,
-                                     .copy_byte_s = m->copy_byte_s, .round_s = m->round_s, .ranks_per_node = m->ranks_per_node};
+        *model = (struct cost_model){.link = {link_from(&m->node), link_from(&m->net)},
+                                     .reduce_byte_s = m->reduce_byte_s,
+                                     .copy_byte_s = m->copy_byte_s,
+                                     .round_s = m->round_s,
+                                     .ranks_per_node = m->ranks_per_node};
     const struct collective *c = query->collective ? collective_named(query->collective) : NULL;
-    *q = (struct choice_query){.model = model, .collective = c ? (int)c->number : 0, .size = query->ranks, .bytes = query->bytes,
-                               .ordered = query->flags & YJ_SCHEDULE_ORDERED, .canonical = query->flags & YJ_SCHEDULE_CANONICAL,
-                               .in_place = query->flags & YJ_SCHEDULE_IN_PLACE, .max_slices = query->max_slices};
+    *q = (struct choice_query){.model = model,
+                               .collective = c ? (int)c->number : 0,
+                               .size = query->ranks,
+                               .bytes = query->bytes,
+                               .ordered = query->flags & YJ_SCHEDULE_ORDERED,
+                               .canonical = query->flags & YJ_SCHEDULE_CANONICAL,
+                               .in_place = query->flags & YJ_SCHEDULE_IN_PLACE,
+                               .max_slices = query->max_slices};
     return cost_model_check(model);
 }
 
@@ -124,8 +147,12 @@ static enum yj_status choose(const struct yj_schedule_query *query, struct cost_
 }
 
 static struct yj_schedule_option option_of(const struct candidate *c) {
-    return (struct yj_schedule_option){.algorithm = c->row->name, .doc = c->row->doc, .refused = c->refused,
-                                       .time_s = c->cost.time_s, .at_least = c->cost.at_least, .slices = c->slices,
+    return (struct yj_schedule_option){.algorithm = c->row->name,
+                                       .doc = c->row->doc,
+                                       .refused = c->refused,
+                                       .time_s = c->cost.time_s,
+                                       .at_least = c->cost.at_least,
+                                       .slices = c->slices,
                                        .rounds = c->cost.rounds};
 }
 
@@ -135,7 +162,8 @@ enum yj_status yj_schedule_explain(const struct yj_schedule_query *query, struct
     struct cost_model model;
     TRY(choose(query, &model, &choice));
     if (choice.n > room) return report(YJ_ERR_INPUT, "room for %d options, %d are needed", room, choice.n);
-    for (int i = 0; i < choice.n; i++) option[i] = option_of(&choice.candidate[i]);
+    for (int i = 0; i < choice.n; i++)
+        option[i] = option_of(&choice.candidate[i]);
     *n = choice.n, *best = choice.best;
     return YJ_OK;
 }

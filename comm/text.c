@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Prints and parses schedules. The parser reads one line at a time and trusts nothing: what it lets through is within the
- * ranges that the verifier and the simulator index with; whether it is right is the verifier's business.
+ * Prints and parses schedules. The parser reads one line at a time and trusts nothing: what it lets through is within
+ * the ranges that the verifier and the simulator index with; whether it is right is the verifier's business.
  */
 #include "comm/text.h"
 #include "comm/generate.h"
@@ -16,10 +16,14 @@ enum { MAX_RANKS = 4096, MAX_BLOCKS = 1 << 20, MAX_STEPS = 1 << 24, MAX_WORK = 1
 static const char *const spaces[] = {"in", "out", "tmp"};
 
 static void print_range(const struct range *range, struct text *text) {
-    if (range->count == 0) text_add(text, "nothing");
-    else if (range->count == 1) text_add(text, "%s[%d]", spaces[range->space], range->first);
-    else if (range->stride == 1) text_add(text, "%s[%d:%d]", spaces[range->space], range->first, range->count);
-    else text_add(text, "%s[%d:%d:%d]", spaces[range->space], range->first, range->count, range->stride);
+    if (range->count == 0)
+        text_add(text, "nothing");
+    else if (range->count == 1)
+        text_add(text, "%s[%d]", spaces[range->space], range->first);
+    else if (range->stride == 1)
+        text_add(text, "%s[%d:%d]", spaces[range->space], range->first, range->count);
+    else
+        text_add(text, "%s[%d:%d:%d]", spaces[range->space], range->first, range->count, range->stride);
 }
 
 static void print_step(const struct step *t, struct text *text) {
@@ -35,14 +39,16 @@ static void print_step(const struct step *t, struct text *text) {
 
 void schedule_print(const struct schedule *ranks, struct text *text) {
     const struct schedule *s = ranks;
-    text_add(text, "schedule %s %s ranks %d root %d blocks %d tmp %d\n", collective_find(s->algorithm->collective)->name,
-             s->algorithm->name, s->size, s->root, s->blocks, s->tmp_blocks);
+    text_add(text, "schedule %s %s ranks %d root %d blocks %d tmp %d\n",
+             collective_find(s->algorithm->collective)->name, s->algorithm->name, s->size, s->root, s->blocks,
+             s->tmp_blocks);
     for (int round = 0; round < s->nrounds; round++) {
         text_add(text, "round %d\n", round);
         for (int r = 0; r < s->size; r++) {
             if (round >= ranks[r].nrounds || ranks[r].first[round] == ranks[r].first[round + 1]) continue;
             text_add(text, "  rank %d\n", r);
-            for (int i = ranks[r].first[round]; i < ranks[r].first[round + 1]; i++) print_step(&ranks[r].step[i], text);
+            for (int i = ranks[r].first[round]; i < ranks[r].first[round + 1]; i++)
+                print_step(&ranks[r].step[i], text);
         }
     }
 }
@@ -59,7 +65,8 @@ enum yj_status schedule_print_row(const struct algorithm *row, int size, int roo
     }
     if (status == YJ_OK) schedule_print(ranks, text);
     if (status == YJ_OK && text->failed) status = report(YJ_ERR_MEMORY, "out of memory for the text of a schedule");
-    for (int r = 0; r < built; r++) schedule_close(&ranks[r]);
+    for (int r = 0; r < built; r++)
+        schedule_close(&ranks[r]);
     free(ranks);
     return status;
 }
@@ -67,9 +74,9 @@ enum yj_status schedule_print_row(const struct algorithm *row, int size, int roo
 /* --- parsing --- */
 
 struct reader {
-    const char *file, *at;  /* the rest of the line */
+    const char *file, *at; /* the rest of the line */
     int line, rank, round;
-    int64_t steps, work;    /* steps; steps and the blocks they name */
+    int64_t steps, work; /* steps; steps and the blocks they name */
     struct schedule_text *out;
 };
 
@@ -85,15 +92,18 @@ static enum yj_status bad(const struct reader *r, const char *format, ...) {
 
 static bool word(struct reader *r, const char *expected) {
     size_t n = strlen(expected);
-    while (*r->at == ' ' || *r->at == '\t') r->at++;
-    if (strncmp(r->at, expected, n) || (isalnum((unsigned char)expected[n - 1]) && isalnum((unsigned char)r->at[n]))) return false;
+    while (*r->at == ' ' || *r->at == '\t')
+        r->at++;
+    if (strncmp(r->at, expected, n) || (isalnum((unsigned char)expected[n - 1]) && isalnum((unsigned char)r->at[n])))
+        return false;
     r->at += n;
     return true;
 }
 
 static enum yj_status number(struct reader *r, int low, int high, const char *what, int *value) {
     char *end;
-    while (*r->at == ' ') r->at++;
+    while (*r->at == ' ')
+        r->at++;
     long n = strtol(r->at, &end, 10);
     if (end == r->at || n < low || n > high) return bad(r, "%s must be a number from %d to %d", what, low, high);
     r->at = end, *value = (int)n;
@@ -102,7 +112,8 @@ static enum yj_status number(struct reader *r, int low, int high, const char *wh
 
 static enum yj_status name(struct reader *r, char text[static 48]) {
     size_t n = 0;
-    while (*r->at == ' ') r->at++;
+    while (*r->at == ' ')
+        r->at++;
     for (; isalnum((unsigned char)*r->at) || *r->at == '_'; r->at++)
         if (n < 47) text[n++] = *r->at;
     text[n] = 0;
@@ -140,21 +151,28 @@ static enum yj_status header(struct reader *r) {
     if (c->in == HOLD_OWN || c->out == HOLD_OWN || c->worth == WORTH_TURN)
         if (blocks != out->size) return bad(r, "%s has one block a rank: blocks %d", c->name, out->size);
     const struct algorithm *row = algorithm_named(c->number, out->name);
-    out->row = (struct algorithm){.collective = c->number, .name = out->name, .emit = no_round, .blocks = no_blocks,
-                                  .tmp = no_blocks, .critical = no_blocks, .max_size = INT_MAX, .flags = row ? row->flags : 0,
+    out->row = (struct algorithm){.collective = c->number,
+                                  .name = out->name,
+                                  .emit = no_round,
+                                  .blocks = no_blocks,
+                                  .tmp = no_blocks,
+                                  .critical = no_blocks,
+                                  .max_size = INT_MAX,
+                                  .flags = row ? row->flags : 0,
                                   .doc = "read from text"};
     out->rank = calloc((size_t)out->size, sizeof *out->rank);
     if (!out->rank) return report(YJ_ERR_MEMORY, "out of memory for %d ranks", out->size);
     for (int i = 0; i < out->size; i++)
-        out->rank[i] = (struct schedule){.algorithm = &out->row, .rank = i, .size = out->size, .root = root, .blocks = blocks,
-                                         .tmp_blocks = tmp};
+        out->rank[i] = (struct schedule){
+            .algorithm = &out->row, .rank = i, .size = out->size, .root = root, .blocks = blocks, .tmp_blocks = tmp};
     return YJ_OK;
 }
 
 static enum yj_status range(struct reader *r, struct range *range) {
     *range = (struct range){SPACE_IN, 0, 0, 1};
     if (word(r, "nothing")) return r->out->rank->blocks ? bad(r, "a step on nothing") : YJ_OK;
-    while (range->space < SPACES && !word(r, spaces[range->space])) range->space++;
+    while (range->space < SPACES && !word(r, spaces[range->space]))
+        range->space++;
     if (range->space == SPACES) return bad(r, "expected in[..], out[..] or tmp[..] before `%.20s`", r->at);
     int n = schedule_blocks(r->out->rank, range->space);
     if (n == 0) return bad(r, "there are no blocks of %s", spaces[range->space]);
@@ -179,7 +197,8 @@ static bool reach_round(struct schedule *s, int round) {
         if (!first) return false;
         s->first = first, s->first_room = room;
     }
-    while (s->nrounds <= round) s->first[s->nrounds++] = s->nsteps;
+    while (s->nrounds <= round)
+        s->first[s->nrounds++] = s->nsteps;
     s->first[s->nrounds] = s->nsteps;
     return true;
 }
@@ -202,15 +221,18 @@ static enum yj_status step(struct reader *r) {
         recv_from(s, other, to);
     } else {
         bool reduces = word(r, "reduce");
-        if (!reduces && !word(r, "copy")) return bad(r, "expected round, rank, send, recv, reduce or copy before `%.20s`", r->at);
+        if (!reduces && !word(r, "copy"))
+            return bad(r, "expected round, rank, send, recv, reduce or copy before `%.20s`", r->at);
         TRY(range(r, &to));
         TRY(expect(r, "="));
         TRY(range(r, &from));
         if (reduces) TRY(expect(r, "+"));
         if (reduces) TRY(expect(r, "from"));
         if (reduces) TRY(peer(r, &other));
-        if (reduces) reduce_from(s, other, from, to);
-        else copy_to(s, from, to);
+        if (reduces)
+            reduce_from(s, other, from, to);
+        else
+            copy_to(s, from, to);
     }
     s->first[s->nrounds] = s->nsteps;
     return s->failed ? report(YJ_ERR_MEMORY, "out of memory for a schedule") : YJ_OK;
@@ -245,12 +267,14 @@ enum yj_status schedule_parse(const char *file, const char *source, struct sched
     while (status == YJ_OK && *source) {
         size_t n = strcspn(source, "\n"), used = strcspn(source, "#\n");
         r.line++;
-        while (used && isspace((unsigned char)source[used - 1])) used--;
+        while (used && isspace((unsigned char)source[used - 1]))
+            used--;
         if (used >= sizeof buffer) status = bad(&r, "the line is too long");
         if (status != YJ_OK) break;
         memcpy(buffer, source, used);
         buffer[used] = 0, r.at = buffer;
-        while (isspace((unsigned char)*r.at)) r.at++;
+        while (isspace((unsigned char)*r.at))
+            r.at++;
         status = line(&r);
         if (status == YJ_OK && *r.at) status = bad(&r, "`%.20s` is too much", r.at);
         source += n + (source[n] == '\n');
@@ -265,7 +289,8 @@ enum yj_status schedule_parse(const char *file, const char *source, struct sched
 }
 
 void schedule_text_close(struct schedule_text *schedule) {
-    for (int i = 0; schedule->rank && i < schedule->size; i++) schedule_close(&schedule->rank[i]);
+    for (int i = 0; schedule->rank && i < schedule->size; i++)
+        schedule_close(&schedule->rank[i]);
     free(schedule->rank);
     *schedule = (struct schedule_text){0};
 }

@@ -17,7 +17,7 @@
 #include "runtime/base/base.h"
 
 struct schedule_text {
-    struct algorithm row; /* its collective, name, flags (those of the row of that name, if there is one); emits nothing */
+    struct algorithm row; /* its collective, name, flags (of the row of that name, if there is one); emits nothing */
     char name[48];
     struct schedule *rank; /* .size of them, all rounds */
     int size;

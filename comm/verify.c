@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The verifier: the plain interpreter that says what a schedule means. Blocks hold ids of reduction expressions, operands
- * in order; equal ids mean equal bits whatever the operator rounds to. Messages carry their round, so no rank can meet
- * another's message of a wrong round and no order of arrival can deadlock: only a message that is never sent can. Hence
- * all ranks may run in lock-step, and the three meanings differ in when memory is read and written within a round.
+ * The verifier: the plain interpreter that says what a schedule means. Blocks hold ids of reduction expressions,
+ * operands in order; equal ids mean equal bits whatever the operator rounds to. Messages carry their round, so no rank
+ * can meet another's message of a wrong round and no order of arrival can deadlock: only a message that is never sent
+ * can. Hence all ranks may run in lock-step, and the three meanings differ in when memory is read and written within a
+ * round.
  */
 #include "comm/verify.h"
 #include "comm/expression.h"
@@ -18,35 +19,41 @@ enum { MAX_CELLS = 1 << 28 }; /* a gigabyte of ids */
 /* What the steps of a round do to one block of memory of one rank. */
 enum access { ACCESS_WRITE = 1, ACCESS_SEND = 2, ACCESS_COPY = 4, ACCESS_OPERAND = 8, ACCESS_SUM = 16 };
 struct mark {
-    uint64_t turn;    /* the (rank, round) that FLAGS belong to */
+    uint64_t turn; /* the (rank, round) that FLAGS belong to */
     int flags, step;
-    int64_t partner;  /* OPERAND: the cell it is added into; SUM: the cell of this rank's operand */
+    int64_t partner; /* OPERAND: the cell it is added into; SUM: the cell of this rank's operand */
 };
-struct send { int32_t source, step, next; };
-struct write { int64_t cell; int32_t rank, peer, step; uint32_t id; };
+struct send {
+    int32_t source, step, next;
+};
+struct write {
+    int64_t cell;
+    int32_t rank, peer, step;
+    uint32_t id;
+};
 
 struct world {
     const struct algorithm *row;
     const struct collective *collective;
     const struct schedule *built; /* or NULL: rounds come from the generator */
     enum meaning meaning;
-    bool in_place, failed;        /* failed: out of memory */
+    bool in_place, failed; /* failed: out of memory */
     int size, root, blocks, tmp_blocks, round;
-    int64_t cells;                /* of one rank */
+    int64_t cells; /* of one rank */
     struct schedule *rank;
-    uint32_t *value;              /* size * cells expression ids; 0: nothing */
-    struct mark *mark;            /* cells */
+    uint32_t *value;   /* size * cells expression ids; 0: nothing */
+    struct mark *mark; /* cells */
     uint64_t turn;
     struct expressions *ids;
-    int32_t *inbox, *last;        /* a rank's list in SEND, by ascending source */
+    int32_t *inbox, *last; /* a rank's list in SEND, by ascending source */
     struct send *send;
     int nsends, send_room;
-    struct write *sum, *late;     /* arrivals of REDUCEs; in the eager meaning, all writes */
+    struct write *sum, *late; /* arrivals of REDUCEs; in the eager meaning, all writes */
     int nsums, sum_room, nlate, late_room;
-    int32_t *order;               /* receive steps of one rank by peer */
+    int32_t *order; /* receive steps of one rank by peer */
     int order_room;
-    uint32_t *operand;            /* size */
-    uint64_t *heard, *hears;      /* barrier: size * words, before and after the round */
+    uint32_t *operand;       /* size */
+    uint64_t *heard, *hears; /* barrier: size * words, before and after the round */
     int words;
     struct verify_stats stats;
 };
@@ -84,8 +91,14 @@ static uint32_t *value_at(struct world *w, int rank, int64_t cell) {
 
 static const char *cell_name(const struct world *w, int64_t cell, char text[static 40]) {
     int64_t b = w->blocks;
-    snprintf(text, 40, "%s block %lld", cell >= 2 * b ? "TMP" : cell >= b ? "OUT" : w->in_place ? "IN/OUT" : "IN",
-             (long long)(cell >= 2 * b ? cell - 2 * b : b ? cell % b : 0));
+    snprintf(text, 40, "%s block %lld",
+             cell >= 2 * b ? "TMP"
+             : cell >= b   ? "OUT"
+             : w->in_place ? "IN/OUT"
+                           : "IN",
+             (long long)(cell >= 2 * b ? cell - 2 * b
+                         : b           ? cell % b
+                                       : 0));
     return text;
 }
 
@@ -108,14 +121,14 @@ static bool holds(const struct world *w, enum holding holding, int rank, int blo
 }
 
 /* A transfer has a sender and a receiver: rank 0 and rank 1 of two. */
-static bool is_pair(const struct world *w) {
-    return w->row->collective == YJ_SEND || w->row->collective == YJ_RECV;
+static bool pair(const struct algorithm *row) {
+    return row->collective == YJ_SEND || row->collective == YJ_RECV;
 }
 static enum holding in_holding(const struct world *w, int rank) {
-    return is_pair(w) ? rank == 0 ? HOLD_ALL : HOLD_NONE : w->collective->in;
+    return pair(w->row) ? rank == 0 ? HOLD_ALL : HOLD_NONE : w->collective->in;
 }
 static enum holding out_holding(const struct world *w, int rank) {
-    return is_pair(w) ? rank == 1 ? HOLD_ALL : HOLD_NONE : w->collective->out;
+    return pair(w->row) ? rank == 1 ? HOLD_ALL : HOLD_NONE : w->collective->out;
 }
 
 /* --- one round of one rank: is each step possible, do they race? --- */
@@ -180,8 +193,10 @@ static enum yj_status add_send(struct world *w, int source, int step) {
     int peer = w->rank[source].step[step].peer;
     if (!GROW(w->send, w->send_room, w->nsends)) return report(YJ_ERR_MEMORY, "out of memory in the verifier");
     w->send[w->nsends] = (struct send){source, step, -1};
-    if (w->inbox[peer] < 0) w->inbox[peer] = w->nsends;
-    else w->send[w->last[peer]].next = w->nsends;
+    if (w->inbox[peer] < 0)
+        w->inbox[peer] = w->nsends;
+    else
+        w->send[w->last[peer]].next = w->nsends;
     w->last[peer] = w->nsends++;
     return YJ_OK;
 }
@@ -225,7 +240,8 @@ static enum yj_status check_number(struct world *w, int rank, int step, int64_t 
     char name[40];
     int64_t number = w->blocks ? cell % w->blocks : 0;
     if (w->collective->worth == WORTH_TURN || expression_block(w->ids, id) == number) return YJ_OK;
-    return wrong(w, rank, step, "puts data of block %d into %s", expression_block(w->ids, id), cell_name(w, cell, name));
+    return wrong(w, rank, step, "puts data of block %d into %s", expression_block(w->ids, id),
+                 cell_name(w, cell, name));
 }
 
 static enum yj_status write_cell(struct world *w, int rank, int step, int64_t cell, uint32_t id) {
@@ -291,7 +307,8 @@ static enum yj_status take_message(struct world *w, int rank, int n, int *i, int
     for (from = &w->rank[source]; *e >= 0 && w->send[*e].source == source; *e = w->send[*e].next) {
         const struct step *t = &from->step[w->send[*e].step];
         for (int j = 0; j < t->from.count; j++, sent++) {
-            while (*i < n && s->step[w->order[*i]].peer == source && k == s->step[w->order[*i]].to.count) ++*i, k = 0;
+            while (*i < n && s->step[w->order[*i]].peer == source && k == s->step[w->order[*i]].to.count)
+                ++*i, k = 0;
             if (*i == n || s->step[w->order[*i]].peer != source) continue; /* counted below */
             uint32_t id;
             TRY(read_cell(w, source, w->send[*e].step, cell_at(w, from, &t->from, j), &id));
@@ -299,7 +316,8 @@ static enum yj_status take_message(struct world *w, int rank, int n, int *i, int
             taken++;
         }
     }
-    for (; *i < n && s->step[w->order[*i]].peer == source; ++*i, k = 0) taken += s->step[w->order[*i]].to.count - k;
+    for (; *i < n && s->step[w->order[*i]].peer == source; ++*i, k = 0)
+        taken += s->step[w->order[*i]].to.count - k;
     if (sent != taken)
         return wrong(w, rank, first, "expects %d blocks from rank %d, which sends %d", taken, source, sent);
     for (int word = 0; w->heard && word < w->words; word++)
@@ -348,7 +366,8 @@ static enum yj_status join(struct world *w, int rank, const struct write *sum, i
     return *id ? YJ_OK : report(YJ_ERR_MEMORY, "out of memory in the verifier");
 }
 
-/* The reductions of one rank at the end of its round. The marks of the round say which operand goes with which block. */
+/* The reductions of one rank at the end of its round. The marks of the round say which operand goes with which block.
+ */
 static enum yj_status reductions(struct world *w, int rank, struct write *sum, int n) {
     const struct schedule *s = &w->rank[rank];
     if (n > 1) qsort(sum, (size_t)n, sizeof *sum, by_cell);
@@ -359,7 +378,8 @@ static enum yj_status reductions(struct world *w, int rank, struct write *sum, i
                 (struct mark){.turn = w->turn, .partner = cell_at(w, s, &s->step[i].from, k)};
     for (int i = 0, j; i < n; i = j) {
         uint32_t id;
-        for (j = i + 1; j < n && sum[j].cell == sum[i].cell;) j++;
+        for (j = i + 1; j < n && sum[j].cell == sum[i].cell;)
+            j++;
         TRY(join(w, rank, sum + i, j - i, &id));
         sum[i].id = id, sum[i].peer = -1; /* written below: an operand may be another join's */
     }
@@ -377,7 +397,8 @@ static void spoil_receives(struct world *w, int rank) {
 
 static enum yj_status run_round(struct world *w, bool *more) {
     w->nsends = w->nsums = w->nlate = 0;
-    for (int r = 0; r < w->size; r++) w->inbox[r] = -1;
+    for (int r = 0; r < w->size; r++)
+        w->inbox[r] = -1;
     for (int r = 0; r < w->size; r++) {
         bool has;
         TRY(post(w, r, &has));
@@ -387,15 +408,18 @@ static enum yj_status run_round(struct world *w, bool *more) {
     }
     if (!*more) return YJ_OK;
     if (w->heard) memcpy(w->hears, w->heard, (size_t)w->size * (size_t)w->words * sizeof *w->heard);
-    for (int r = 0; w->meaning == MEANING_PUT && r < w->size; r++) spoil_receives(w, r);
+    for (int r = 0; w->meaning == MEANING_PUT && r < w->size; r++)
+        spoil_receives(w, r);
     for (int k = 0; k < w->size; k++) {
         int r = w->meaning == MEANING_PUT ? w->size - 1 - k : k;
         TRY(copies(w, r));
         TRY(receives(w, r));
     }
-    for (int i = 0; i < w->nlate; i++) *value_at(w, w->late[i].rank, w->late[i].cell) = w->late[i].id;
+    for (int i = 0; i < w->nlate; i++)
+        *value_at(w, w->late[i].rank, w->late[i].cell) = w->late[i].id;
     for (int i = 0, j; i < w->nsums; i = j) {
-        for (j = i + 1; j < w->nsums && w->sum[j].rank == w->sum[i].rank;) j++;
+        for (j = i + 1; j < w->nsums && w->sum[j].rank == w->sum[i].rank;)
+            j++;
         TRY(reductions(w, w->sum[i].rank, w->sum + i, j - i));
     }
     if (w->heard) memcpy(w->heard, w->hears, (size_t)w->size * (size_t)w->words * sizeof *w->heard);
@@ -413,10 +437,13 @@ static bool prepare(struct world *w, const struct algorithm *row, int root) {
     if (!w->rank || !w->inbox || !w->last || !w->operand) return false;
     for (int r = 0; r < w->size; r++) {
         const struct algorithm *mine = row;
-        if (is_pair(w) && (r == 0) != (row->collective == YJ_SEND))
+        if (pair(w->row) && (r == 0) != (row->collective == YJ_SEND))
             mine = row->collective == YJ_SEND ? algorithm_named(YJ_RECV, "recv") : algorithm_named(YJ_SEND, "send");
-        if (w->built) w->rank[r] = (struct schedule){.size = w->size, .rank = r, .blocks = w->blocks, .tmp_blocks = w->tmp_blocks};
-        else if (schedule_open(mine, r, w->size, is_pair(w) ? !r : root, &w->rank[r]) != YJ_OK) return false;
+        if (w->built)
+            w->rank[r] =
+                (struct schedule){.size = w->size, .rank = r, .blocks = w->blocks, .tmp_blocks = w->tmp_blocks};
+        else if (schedule_open(mine, r, w->size, pair(w->row) ? !r : root, &w->rank[r]) != YJ_OK)
+            return false;
     }
     w->cells = 2 * (int64_t)w->blocks + w->tmp_blocks;
     if (w->cells > 0) w->value = calloc(n * (size_t)w->cells, sizeof *w->value);
@@ -427,7 +454,8 @@ static bool prepare(struct world *w, const struct algorithm *row, int root) {
         w->heard = calloc(n * (size_t)w->words, sizeof *w->heard);
         w->hears = calloc(n * (size_t)w->words, sizeof *w->hears);
         if (!w->heard || !w->hears) return false;
-        for (int r = 0; r < w->size; r++) w->heard[(int64_t)r * w->words + r / 64] |= (uint64_t)1 << r % 64;
+        for (int r = 0; r < w->size; r++)
+            w->heard[(int64_t)r * w->words + r / 64] |= (uint64_t)1 << r % 64;
     }
     if (!w->ids || (w->cells > 0 && (!w->value || !w->mark))) return false;
     for (int r = 0; r < w->size; r++)
@@ -438,10 +466,13 @@ static bool prepare(struct world *w, const struct algorithm *row, int root) {
 }
 
 static void clear(struct world *w) {
-    for (int r = 0; w->rank && !w->built && r < w->size; r++) schedule_close(&w->rank[r]);
+    for (int r = 0; w->rank && !w->built && r < w->size; r++)
+        schedule_close(&w->rank[r]);
     expressions_close(w->ids);
-    void *all[] = {w->rank, w->inbox, w->last, w->operand, w->value, w->mark, w->heard, w->hears, w->send, w->sum, w->late, w->order};
-    for (size_t i = 0; i < COUNT(all); i++) free(all[i]);
+    void *all[] = {w->rank,  w->inbox, w->last, w->operand, w->value, w->mark,
+                   w->heard, w->hears, w->send, w->sum,     w->late,  w->order};
+    for (size_t i = 0; i < COUNT(all); i++)
+        free(all[i]);
 }
 
 /* Names one rank whose contribution is not there exactly once. */
@@ -450,7 +481,8 @@ static enum yj_status wrong_sum(struct world *w, int rank, int block, uint32_t i
     if (!count) return report(YJ_ERR_MEMORY, "out of memory in the verifier");
     expression_count(w->ids, id, count);
     int culprit = 0;
-    while (culprit < w->size - 1 && count[culprit] == 1) culprit++;
+    while (culprit < w->size - 1 && count[culprit] == 1)
+        culprit++;
     uint64_t times = count[culprit];
     free(count);
     return wrong(w, rank, -1, "OUT block %d holds the contribution of rank %d %llu times", block, culprit,
@@ -465,7 +497,8 @@ static enum yj_status check_sum(struct world *w, int rank, int block, uint32_t i
     if (*agreed != id) {
         expression_text(w->ids, id, mine, sizeof mine);
         expression_text(w->ids, *agreed, theirs, sizeof theirs);
-        return wrong(w, rank, -1, "OUT block %d is %s, on rank %d %s: not the same bits", block, mine, *agreed_by, theirs);
+        return wrong(w, rank, -1, "OUT block %d is %s, on rank %d %s: not the same bits", block, mine, *agreed_by,
+                     theirs);
     }
     if (w->row->flags & ROW_ORDERED && !expression_ordered(w->ids, id)) {
         expression_text(w->ids, id, mine, sizeof mine);
@@ -484,7 +517,7 @@ static enum yj_status check_block(struct world *w, int rank, int block, uint32_t
     char text[200];
     if (id == 0) return wrong(w, rank, -1, "OUT block %d was not written", block);
     if (w->collective->worth == WORTH_SUM) return check_sum(w, rank, block, id, agreed, agreed_by);
-    int source = is_pair(w) ? 0 : in == HOLD_ROOT ? w->root : block, number = block;
+    int source = pair(w->row) ? 0 : in == HOLD_ROOT ? w->root : block, number = block;
     if (w->collective->worth == WORTH_TURN) number = rank;
     if (id == expression_leaf(w->ids, source, number)) return YJ_OK;
     expression_text(w->ids, id, text, sizeof text);
@@ -508,22 +541,30 @@ static enum yj_status check_end(struct world *w) {
 
 static enum yj_status run(struct world *w, struct verify_stats *stats) {
     bool more = true;
-    for (w->round = 0; more; w->round += more) TRY(run_round(w, &more));
+    for (w->round = 0; more; w->round += more)
+        TRY(run_round(w, &more));
     w->stats.rounds = w->round;
     TRY(check_end(w));
     if (stats) *stats = w->stats;
     return YJ_OK;
 }
 
-static enum yj_status verify(const struct algorithm *row, const struct schedule *built, int size, int root, enum meaning meaning,
-                             bool in_place, struct verify_stats *stats) {
-    struct world w = {.row = row, .collective = collective_find(row->collective), .built = built, .meaning = meaning,
-                      .in_place = in_place, .size = size, .root = w.collective->rooted ? root : 0};
+static enum yj_status verify(const struct algorithm *row, const struct schedule *built, int size, int root,
+                             enum meaning meaning, bool in_place, struct verify_stats *stats) {
+    struct world w = {.row = row,
+                      .collective = collective_find(row->collective),
+                      .built = built,
+                      .meaning = meaning,
+                      .in_place = in_place,
+                      .size = size,
+                      .root = w.collective->rooted ? root : 0};
     w.blocks = built ? built->blocks : row->blocks(size);
     w.tmp_blocks = built ? built->tmp_blocks : row->tmp(size);
     if (size * (2 * (int64_t)w.blocks + w.tmp_blocks) > MAX_CELLS)
-        return report(YJ_ERR_UNSUPPORTED, "%s %s: %d ranks are too many for the verifier", w.collective->name, row->name, size);
-    enum yj_status status = prepare(&w, row, root) ? run(&w, stats) : report(YJ_ERR_MEMORY, "out of memory in the verifier");
+        return report(YJ_ERR_UNSUPPORTED, "%s %s: %d ranks are too many for the verifier", w.collective->name,
+                      row->name, size);
+    enum yj_status status =
+        prepare(&w, row, root) ? run(&w, stats) : report(YJ_ERR_MEMORY, "out of memory in the verifier");
     clear(&w);
     return status;
 }
@@ -531,7 +572,7 @@ static enum yj_status verify(const struct algorithm *row, const struct schedule 
 enum yj_status verify_one(const struct algorithm *row, int size, int root, enum meaning meaning, bool in_place,
                           struct verify_stats *stats) {
     const struct collective *c = collective_find(row->collective);
-    if (!algorithm_serves(row, size, false) || (is_pair(&(struct world){.row = row}) && size != 2))
+    if (!algorithm_serves(row, size, false) || (pair(row) && size != 2))
         return report(YJ_ERR_UNSUPPORTED, "%s %s does not serve %d ranks", c->name, row->name, size);
     if (root < 0 || root >= size) return report(YJ_ERR_INPUT, "%s: root %d is outside 0..%d", c->name, root, size - 1);
     return verify(row, NULL, size, root, meaning, in_place, stats);
@@ -543,13 +584,13 @@ enum yj_status verify_built(const struct schedule *ranks, enum meaning meaning, 
 }
 
 enum yj_status verify_row(const struct algorithm *row, int size, struct verify_stats *stats) {
-    bool rooted = collective_find(row->collective)->rooted, pair = is_pair(&(struct world){.row = row});
+    bool rooted = collective_find(row->collective)->rooted && !pair(row);
     int step = size <= 16 ? 1 : size / 2, placements = row->flags & ROW_APART ? 1 : 2;
-    for (int root = 0; root < size && (root == 0 || (rooted && !pair)); root += step)
+    for (int root = 0; root < size && (root == 0 || rooted); root += step)
         for (int meaning = 0; meaning < MEANINGS; meaning++)
             for (int in_place = 0; in_place < placements; in_place++)
                 TRY(verify_one(row, size, root, (enum meaning)meaning, in_place, stats));
-    if (rooted && !pair && size > 16) TRY(verify_one(row, size, size - 1, MEANING_PUT, true, stats));
+    if (rooted && size > 16) TRY(verify_one(row, size, size - 1, MEANING_PUT, true, stats));
     return YJ_OK;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Proves that a schedule does what the row of its collective says, for one number of ranks: runs all ranks in one process
- * on symbols instead of numbers. The error text names round, rank and step.
+ * Proves that a schedule does what the row of its collective says, for one number of ranks: runs all ranks in one
+ * process on symbols instead of numbers. The error text names round, rank and step.
  */
 #ifndef COMM_VERIFY_H
 #define COMM_VERIFY_H
@@ -32,8 +32,8 @@ enum yj_status verify_built(const struct schedule *ranks, enum meaning meaning, 
                             struct verify_stats *stats);
 /* All meanings, apart and in place, and roots (all up to 16 ranks; above: first, middle and last). */
 enum yj_status verify_row(const struct algorithm *row, int size, struct verify_stats *stats);
-/* Before a row's first use at SIZE. Sizes that the tests prove return at once; others are proven here if that takes less
- * than about a second (*PROVEN tells). An error means: do not use the row. */
+/* Before a row's first use at SIZE. Sizes that the tests prove return at once; others are proven here if that takes
+ * less than about a second (*PROVEN tells). An error means: do not use the row. */
 enum yj_status verify_before_use(const struct algorithm *row, int size, bool *proven);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Schedules without a communicator: what the algorithms of libyunjin-comm do, proof that they are right, and what they
- * would cost on a machine. Nothing here sends a byte. Collectives and algorithms are named as in <yunjin/collectives.def>
- * and comm/algorithms.def ("all_reduce", "ring"). The text form of schedules is described in comm/text.h.
+ * would cost on a machine. Nothing here sends a byte. Collectives and algorithms are named as in
+ * <yunjin/collectives.def> and comm/algorithms.def ("all_reduce", "ring"). The text form of schedules is described in
+ * comm/text.h.
  */
 #ifndef YUNJIN_COMM_SCHEDULE_H
 #define YUNJIN_COMM_SCHEDULE_H
@@ -35,8 +36,9 @@ struct yj_schedule_case {
 };
 typedef void yj_schedule_case_fn(void *user, const struct yj_schedule_case *c);
 
-/* Proves the rows of COLLECTIVE and ALGORITHM (NULL: all) for RANKS ranks: eager, rendezvous and put, apart and in place,
- * several roots. Calls FN for each row. YJ_ERR_INPUT: no such row; a failed proof is not an error of this call. */
+/* Proves the rows of COLLECTIVE and ALGORITHM (NULL: all) for RANKS ranks: eager, rendezvous and put, apart and in
+ * place, several roots. Calls FN for each row. YJ_ERR_INPUT: no such row; a failed proof is not an error of this call.
+ */
 YJ_EXPORT enum yj_status yj_schedule_verify(const char *collective, const char *algorithm, int ranks,
                                             yj_schedule_case_fn *fn, void *user);
 /* The same for one schedule in text; NAME is for messages. YJ_ERR_INPUT: it cannot be parsed. */
@@ -53,8 +55,8 @@ struct yj_link {
     int32_t by_cpu;                       /* the receiver's processor moves the bytes */
 };
 struct yj_machine {
-    uint32_t size;         /* sizeof(struct yj_machine) */
-    int32_t ranks_per_node; /* consecutive ranks; 0: all on one node */
+    uint32_t size;            /* sizeof(struct yj_machine) */
+    int32_t ranks_per_node;   /* consecutive ranks; 0: all on one node */
     struct yj_link node, net; /* between ranks of one node; of two */
     double reduce_byte_s, copy_byte_s, round_s;
 };
@@ -86,7 +88,8 @@ struct yj_schedule_option {
  * enough). */
 YJ_EXPORT enum yj_status yj_schedule_explain(const struct yj_schedule_query *query, struct yj_schedule_option *option,
                                              int room, int *n, int *best);
-/* Time over all ranks, not only the critical one. ALGORITHM NULL: the best. *OPTION tells which, time, slices, rounds. */
+/* Time over all ranks, not only the critical one. ALGORITHM NULL: the best. *OPTION tells which, time, slices, rounds.
+ */
 YJ_EXPORT enum yj_status yj_schedule_simulate(const struct yj_schedule_query *query, const char *algorithm,
                                               struct yj_schedule_option *option);
 /* The same for a schedule in text; QUERY's collective and ranks are not looked at. */

@@ -28,7 +28,8 @@ int command_comm(int argc, char **argv) {
     if (!strcmp(command, "bench") && command_comm_bench) return command_comm_bench(argc - 1, argv + 1);
     if (!strcmp(command, "--help") || !strcmp(command, "-h")) return fputs(help, stdout) < 0 ? EXIT_MACHINE : EXIT_DONE;
     if (!strcmp(command, "autopsy"))
-        fprintf(stderr, "yunjin comm autopsy: not supported yet: no records of a failed job are written that it could read\n");
+        fprintf(stderr,
+                "yunjin comm autopsy: not supported yet: no records of a failed job are written that it could read\n");
     else if (!strcmp(command, "bench"))
         fprintf(stderr, "yunjin comm bench: not in this build\n");
     else if (*command)
@@ -41,11 +42,14 @@ int command_comm(int argc, char **argv) {
 /* What does not serve the question is input; what fails below us is the machine. */
 int comm_exit_code(enum yj_status status) {
     switch (status) {
-    case YJ_OK: return EXIT_DONE;
+    case YJ_OK:
+        return EXIT_DONE;
     case YJ_ERR_INPUT:
     case YJ_ERR_UNSUPPORTED:
-    case YJ_ERR_MISMATCH: return EXIT_INPUT;
-    default: return EXIT_MACHINE;
+    case YJ_ERR_MISMATCH:
+        return EXIT_INPUT;
+    default:
+        return EXIT_MACHINE;
     }
 }
 
@@ -104,7 +108,8 @@ bool comm_parse_ranks(const char *text, int **ranks, int *n) {
         if (end != at && (*end == ',' || !*end) && low >= 1 && high >= low && high <= MOST && high - low < MOST - count)
             more = realloc(list, (size_t)(count + (int)(high - low) + 1) * sizeof *list);
         if (!more) break;
-        for (list = more; low <= high; low++) list[count++] = (int)low;
+        for (list = more; low <= high; low++)
+            list[count++] = (int)low;
         if (!*end) {
             *ranks = list, *n = count;
             return true;
@@ -133,19 +138,25 @@ enum yj_status comm_read_text(const char *path, char **text) {
         break;
     }
     if (file) fclose(file);
-    if (ok && data) *text = data;
-    else fprintf(stderr, "yunjin comm: %s: %s\n", path, file ? "cannot be read as text" : strerror(errno)), free(data);
+    if (ok && data)
+        *text = data;
+    else
+        fprintf(stderr, "yunjin comm: %s: %s\n", path, file ? "cannot be read as text" : strerror(errno)), free(data);
     return ok && data ? YJ_OK : YJ_ERR_INPUT;
 }
 
 void comm_print_time(double seconds, char text[static 24]) {
-    if (seconds < 1e-3) snprintf(text, 24, "%.2f us", seconds * 1e6);
-    else if (seconds < 1) snprintf(text, 24, "%.2f ms", seconds * 1e3);
-    else snprintf(text, 24, "%.2f s", seconds);
+    if (seconds < 1e-3)
+        snprintf(text, 24, "%.2f us", seconds * 1e6);
+    else if (seconds < 1)
+        snprintf(text, 24, "%.2f ms", seconds * 1e3);
+    else
+        snprintf(text, 24, "%.2f s", seconds);
 }
 
 int comm_write_json(const char *command, json_t *summary, json_t *cases) {
-    json_t *all = json_pack("{s:s, s:s, s:o, s:o}", "yunjin", YJ_VERSION, "command", command, "summary", summary, "cases", cases);
+    json_t *all =
+        json_pack("{s:s, s:s, s:o, s:o}", "yunjin", YJ_VERSION, "command", command, "summary", summary, "cases", cases);
     int failed = !all || json_dumpf(all, stdout, JSON_COMPACT) || putchar('\n') == EOF || fflush(stdout);
     json_decref(all);
     if (failed) fprintf(stderr, "yunjin comm: cannot write JSON\n");

@@ -16,12 +16,14 @@ static const char explain_help[] =
     "usage: yunjin comm explain                                   lists collectives and algorithms\n"
     "       yunjin comm explain COLLECTIVE --ranks N [--bytes SIZE] [OPTION]...\n"
     "       yunjin comm explain COLLECTIVE ALGORITHM --ranks N --print [--root R]\n"
-    "The first form with --ranks says which algorithm would be taken and what the others would cost; without --bytes, for\n"
+    "The first form with --ranks says which algorithm would be taken and what the others would cost; without --bytes, "
+    "for\n"
     "8 bytes to 1 GiB. --print writes what each rank does in each round.\n";
 static const char simulate_help[] =
     "usage: yunjin comm simulate COLLECTIVE [ALGORITHM] --ranks N --bytes SIZE [OPTION]...\n"
     "       yunjin comm simulate --schedule FILE --bytes SIZE [OPTION]...\n"
-    "Walks all ranks, rounds and slices and says when the last rank is done. Without ALGORITHM: the one that would be taken.\n";
+    "Walks all ranks, rounds and slices and says when the last rank is done. Without ALGORITHM: the one that would be "
+    "taken.\n";
 static const char option_help[] =
     "  --bytes SIZE           of the whole vector, all blocks together: 8, 64K, 16M, 1G\n"
     "  --slices N             at most N slices (explain); N slices (simulate)\n"
@@ -75,20 +77,31 @@ static int parse(int argc, char **argv, const char *help, struct options *o) {
     for (int i = 1; i < argc; i++) {
         const char *value = "", *word = argv[i];
         bool bad = false;
-        if (!strcmp(word, "--help") || !strcmp(word, "-h")) return fputs(help, stdout) < 0 || fputs(option_help, stdout) < 0 ? EXIT_MACHINE : EXIT_DONE;
+        if (!strcmp(word, "--help") || !strcmp(word, "-h"))
+            return fputs(help, stdout) < 0 || fputs(option_help, stdout) < 0 ? EXIT_MACHINE : EXIT_DONE;
         if (flag(o, word)) continue;
-        if (comm_option(argc, argv, &i, "--ranks", &value, &bad)) bad = bad || !comm_parse_int(value, 1, 1 << 24, &o->ranks);
-        else if (comm_option(argc, argv, &i, "--root", &value, &bad)) bad = bad || !comm_parse_int(value, 0, 1 << 24, &o->root);
-        else if (comm_option(argc, argv, &i, "--bytes", &o->bytes, &bad)) bad = bad || !comm_parse_bytes(o->bytes, &o->query.bytes);
-        else if (comm_option(argc, argv, &i, "--schedule", &o->file, &bad)) bad = bad;
-        else if (comm_option(argc, argv, &i, "--slices", &value, &bad)) bad = bad || !comm_parse_int(value, 1, 64, &o->query.max_slices);
+        if (comm_option(argc, argv, &i, "--ranks", &value, &bad))
+            bad = bad || !comm_parse_int(value, 1, 1 << 24, &o->ranks);
+        else if (comm_option(argc, argv, &i, "--root", &value, &bad))
+            bad = bad || !comm_parse_int(value, 0, 1 << 24, &o->root);
+        else if (comm_option(argc, argv, &i, "--bytes", &o->bytes, &bad))
+            bad = bad || !comm_parse_bytes(o->bytes, &o->query.bytes);
+        else if (comm_option(argc, argv, &i, "--schedule", &o->file, &bad))
+            bad = bad || !*o->file;
+        else if (comm_option(argc, argv, &i, "--slices", &value, &bad))
+            bad = bad || !comm_parse_int(value, 1, 64, &o->query.max_slices);
         else if (comm_option(argc, argv, &i, "--ranks-per-node", &value, &bad))
             bad = bad || !comm_parse_int(value, 1, 1 << 24, &o->machine.ranks_per_node);
-        else if (comm_option(argc, argv, &i, "--node", &value, &bad)) bad = bad || !parse_link(value, &o->machine.node);
-        else if (comm_option(argc, argv, &i, "--net", &value, &bad)) bad = bad || !parse_link(value, &o->machine.net);
-        else if (comm_option(argc, argv, &i, "--reduce", &value, &bad)) bad = bad || !parse_gbps(value, &o->machine.reduce_byte_s);
-        else if (*word == '-' || o->names == 2) return comm_usage_error(o->command, "%s is not understood", word);
-        else o->name[o->names++] = word;
+        else if (comm_option(argc, argv, &i, "--node", &value, &bad))
+            bad = bad || !parse_link(value, &o->machine.node);
+        else if (comm_option(argc, argv, &i, "--net", &value, &bad))
+            bad = bad || !parse_link(value, &o->machine.net);
+        else if (comm_option(argc, argv, &i, "--reduce", &value, &bad))
+            bad = bad || !parse_gbps(value, &o->machine.reduce_byte_s);
+        else if (*word == '-' || o->names == 2)
+            return comm_usage_error(o->command, "%s is not understood", word);
+        else
+            o->name[o->names++] = word;
         if (bad) return comm_usage_error(o->command, "%s: its value is missing or not understood", word);
     }
     o->query.collective = o->name[0], o->query.ranks = o->ranks;
@@ -103,7 +116,8 @@ static int list_rows(const struct options *o) {
     int n = 0;
     for (; yj_schedule_row(n, &row); n++) {
         if (o->json)
-            json_array_append_new(cases, json_pack("{s:s, s:s, s:s}", "collective", row.collective, "algorithm", row.algorithm, "text", row.doc));
+            json_array_append_new(cases, json_pack("{s:s, s:s, s:s}", "collective", row.collective, "algorithm",
+                                                   row.algorithm, "text", row.doc));
         else
             printf("%-15s %-20s %s\n", row.collective, row.algorithm, row.doc);
     }
@@ -118,8 +132,11 @@ static int print_schedule(const struct options *o) {
     if (status != YJ_OK) return comm_failed("explain", status);
     int code = EXIT_DONE;
     if (o->json)
-        code = comm_write_json("comm explain", json_pack("{s:i}", "ranks", o->ranks), json_pack("[{s:s, s:s, s:s}]", "collective", o->name[0], "algorithm", o->name[1], "schedule", text));
-    else if (fputs(text, stdout) < 0) code = EXIT_MACHINE;
+        code = comm_write_json(
+            "comm explain", json_pack("{s:i}", "ranks", o->ranks),
+            json_pack("[{s:s, s:s, s:s}]", "collective", o->name[0], "algorithm", o->name[1], "schedule", text));
+    else if (fputs(text, stdout) < 0)
+        code = EXIT_MACHINE;
     free(text);
     return code;
 }
@@ -131,24 +148,34 @@ static void text_case(const struct options *o, const struct yj_schedule_option *
     snprintf(size, sizeof size, "%llu", (unsigned long long)o->query.bytes);
     comm_print_time(option[best].time_s, time);
     if (!all) {
-        printf("%12s bytes  %-20s %12s  %d rounds, %d slices\n", size, option[best].algorithm, time, option[best].rounds, option[best].slices);
+        printf("%12s bytes  %-20s %12s  %d rounds, %d slices\n", size, option[best].algorithm, time,
+               option[best].rounds, option[best].slices);
         return;
     }
     printf("%s, %d ranks, %s bytes: %s\n", o->name[0], o->ranks, size, option[best].algorithm);
     for (int i = 0; i < n; i++) {
         comm_print_time(option[i].time_s, time);
-        if (option[i].refused) printf("  %-20s %16s  %s\n", option[i].algorithm, "refused", option[i].refused);
-        else if (option[i].at_least) printf("  %-20s %4s%12s  given up after %d rounds\n", option[i].algorithm, ">", time, option[i].rounds);
-        else printf("%s %-20s %16s  %d rounds, %d slices; %s\n", i == best ? " *" : "  ", option[i].algorithm, time, option[i].rounds, option[i].slices, option[i].doc);
+        if (option[i].refused)
+            printf("  %-20s %16s  %s\n", option[i].algorithm, "refused", option[i].refused);
+        else if (option[i].at_least)
+            printf("  %-20s %4s%12s  given up after %d rounds\n", option[i].algorithm, ">", time, option[i].rounds);
+        else
+            printf("%s %-20s %16s  %d rounds, %d slices; %s\n", i == best ? " *" : "  ", option[i].algorithm, time,
+                   option[i].rounds, option[i].slices, option[i].doc);
     }
 }
 
-static void json_case(const struct options *o, const struct yj_schedule_option *option, int n, int best, json_t *cases) {
+static void json_case(const struct options *o, const struct yj_schedule_option *option, int n, int best,
+                      json_t *cases) {
     for (int i = 0; i < n; i++) {
-        json_t *c = json_pack("{s:s, s:s, s:i, s:I, s:b}", "collective", o->name[0], "algorithm", option[i].algorithm, "ranks", o->ranks,
-                              "bytes", (json_int_t)o->query.bytes, "chosen", i == best);
-        if (option[i].refused) json_object_set_new(c, "refused", json_string(option[i].refused));
-        else json_object_update_new(c, json_pack("{s:f, s:b, s:i, s:i}", "time_s", option[i].time_s, "at_least", option[i].at_least, "rounds", option[i].rounds, "slices", option[i].slices));
+        json_t *c = json_pack("{s:s, s:s, s:i, s:I, s:b}", "collective", o->name[0], "algorithm", option[i].algorithm,
+                              "ranks", o->ranks, "bytes", (json_int_t)o->query.bytes, "chosen", i == best);
+        if (option[i].refused)
+            json_object_set_new(c, "refused", json_string(option[i].refused));
+        else
+            json_object_update_new(c, json_pack("{s:f, s:b, s:i, s:i}", "time_s", option[i].time_s, "at_least",
+                                                option[i].at_least, "rounds", option[i].rounds, "slices",
+                                                option[i].slices));
         json_array_append_new(cases, c);
     }
 }
@@ -172,11 +199,17 @@ int command_comm_explain(int argc, char **argv) {
             json_decref(cases);
             return comm_failed("explain", status);
         }
-        if (o.json) json_case(&o, option, n, best, cases);
-        else text_case(&o, option, n, best, o.bytes != NULL);
+        if (o.json)
+            json_case(&o, option, n, best, cases);
+        else
+            text_case(&o, option, n, best, o.bytes != NULL);
         if (o.query.bytes >= last) break;
     }
-    if (o.json) return comm_write_json("comm explain", json_pack("{s:i, s:s, s:f}", "ranks", o.ranks, "algorithm", option[best].algorithm, "time_s", option[best].time_s), cases);
+    if (o.json)
+        return comm_write_json("comm explain",
+                               json_pack("{s:i, s:s, s:f}", "ranks", o.ranks, "algorithm", option[best].algorithm,
+                                         "time_s", option[best].time_s),
+                               cases);
     json_decref(cases);
     return EXIT_DONE;
 }
@@ -200,7 +233,8 @@ int command_comm_simulate(int argc, char **argv) {
     int done = parse(argc, argv, simulate_help, &o);
     if (done >= 0) return done;
     if (o.print || o.root) return comm_usage_error("simulate", "--print and --root belong to explain");
-    if (o.file ? o.names || o.ranks : !o.names || !o.ranks) return comm_usage_error("simulate", "either a collective and --ranks, or --schedule FILE");
+    if (o.file ? o.names || o.ranks : !o.names || !o.ranks)
+        return comm_usage_error("simulate", "either a collective and --ranks, or --schedule FILE");
     if (!o.bytes) return comm_usage_error("simulate", "--bytes is needed");
     enum yj_status status = simulate(&o, &option);
     if (status != YJ_OK) return o.file ? comm_exit_code(status) : comm_failed("simulate", status);
@@ -208,10 +242,12 @@ int command_comm_simulate(int argc, char **argv) {
     if (!o.json) {
         char time[24];
         comm_print_time(option.time_s, time);
-        printf("%s %s, %llu bytes, %d slices: %s\n", what, option.algorithm, (unsigned long long)o.query.bytes, option.slices, time);
+        printf("%s %s, %llu bytes, %d slices: %s\n", what, option.algorithm, (unsigned long long)o.query.bytes,
+               option.slices, time);
         return EXIT_DONE;
     }
     return comm_write_json("comm simulate", json_pack("{s:f}", "time_s", option.time_s),
-                           json_pack("[{s:s, s:s, s:i, s:I, s:i, s:i, s:f}]", "collective", what, "algorithm", option.algorithm, "ranks", o.ranks, "bytes",
-                                     (json_int_t)o.query.bytes, "slices", option.slices, "rounds", option.rounds, "time_s", option.time_s));
+                           json_pack("[{s:s, s:s, s:i, s:I, s:i, s:i, s:f}]", "collective", what, "algorithm",
+                                     option.algorithm, "ranks", o.ranks, "bytes", (json_int_t)o.query.bytes, "slices",
+                                     option.slices, "rounds", option.rounds, "time_s", option.time_s));
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The walker against closed forms, the one-rank estimate against the walk over all ranks, and the choice: what it takes, that
- * it says why, that all ranks choose alike, and that it is quick at 10,000 ranks.
+ * The walker against closed forms, the one-rank estimate against the walk over all ranks, and the choice: what it
+ * takes, that it says why, that all ranks choose alike, and that it is quick at 10,000 ranks.
  */
 #include "comm/cost.h"
 #include "runtime/base/base.h"
@@ -19,7 +19,8 @@ static struct cost_model simple(void) {
     return (struct cost_model){.link = {{0, alpha, beta, false}, {0, alpha, beta, false}}, .reduce_byte_s = gamma_};
 }
 
-static double simulated(const struct cost_model *model, enum yj_collective collective, const char *name, int size, uint64_t bytes, int slices) {
+static double simulated(const struct cost_model *model, enum yj_collective collective, const char *name, int size,
+                        uint64_t bytes, int slices) {
     struct cost cost;
     const struct algorithm *row = algorithm_named(collective, name);
     assert_non_null(row);
@@ -29,7 +30,8 @@ static double simulated(const struct cost_model *model, enum yj_collective colle
 
 static int log2_up(int n) {
     int k = 0;
-    while (1 << k < n) k++;
+    while (1 << k < n)
+        k++;
     return k;
 }
 
@@ -43,8 +45,10 @@ static void closed_forms(void **state) {
     for (int p = 2; p <= 33; p++) {
         double n = 1024.0 * p, part = n * (p - 1) / p;
         int q = log2_up(p);
-        near(simulated(&model, YJ_ALL_REDUCE, "ring", p, (uint64_t)n, 1), 2 * (p - 1) * alpha + 2 * part * beta + part * gamma_);
-        near(simulated(&model, YJ_ALL_REDUCE, "circulant", p, (uint64_t)n, 1), 2 * q * alpha + 2 * part * beta + part * gamma_);
+        near(simulated(&model, YJ_ALL_REDUCE, "ring", p, (uint64_t)n, 1),
+             2 * (p - 1) * alpha + 2 * part * beta + part * gamma_);
+        near(simulated(&model, YJ_ALL_REDUCE, "circulant", p, (uint64_t)n, 1),
+             2 * q * alpha + 2 * part * beta + part * gamma_);
         near(simulated(&model, YJ_ALL_REDUCE, "direct", p, (uint64_t)n, 1), alpha + (p - 1) * n * (beta + gamma_));
         near(simulated(&model, YJ_ALL_REDUCE, "two_shot", p, (uint64_t)n, 1), 2 * alpha + part * (2 * beta + gamma_));
         near(simulated(&model, YJ_BROADCAST, "binomial", p, (uint64_t)n, 1), q * (alpha + n * beta));
@@ -57,7 +61,8 @@ static void closed_forms(void **state) {
 }
 
 /* Two ranks, two slices, by hand. In units of 2^-10 s latency is 1, a slice of a block is 0.5 on the wire and 1 to add.
- * Slice 0: arrives 1.5, added 2.5, sent on 2.5-3, there 4. Slice 1: on the wire 0.5-1, arrives 2, added 3.5, there 5. */
+ * Slice 0: arrives 1.5, added 2.5, sent on 2.5-3, there 4. Slice 1: on the wire 0.5-1, arrives 2, added 3.5, there 5.
+ */
 static void slices_overlap(void **state) {
     struct cost_model model = simple();
     near(simulated(&model, YJ_ALL_REDUCE, "ring", 2, 2 << 20, 1), 6 * 0x1p-10);
@@ -99,7 +104,9 @@ static void estimate_with_nodes(void **state) {
                 double ratio = walk.time_s / guess.time_s;
                 if (ratio < 1) ratio = 1 / ratio;
                 if (ratio > worst) worst = ratio;
-                if (ratio > 2) print_error("%d %s %d ranks, %d a node: %g %g\n", row->collective, row->name, size, model.ranks_per_node, guess.time_s, walk.time_s);
+                if (ratio > 2)
+                    print_error("%d %s %d ranks, %d a node: %g %g\n", row->collective, row->name, size,
+                                model.ranks_per_node, guess.time_s, walk.time_s);
                 assert_true(ratio <= 2);
             }
     print_message("worst ratio of estimate and walk with two link classes: %.3f\n", worst);
@@ -129,8 +136,10 @@ static void choices(void **state) {
     q.ordered = true;
     assert_string_equal(chosen(q, &c), "doubling");
     for (int i = 0; i < c.n; i++)
-        if (!strcmp(c.candidate[i].row->name, "ring")) assert_string_equal(c.candidate[i].refused, "operands not in rank order");
-    q = (struct choice_query){.model = &cost_model_default, .collective = YJ_ALL_REDUCE, .size = 16, .bytes = 1 << 20, .canonical = true};
+        if (!strcmp(c.candidate[i].row->name, "ring"))
+            assert_string_equal(c.candidate[i].refused, "operands not in rank order");
+    q = (struct choice_query){
+        .model = &cost_model_default, .collective = YJ_ALL_REDUCE, .size = 16, .bytes = 1 << 20, .canonical = true};
     assert_string_equal(chosen(q, &c), "two_shot");
     q.size = 5000;
     assert_int_equal(cost_choose(&q, &c), YJ_ERR_UNSUPPORTED);
@@ -144,7 +153,8 @@ static void choices(void **state) {
 
 /* Slicing is chosen where it pays, and only if allowed. */
 static void slicing(void **state) {
-    struct choice_query q = {.model = &cost_model_default, .collective = YJ_BROADCAST, .size = 16, .bytes = 1 << 26, .max_slices = 16};
+    struct choice_query q = {
+        .model = &cost_model_default, .collective = YJ_BROADCAST, .size = 16, .bytes = 1 << 26, .max_slices = 16};
     struct choice c;
     chosen(q, &c);
     double sliced = c.candidate[c.best].cost.time_s;
@@ -157,7 +167,11 @@ static void slicing(void **state) {
 static void quick_at_ten_thousand(void **state) {
     static const uint64_t sizes[] = {8, 1 << 20, (uint64_t)1 << 36};
     for (size_t i = 0; i < COUNT(sizes); i++) {
-        struct choice_query q = {.model = &cost_model_default, .collective = YJ_ALL_REDUCE, .size = 10000, .bytes = sizes[i], .max_slices = 16};
+        struct choice_query q = {.model = &cost_model_default,
+                                 .collective = YJ_ALL_REDUCE,
+                                 .size = 10000,
+                                 .bytes = sizes[i],
+                                 .max_slices = 16};
         struct choice c;
         double best = 1e9;
         for (int k = 0; k < 5; k++) {

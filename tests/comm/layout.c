@@ -19,7 +19,9 @@ static void blocks_and_slices_tile(void **state) {
         for (size_t e = 0; e < COUNT(elements); e++)
             for (int blocks = 1; blocks <= 9; blocks++)
                 for (int slices = 1; slices <= 5; slices++) {
-                    struct layout l = {.blocks = blocks, .slices = slices, .element_bytes = elements[e],
+                    struct layout l = {.blocks = blocks,
+                                       .slices = slices,
+                                       .element_bytes = elements[e],
                                        .part = {{base, -1, counts[c]}, {base, -1, counts[c]}, {base, -1, counts[c]}}};
                     char *next = base;
                     for (int b = 0; b < blocks; b++) {
@@ -28,7 +30,8 @@ static void blocks_and_slices_tile(void **state) {
                             char *at = layout_slice(&l, SPACE_IN, b, s, &bytes);
                             assert_ptr_equal(at, next);
                             assert_int_equal(bytes, layout_slice_bytes(&l, SPACE_OUT, b, s));
-                            if (bytes && s && elements[e] <= 16) assert_int_equal((at - layout_slice(&l, SPACE_IN, b, 0, &(size_t){0})) % 64, 0);
+                            if (bytes && s && elements[e] <= 16)
+                                assert_int_equal((at - layout_slice(&l, SPACE_IN, b, 0, &(size_t){0})) % 64, 0);
                             next += bytes;
                         }
                         assert_true(layout_count(&l, SPACE_IN, b) - counts[c] / (uint64_t)blocks <= 1);
@@ -40,7 +43,9 @@ static void blocks_and_slices_tile(void **state) {
 static void counts_and_own_blocks(void **state) {
     static char in[64], out[1024];
     const uint64_t counts[] = {3, 0, 5, 2}, displs[] = {100, 0, 10, 50};
-    struct layout l = {.blocks = 4, .slices = 1, .element_bytes = 4,
+    struct layout l = {.blocks = 4,
+                       .slices = 1,
+                       .element_bytes = 4,
                        .part = {{in, 2, 0, counts, displs}, {out, -1, 0, counts, displs}, {NULL, -1, 10}}};
     size_t bytes;
     assert_ptr_equal(layout_slice(&l, SPACE_IN, 2, 0, &bytes), in);
@@ -64,7 +69,8 @@ static void work_space(void **state) {
 
 static void refused(void **state) {
     struct schedule s;
-    const struct algorithm *ring = algorithm_named(YJ_ALL_REDUCE, "ring"), *direct = algorithm_named(YJ_ALL_REDUCE, "direct");
+    const struct algorithm *ring = algorithm_named(YJ_ALL_REDUCE, "ring"),
+                           *direct = algorithm_named(YJ_ALL_REDUCE, "direct");
     assert_int_equal(schedule_open(ring, 3, 3, 0, &s), YJ_ERR_INPUT);
     assert_int_equal(schedule_open(ring, -1, 3, 0, &s), YJ_ERR_INPUT);
     assert_int_equal(schedule_open(ring, 0, 0, 0, &s), YJ_ERR_UNSUPPORTED);

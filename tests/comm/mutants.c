@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The verifier is worth what it refuses. Every row of algorithms.def is broken at every step in every way of enum fault. A
- * mutant that the verifier lets through must give the right numbers, the same bits on all ranks, in a plain execution that
- * shares no code with the verifier; and faults that always change something must never get through.
+ * The verifier is worth what it refuses. Every row of algorithms.def is broken at every step in every way of enum
+ * fault. A mutant that the verifier lets through must give the right numbers, the same bits on all ranks, in a plain
+ * execution that shares no code with the verifier; and faults that always change something must never get through.
  */
 #include "comm/generate.h"
 #include "comm/verify.h"
@@ -14,14 +14,36 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-enum fault { DROP, DROP_MESSAGE, DOUBLE, PEER, FIRST, COUNT_LESS, COUNT_MORE, KIND, SPACE, SWAP_ROUNDS, SWAP_ROUNDS_ONE, FAULTS };
-static const char *const fault_names[] = {"drop a step", "drop a message", "double a step", "next peer", "next block", "count - 1",
-                                          "count + 1", "other kind", "other space", "swap rounds", "swap rounds of one rank"};
+enum fault {
+    DROP,
+    DROP_MESSAGE,
+    DOUBLE,
+    PEER,
+    FIRST,
+    COUNT_LESS,
+    COUNT_MORE,
+    KIND,
+    SPACE,
+    SWAP_ROUNDS,
+    SWAP_ROUNDS_ONE,
+    FAULTS
+};
+static const char *const fault_names[] = {"drop a step",
+                                          "drop a message",
+                                          "double a step",
+                                          "next peer",
+                                          "next block",
+                                          "count - 1",
+                                          "count + 1",
+                                          "other kind",
+                                          "other space",
+                                          "swap rounds",
+                                          "swap rounds of one rank"};
 static struct {
     const struct algorithm *row;
     enum fault fault;
     int rank, round, step;
-    int peer, kind;   /* of the step chosen: for DROP_MESSAGE */
+    int peer, kind; /* of the step chosen: for DROP_MESSAGE */
     bool changed;
 } mutant;
 
@@ -52,8 +74,10 @@ static void change_step(struct schedule *s, int i) {
     }
     if (mutant.fault == PEER && t->kind != STEP_COPY) t->peer = (t->peer + 1) % s->size, mutant.changed = true;
     if (mutant.fault == KIND && s->blocks && (t->kind == STEP_RECV || t->kind == STEP_REDUCE)) {
-        if (t->kind == STEP_RECV) t->from = t->to;
-        else t->from.count = 0;
+        if (t->kind == STEP_RECV)
+            t->from = t->to;
+        else
+            t->from.count = 0;
         t->kind = t->kind == STEP_RECV ? STEP_REDUCE : STEP_RECV, mutant.changed = true;
     }
     if (mutant.fault == FIRST || mutant.fault == COUNT_LESS || mutant.fault == COUNT_MORE || mutant.fault == SPACE) {
@@ -77,15 +101,20 @@ static bool emit_mutant(struct schedule *s, int rank, int size, int round) {
     int other = swap && round == mutant.round ? round + 1 : swap && round == mutant.round + 1 ? round - 1 : round;
     if (swap && other != round) {
         struct schedule probe;
-        bool exists = schedule_open(mutant.row, rank, size, s->root, &probe) == YJ_OK && schedule_round(&probe, round > other ? round : other);
+        bool exists = schedule_open(mutant.row, rank, size, s->root, &probe) == YJ_OK &&
+                      schedule_round(&probe, round > other ? round : other);
         schedule_close(&probe);
-        if (exists) mutant.changed = true;
-        else other = round;
+        if (exists)
+            mutant.changed = true;
+        else
+            other = round;
     }
     if (!mutant.row->emit(s, rank, size, other)) return false;
     if (round != mutant.round || swap) return true;
-    if (mutant.fault == DROP_MESSAGE) drop_message(s, rank);
-    else if (rank == mutant.rank && mutant.step < s->nsteps) change_step(s, mutant.step);
+    if (mutant.fault == DROP_MESSAGE)
+        drop_message(s, rank);
+    else if (rank == mutant.rank && mutant.step < s->nsteps)
+        change_step(s, mutant.step);
     return true;
 }
 
@@ -118,7 +147,10 @@ static float sent(struct machine *old, const struct schedule *all, int peer, int
 }
 
 /* A sum in the making for every block of memory: one operand a rank. */
-struct sums { uint32_t from[SPACES][MOST]; float operand[SPACES][MOST][MOST]; };
+struct sums {
+    uint32_t from[SPACES][MOST];
+    float operand[SPACES][MOST][MOST];
+};
 
 static void gather_operand(struct sums *sums, int space, int block, int rank, float value) {
     bool again = sums->from[space][block] >> rank & 1;
@@ -138,8 +170,10 @@ static void run_rank(struct machine *old, struct machine *now, const struct sche
             if (t->kind == STEP_COPY) *block_at(now, s, &t->to, k) = *block_at(old, s, &t->from, k);
             if (t->kind == STEP_COPY) continue;
             float value = sent(old, all, t->peer, rank, taken[t->peer]++);
-            if (t->kind == STEP_RECV) *block_at(now, s, &t->to, k) = value;
-            else gather_operand(&sums, t->to.space, block, t->peer, value);
+            if (t->kind == STEP_RECV)
+                *block_at(now, s, &t->to, k) = value;
+            else
+                gather_operand(&sums, t->to.space, block, t->peer, value);
             if (t->kind == STEP_REDUCE && !(sums.from[t->to.space][block] >> rank & 1))
                 gather_operand(&sums, t->to.space, block, rank, *block_at(old, s, &t->from, k));
         }
@@ -149,7 +183,8 @@ static void run_rank(struct machine *old, struct machine *now, const struct sche
             float sum = 0;
             uint32_t from = sums.from[space][block], first = from & -from;
             for (int r = 0; r < s->size; r++)
-                if (from >> r & 1) sum = first >> r & 1 ? sums.operand[space][block][r] : sum + sums.operand[space][block][r];
+                if (from >> r & 1)
+                    sum = first >> r & 1 ? sums.operand[space][block][r] : sum + sums.operand[space][block][r];
             if (from) *place(now, rank, space, block) = sum;
         }
 }
@@ -167,7 +202,8 @@ static bool right(const struct collective *c, struct machine *m, int size, int r
             if (c->out == HOLD_NONE || (c->out == HOLD_OWN && b != r) || (c->out == HOLD_ROOT && r != root)) continue;
             float value = *place(m, r, SPACE_OUT, b);
             double sum = 0;
-            for (int q = 0; q < size; q++) sum += given(q, b);
+            for (int q = 0; q < size; q++)
+                sum += given(q, b);
             if (c->worth == WORTH_SAME && value != given(c->in == HOLD_ROOT ? root : b, b)) return false;
             if (c->worth == WORTH_TURN && value != given(b, r)) return false;
             if (c->worth == WORTH_SUM && !(fabs(value - sum) < 1e-4)) return false;
@@ -186,7 +222,8 @@ static bool runs_right(const struct algorithm *row, int size, int root, bool in_
     for (int r = 0; r < size; r++) {
         now.heard[r] = 1u << r;
         for (int space = 0; space < SPACES; space++)
-            for (int b = 0; b < MOST; b++) now.cell[r][space][b] = -1e30f;
+            for (int b = 0; b < MOST; b++)
+                now.cell[r][space][b] = -1e30f;
         for (int b = 0; b < blocks; b++)
             if (c->in == HOLD_ALL || (c->in == HOLD_OWN && b == r) || (c->in == HOLD_ROOT && r == root))
                 *place(&now, r, SPACE_IN, b) = given(r, b);
@@ -195,11 +232,14 @@ static bool runs_right(const struct algorithm *row, int size, int root, bool in_
     bool more = true;
     for (int round = 0; more; round++) {
         more = false;
-        for (int r = 0; r < size; r++) more |= schedule_round(&all[r], round);
+        for (int r = 0; r < size; r++)
+            more |= schedule_round(&all[r], round);
         old = now;
-        for (int r = 0; more && r < size; r++) run_rank(&old, &now, all, r);
+        for (int r = 0; more && r < size; r++)
+            run_rank(&old, &now, all, r);
     }
-    for (int r = 0; r < size; r++) schedule_close(&all[r]);
+    for (int r = 0; r < size; r++)
+        schedule_close(&all[r]);
     return right(c, &now, size, root, blocks);
 }
 
@@ -227,11 +267,13 @@ static void hunt(int index, int size, int root) {
         return;
     }
     score[index][mutant.fault].harmless++;
-    bool ok = runs_right(&broken, size, root, false) && (row->flags & ROW_APART || runs_right(&broken, size, root, true));
+    bool ok =
+        runs_right(&broken, size, root, false) && (row->flags & ROW_APART || runs_right(&broken, size, root, true));
     bool changes = mutant.fault < SPACE && mutant.fault != DROP_MESSAGE && mutant.kind != STEP_COPY;
     if (ok && !changes) return;
-    print_error("%s %s, %d ranks, root %d: not caught: %s, rank %d, round %d, step %d\n", collective_find(row->collective)->name,
-                row->name, size, root, fault_names[mutant.fault], mutant.rank, mutant.round, mutant.step);
+    print_error("%s %s, %d ranks, root %d: not caught: %s, rank %d, round %d, step %d\n",
+                collective_find(row->collective)->name, row->name, size, root, fault_names[mutant.fault], mutant.rank,
+                mutant.round, mutant.step);
     fail();
 }
 
@@ -249,7 +291,8 @@ static void hunt_row(int index, int size, int root) {
                     const struct step *t = &s.step[step];
                     mutant.fault = (enum fault)fault, mutant.rank = rank, mutant.round = round, mutant.step = step;
                     mutant.peer = t->peer, mutant.kind = t->kind;
-                    if ((fault == DROP_MESSAGE && (t->kind != STEP_SEND || pair)) || (fault >= SWAP_ROUNDS && step)) continue;
+                    if ((fault == DROP_MESSAGE && (t->kind != STEP_SEND || pair)) || (fault >= SWAP_ROUNDS && step))
+                        continue;
                     if (fault == SWAP_ROUNDS && rank) continue;
                     if (fault == DOUBLE && t->from.count + t->to.count == 0) continue; /* nothing twice */
                     hunt(index, size, root);
@@ -268,9 +311,10 @@ static void every_mutant_is_caught(void **state) {
             if (collective_find(row->collective)->rooted && !pair) hunt_row(i, sizes[k], sizes[k] - 1);
         }
         int made = 0, found = 0;
-        for (int fault = 0; fault < FAULTS; fault++) made += score[i][fault].made, found += score[i][fault].caught;
-        print_message("%-15s %-20s %6d mutants, %6d caught, %d harmless\n", collective_find(row->collective)->name, row->name,
-                      made, found, made - found);
+        for (int fault = 0; fault < FAULTS; fault++)
+            made += score[i][fault].made, found += score[i][fault].caught;
+        print_message("%-15s %-20s %6d mutants, %6d caught, %d harmless\n", collective_find(row->collective)->name,
+                      row->name, made, found, made - found);
         assert_true(found > 0 && score[i][DROP].caught > 0 && score[i][DOUBLE].caught == score[i][DOUBLE].made);
     }
 }
@@ -353,7 +397,8 @@ static void refuse(generator *emit, int size, int (*blocks)(int), const char *wh
 
 static void plausible_but_wrong(void **state) {
     refuse(chain, 3, one, "not the same bits");
-    for (int size = 3; size <= 30; size += size == 3 ? 2 : size == 6 ? 4 : size == 5 ? 1 : 20) refuse(radix, size, one, "not the same bits");
+    for (int size = 3; size <= 30; size += size == 3 ? 2 : size == 6 ? 4 : size == 5 ? 1 : 20)
+        refuse(radix, size, one, "not the same bits");
     refuse(racing, 2, one, "races with step");
     refuse(waiting, 4, one, "deadlock");
     refuse(uneven, 4, one, "has ended");

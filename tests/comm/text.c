@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The text of schedules: print and parse are inverse for every row; a golden schedule; a schedule written by hand is proven or
- * refused as it deserves; damaged text is refused with a line, never with a crash.
+ * The text of schedules: print and parse are inverse for every row; a golden schedule; a schedule written by hand is
+ * proven or refused as it deserves; damaged text is refused with a line, never with a crash.
  */
 #include "comm/cost.h"
 #include "comm/text.h"
@@ -83,17 +83,22 @@ static void judge(const char *source, bool right, const char *why) {
 }
 
 static void by_hand(void **state) {
-    judge("schedule broadcast mine ranks 3 root 1 blocks 1 tmp 0 # a star\nround 0\nrank 1\nsend in[0] to 0\nsend in[0] to 2\n"
+    judge("schedule broadcast mine ranks 3 root 1 blocks 1 tmp 0 # a star\nround 0\nrank 1\nsend in[0] to 0\nsend "
+          "in[0] to 2\n"
           "copy out[0] = in[0]\nrank 0\nrecv out[0] from 1\n\nrank 2\nrecv out[0] from 1",
           true, "");
-    judge("schedule broadcast mine ranks 2 root 0 blocks 2 tmp 1\nround 0\nrank 0\nsend in[0:2] to 1\ncopy out[0:2]=in[0:2]\n"
+    judge("schedule broadcast mine ranks 2 root 0 blocks 2 tmp 1\nround 0\nrank 0\nsend in[0:2] to 1\ncopy "
+          "out[0:2]=in[0:2]\n"
           "rank 1\nrecv out[1:2:1] from 0\n",
           false, "puts data of block 0 into OUT block 1");
-    judge("schedule broadcast mine ranks 2 root 0 blocks 1 tmp 0\nround 0\nrank 0\nsend in[0] to 1\nrank 1\nrecv out[0] from 0\n", false,
-          "was not written");
-    judge("schedule barrier mine ranks 2 root 0 blocks 0 tmp 0\nround 0\nrank 0\nsend nothing to 1\nrank 1\nrecv nothing from 0\n", false,
-          "without having heard from rank 1");
-    judge("schedule broadcast mine ranks 2 root 0 blocks 1 tmp 0\nround 0\nrank 0\nsend in[0] to 0\n", false, "has the peer 0");
+    judge("schedule broadcast mine ranks 2 root 0 blocks 1 tmp 0\nround 0\nrank 0\nsend in[0] to 1\nrank 1\nrecv "
+          "out[0] from 0\n",
+          false, "was not written");
+    judge("schedule barrier mine ranks 2 root 0 blocks 0 tmp 0\nround 0\nrank 0\nsend nothing to 1\nrank 1\nrecv "
+          "nothing from 0\n",
+          false, "without having heard from rank 1");
+    judge("schedule broadcast mine ranks 2 root 0 blocks 1 tmp 0\nround 0\nrank 0\nsend in[0] to 0\n", false,
+          "has the peer 0");
     judge("schedule broadcast mine ranks 2 root 0 blocks 1 tmp 0\n", false, "was not written");
 }
 
@@ -110,7 +115,8 @@ static void bad_text(void **state) {
     refuse("# nothing\n", "no schedule");
     refuse("round 0\n", "bad:1: expected `schedule`");
     refuse("schedule all_reduse x ranks 2 root 0 blocks 1 tmp 0", "all_reduse");
-    refuse("schedule all_reduce x ranks 99999999999999999999 root 0 blocks 1 tmp 0", "ranks must be a number from 1 to 4096");
+    refuse("schedule all_reduce x ranks 99999999999999999999 root 0 blocks 1 tmp 0",
+           "ranks must be a number from 1 to 4096");
     refuse("schedule all_reduce x ranks -1 root 0 blocks 1 tmp 0", "ranks");
     refuse("schedule all_gather x ranks 4 root 0 blocks 3 tmp 0", "one block a rank");
     refuse(HEAD "round 1\n", "bad:2: round 0 is expected");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Every row of algorithms.def is proven for every size from 1 to 64 and some larger ones; and the verifier is proven: every
- * row is broken in every way listed below, and each mutant must be refused or be found to change nothing.
+ * Every row of algorithms.def is proven for every size from 1 to 64 and some larger ones; and the verifier is proven:
+ * every row is broken in every way listed below, and each mutant must be refused or be found to change nothing.
  */
 #include "comm/generate.h"
 #include "comm/verify.h"
@@ -24,15 +24,19 @@ static void prove(const struct algorithm *row, int size) {
 
 static void every_row_small(void **state) {
     for (int i = 0; i < algorithm_count(); i++)
-        for (int size = 1; size <= 64; size++) prove(algorithm_at(i), size);
+        for (int size = 1; size <= 64; size++)
+            prove(algorithm_at(i), size);
 }
 
 /* All meanings, apart and in place by turns. */
 static void prove_by_turns(const struct algorithm *row, int size, int meanings, int turn) {
-    bool pair = row->collective == YJ_SEND || row->collective == YJ_RECV, rooted = collective_find(row->collective)->rooted;
+    bool pair = row->collective == YJ_SEND || row->collective == YJ_RECV,
+         rooted = collective_find(row->collective)->rooted;
     for (int k = 0; k < meanings && !pair && algorithm_serves(row, size, false); k++, turn++) {
         bool in_place = turn / 3 % 2 && !(row->flags & ROW_APART);
-        if (verify_one(row, size, rooted ? size / (k + 1) % size : 0, (enum meaning)(turn % 3), in_place, NULL) == YJ_OK) continue;
+        if (verify_one(row, size, rooted ? size / (k + 1) % size : 0, (enum meaning)(turn % 3), in_place, NULL) ==
+            YJ_OK)
+            continue;
         print_error("%s\n", yj_error_text());
         fail();
     }
@@ -41,7 +45,8 @@ static void prove_by_turns(const struct algorithm *row, int size, int meanings, 
 static void every_row_large(void **state) {
     static const int sizes[] = {100, 127, 128, 129, 255, 256, 257};
     for (int i = 0; i < algorithm_count(); i++)
-        for (size_t k = 0; k < COUNT(sizes); k++) prove_by_turns(algorithm_at(i), sizes[k], 3, (int)k * 3 + i);
+        for (size_t k = 0; k < COUNT(sizes); k++)
+            prove_by_turns(algorithm_at(i), sizes[k], 3, (int)k * 3 + i);
 }
 
 static void every_row_largest(void **state) {
