@@ -17,20 +17,6 @@ static int64_t saturated_add(int64_t a, int64_t b) {
     return sum;
 }
 
-static int64_t saturated_mul(int64_t a, int64_t b) {
-    int64_t product;
-    if (a == 0 || b == 0) return 0;
-    if (infinite(a) || infinite(b) || __builtin_mul_overflow(a, b, &product))
-        return (a < 0) == (b < 0) ? INT64_MAX : INT64_MIN;
-    return product;
-}
-
-static int64_t saturated_div(int64_t a, int64_t b) { /* b > 0 */
-    if (infinite(a)) return a;
-    if (b == INT64_MAX) return a < 0 ? -1 : 0;
-    return floor_div(a, b);
-}
-
 static void add_facts(struct dim *d) {
     dim a = d->a, b = d->b;
     d->low = a->low == INT64_MIN || b->low == INT64_MIN ? INT64_MIN : saturated_add(a->low, b->low);
@@ -38,26 +24,48 @@ static void add_facts(struct dim *d) {
     d->divisor = gcd64(a->divisor, b->divisor);
 }
 
-/* The range spanned by the values of FN at the corners of A x [bl, bh]. */
-static void corners(struct dim *d, int64_t (*fn)(int64_t, int64_t), dim a, int64_t bl, int64_t bh) {
-    int64_t at[4] = {fn(a->low, bl), fn(a->low, bh), fn(a->high, bl), fn(a->high, bh)};
-    d->low = min64(min64(at[0], at[1]), min64(at[2], at[3]));
-    d->high = max64(max64(at[0], at[1]), max64(at[2], at[3]));
+/* Ends of ranges as 128-bit numbers, the infinities as +-BIG: a range may also lie at one end of the 64 bits. */
+typedef __int128 wide;
+static wide low_end(dim d, wide big) {
+    return d->low == INT64_MIN ? -big : d->low;
+}
+
+static wide high_end(dim d, wide big) {
+    return d->high == INT64_MAX ? big : d->high;
+}
+
+static void set_range(struct dim *d, const wide at[4]) {
+    wide low = at[0], high = at[0];
+    for (int i = 1; i < 4; i++) {
+        if (at[i] < low) low = at[i];
+        if (at[i] > high) high = at[i];
+    }
+    d->low = low < INT64_MIN ? INT64_MIN : low > INT64_MAX ? INT64_MAX : (int64_t)low;
+    d->high = high < INT64_MIN ? INT64_MIN : high > INT64_MAX ? INT64_MAX : (int64_t)high;
 }
 
 static void mul_facts(struct dim *d) {
-    corners(d, saturated_mul, d->a, d->b->low, d->b->high);
+    const wide big = (wide)1 << 63; /* times a number >= 1 it is infinite again, and big*big fits */
+    wide al = low_end(d->a, big), ah = high_end(d->a, big), bl = low_end(d->b, big), bh = high_end(d->b, big);
+    set_range(d, (wide[]){al * bl, al * bh, ah * bl, ah * bh});
     if (__builtin_mul_overflow(d->a->divisor, d->b->divisor, &d->divisor))
         d->divisor = max64(d->a->divisor, d->b->divisor);
 }
 
+static wide wide_floor_div(wide a, wide b) { /* b > 0 */
+    return a / b - (a % b < 0);
+}
+
 static void div_facts(struct dim *d) {
+    const wide big = (wide)1 << 126; /* divided by any number it is infinite still */
     dim x = d->a, n = d->b;
     d->low = INT64_MIN;
     d->high = INT64_MAX;
     d->divisor = 1;
     if (n->low < 0) return;
-    corners(d, saturated_div, x, max64(n->low, 1), max64(n->high, 1));
+    wide xl = low_end(x, big), xh = high_end(x, big), nl = max64(n->low, 1), nh = high_end(n, big);
+    if (nh < 1) nh = 1;
+    set_range(d, (wide[]){wide_floor_div(xl, nl), wide_floor_div(xl, nh), wide_floor_div(xh, nl), wide_floor_div(xh, nh)});
     if (n->op == DIM_CONST && n->value > 0 && x->divisor % n->value == 0) d->divisor = x->divisor / n->value;
 }
 

@@ -200,9 +200,12 @@ static void divide_exact(struct dim_table *t, int64_t n, dim *quotient, dim *res
 }
 
 static void divide_positive(struct dim_table *t, dim x, dim n, dim *quotient, dim *rest) {
-    dim q, x_left, q_left;
+    dim q = t->zero, q_left, x_left = x;
     int saved = t->n_assumed;
-    divide_by(t, x, n, &q, &x_left);
+    do { /* again, since rests of large coefficients may add up to more than n */
+        divide_by(t, x_left, n, &q_left, &x_left);
+        q = dim_add(t, q, q_left);
+    } while (q_left != t->zero);
     if (n->op == DIM_CONST) divide_exact(t, n->value, &q, &x_left);
     dim_assume_positive(t, n);
     dim_assume_axes(t, x);

@@ -163,6 +163,14 @@ static void comparisons(void **state) {
     assert_int_equal(dim_equal(t, parse("x*2"), parse("y*4 + 1")), DIM_NO);
     assert_int_equal(dim_equal(t, j, n), DIM_NO);
     assert_int_equal(dim_equal(t, parse("x"), parse("y")), DIM_UNKNOWN);
+    assert_int_equal(dim_equal(t, parse("x*6"), parse("y*6 + 2")), DIM_NO);
+    dim_symbol(t, "K", 2, DIM_UNBOUNDED);
+    assert_int_equal(dim_less(t, parse("K*2 - 1"), parse("K*K")), DIM_YES);
+    assert_int_equal(dim_less(t, parse("-1"), parse("K*K - K*6 + 8")), DIM_UNKNOWN); /* -1 at 3 */
+    dim inner = axis("inner", parse("x - 1")); /* exists only with x >= 2 */
+    assert_int_equal(dim_less(t, parse("1 + inner*0"), parse("x + inner")), DIM_YES);
+    assert_int_equal(dim_less(t, parse("2"), parse("x + inner")), DIM_UNKNOWN);
+    assert_int_equal(dim_less(t, inner, parse("x - 1")), DIM_YES);
     dim k = dim_symbol_below(t, "k", j, n); /* a triangle: j <= k < N */
     assert_int_equal(dim_less(t, k, j), DIM_NO);
     assert_int_equal(dim_less(t, dim_sub(t, k, j), n), DIM_YES);
