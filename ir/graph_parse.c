@@ -389,7 +389,7 @@ static enum yj_status parse_origin(struct parser *s, struct op *op) {
     int n = 0;
     do {
         list = graph_grow(s->arena, list, n);
-        int node;
+        int node = 0;
         TRY(parse_small(s, 0, INT32_MAX, &node));
         list[n++] = node;
     } while (take(s, ","));
