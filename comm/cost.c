@@ -74,7 +74,7 @@ static void finish(const struct cost_model *model, const struct schedule *s, int
     c->slice[slice] = c->done;
 }
 
-static void transfer(const struct link *link, int class, double bytes, struct clock *from, struct clock *to) {
+static void transfer(const struct cost_link *link, int class, double bytes, struct clock *from, struct clock *to) {
     double begin = later(later(from->posted, to->posted), later(from->out[class], to->in[class]));
     if (link->by_cpu) begin = later(begin, to->cpu);
     double end = begin + link->overhead_s + bytes * link->byte_s;

@@ -9,14 +9,14 @@
 #include "comm/schedule.h"
 
 enum { LINK_NODE, LINK_NET, LINKS }; /* between two ranks of one node; of two nodes */
-struct link {
+struct cost_link {
     double overhead_s; /* for each message, added to its bytes */
     double latency_s;  /* from the last byte sent to the receiver's seeing it */
     double byte_s;     /* for each byte; a rank's messages of one class follow each other in each direction */
     bool by_cpu;       /* the receiver's processor moves the bytes (shared memory, TCP) */
 };
 struct cost_model {
-    struct link link[LINKS];
+    struct cost_link link[LINKS];
     double reduce_byte_s; /* for each byte of each operand that arrives */
     double copy_byte_s;
     double round_s;     /* before each round of each slice */

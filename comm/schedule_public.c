@@ -95,11 +95,11 @@ enum yj_status yj_schedule_print(const char *collective, const char *algorithm, 
 
 /* --- cost --- */
 
-static struct link link_from(const struct yj_link *l) {
-    return (struct link){l->overhead_s, l->latency_s, l->byte_s, l->by_cpu != 0};
+static struct cost_link link_from(const struct yj_link *l) {
+    return (struct cost_link){l->overhead_s, l->latency_s, l->byte_s, l->by_cpu != 0};
 }
 
-static struct yj_link link_to(const struct link *l) {
+static struct yj_link link_to(const struct cost_link *l) {
     return (struct yj_link){l->overhead_s, l->latency_s, l->byte_s, l->by_cpu};
 }
 

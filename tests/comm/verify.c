@@ -56,11 +56,40 @@ static void every_row_largest(void **state) {
     }
 }
 
+static bool shifted(const struct schedule *s, const struct range *a, const struct range *b, int by) {
+    int n = schedule_blocks(s, a->space), shift = n == s->size ? by : 0;
+    return a->space == b->space && a->count == b->count && (!a->count || mod(a->first + shift, n) == b->first);
+}
+
+/* SYMMETRIC rows: what rank r does is what rank 0 does, peers and blocks shifted by r. */
+static void symmetric_rows_are(void **state) {
+    for (int i = 0; i < algorithm_count(); i++)
+        for (int size = 2; size <= 33 && algorithm_at(i)->flags & ROW_SYMMETRIC; size++)
+            for (int rank = 1; rank < size; rank++) {
+                struct schedule zero, mine;
+                assert_int_equal(schedule_open(algorithm_at(i), 0, size, 0, &zero), YJ_OK);
+                assert_int_equal(schedule_open(algorithm_at(i), rank, size, 0, &mine), YJ_OK);
+                for (int round = 0; schedule_round(&zero, round); round++) {
+                    assert_true(schedule_round(&mine, round));
+                    assert_int_equal(zero.nsteps, mine.nsteps);
+                    for (int k = 0; k < zero.nsteps; k++) {
+                        const struct step *a = &zero.step[k], *b = &mine.step[k];
+                        assert_true(a->kind == b->kind &&
+                                    (a->peer < 0 ? b->peer < 0 : mod(a->peer + rank, size) == b->peer));
+                        assert_true(shifted(&zero, &a->from, &b->from, rank) && shifted(&zero, &a->to, &b->to, rank));
+                    }
+                }
+                schedule_close(&zero);
+                schedule_close(&mine);
+            }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_row_small),
         cmocka_unit_test(every_row_large),
         cmocka_unit_test(every_row_largest),
+        cmocka_unit_test(symmetric_rows_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
