@@ -31,7 +31,7 @@ static enum yj_status walk_times(struct clock *c, int block, int *end, int **off
 enum yj_status memory_times(const struct plan *p, int *first, int *last) {
     size_t n_steps = 0;
     for (int b = 0; b < p->n_blocks; b++) n_steps += (size_t)p->blocks[b].n_steps;
-    int **offsets = calloc((size_t)p->n_blocks, sizeof *offsets);
+    int **offsets = calloc((size_t)max64(1, p->n_blocks), sizeof *offsets);
     int *times = calloc(n_steps + (size_t)p->n_blocks + 1, sizeof *times);
     if (!offsets || !times) {
         free(offsets), free(times);

@@ -85,7 +85,7 @@ static enum yj_status parse_int64(struct parser *p, int64_t *value) {
 
 /* A number in 0..below-1. */
 static enum yj_status parse_index(struct parser *p, int64_t below, int *value) {
-    int64_t v;
+    int64_t v = 0;
     TRY(parse_int64(p, &v));
     if (v < 0 || v >= below) return bad(p, "%" PRId64 " is not in 0..%" PRId64, v, below - 1);
     *value = (int)v;
@@ -195,7 +195,7 @@ static enum yj_status parse_shape(struct parser *p, struct dim_table *t, int mos
 static enum yj_status parse_ints(struct parser *p, int *n, int **list) {
     do {
         if (*n == MOST_LIST) return bad(p, "a list of more than %d", MOST_LIST);
-        int64_t v;
+        int64_t v = 0;
         TRY(parse_int64(p, &v));
         if (v < 0 || v > INT32_MAX) return bad(p, "%" PRId64 " is out of range", v);
         *PUSH(p, *list, *n) = (int)v;
@@ -217,7 +217,7 @@ static enum yj_status parse_mesh(struct parser *p) {
 
 static enum yj_status parse_node(struct parser *p) {
     struct plan *plan = p->plan;
-    int number;
+    int number = 0;
     const char *name;
     TRY(parse_index(p, INT32_MAX, &number));
     TRY(parse_string(p, &name));
@@ -241,7 +241,7 @@ static enum yj_status parse_dim_line(struct parser *p) {
     struct plan *plan = p->plan;
     struct plan_dim d = {0};
     const char *name;
-    int kind;
+    int kind = 0;
     TRY(parse_word(p, &name));
     TRY(parse_bound(p, &d.low));
     TRY(expect(p, ".."));
@@ -298,7 +298,7 @@ static int kernel_number(struct parser *p, const char *name, int add) {
 static enum yj_status parse_kernel(struct parser *p) {
     struct plan *plan = p->plan;
     struct plan_kernel k = {.dims = dim_table_open(p->arena)};
-    int role;
+    int role = 0;
     TRY(parse_name(p, &k.name));
     TRY(expect(p, "("));
     if (!take(p, ")")) {
@@ -327,7 +327,7 @@ static enum yj_status parse_kernel(struct parser *p) {
 static enum yj_status parse_buffer(struct parser *p) {
     struct plan *plan = p->plan;
     struct plan_buffer b = {0};
-    int number, space, kind;
+    int number = 0, space = 0, kind = 0;
     TRY(parse_index(p, MOST_ITEMS, &number));
     if (number != plan->n_buffers) return bad(p, "%%%d was expected: buffers are numbered in order", plan->n_buffers);
     TRY(parse_string(p, &b.name));
@@ -379,7 +379,7 @@ static enum yj_status parse_port(struct parser *p, struct plan_port **ports, int
 static enum yj_status parse_state(struct parser *p) {
     struct plan *plan = p->plan;
     struct plan_state s = {0};
-    int out, storage;
+    int out = 0, storage = 0;
     TRY(parse_string(p, &s.name_in));
     TRY(parse_string(p, &s.name_out));
     TRY(parse_buffer_number(p, &s.buffer));
@@ -403,7 +403,7 @@ static enum yj_status parse_launch(struct parser *p, struct plan_step *s) {
     TRY(expect(p, "("));
     if (!take(p, ")")) {
         do {
-            int number;
+            int number = 0;
             TRY(parse_buffer_number(p, &number));
             if (s->n_buffers == MOST_LIST) return bad(p, "more than %d arguments", MOST_LIST);
             *PUSH(p, s->buffers, s->n_buffers) = number;
@@ -413,7 +413,7 @@ static enum yj_status parse_launch(struct parser *p, struct plan_step *s) {
     TRY(expect(p, "["));
     if (take(p, "]")) return YJ_OK;
     do {
-        dim d;
+        dim d = NULL;
         TRY(parse_dim(p, p->plan->dims, &d));
         if (s->n_dims == MOST_LIST) return bad(p, "more than %d dims", MOST_LIST);
         *PUSH(p, s->dims, s->n_dims) = d;
@@ -434,7 +434,7 @@ static enum yj_status parse_copy(struct parser *p, struct plan_step *s) {
 }
 
 static enum yj_status parse_start(struct parser *p, struct plan_step *s) {
-    int collective, reduce;
+    int collective = 0, reduce = 0;
     const char *axis;
     s->n_buffers = 2;
     s->buffers = NEW_ARRAY(p->arena, int, 2);
@@ -461,7 +461,7 @@ static enum yj_status parse_bind(struct parser *p, struct plan_step *s) {
     TRY(parse_buffer_number(p, &s->buffers[0]));
     TRY(parse_dtype(p, &s->dtype));
     do {
-        dim d;
+        dim d = NULL;
         TRY(parse_dim(p, p->plan->dims, &d));
         if (s->n_dims == MOST_LIST) return bad(p, "more than %d dims", MOST_LIST);
         *PUSH(p, s->dims, s->n_dims) = d;
@@ -493,7 +493,7 @@ static enum yj_status parse_step(struct parser *p, struct plan_block *b) {
     static enum yj_status (*const body[])(struct parser *, struct plan_step *) = {
         parse_launch, parse_copy, parse_start, NULL, parse_bind, parse_branch, parse_call};
     struct plan_step s = {0};
-    int number, kind;
+    int number = 0, kind = 0;
     TRY(parse_index(p, MOST_ITEMS, &number));
     if (number != b->n_steps) return bad(p, "step %d was expected: steps are numbered in order", b->n_steps);
     skip(p);
@@ -519,7 +519,7 @@ static enum yj_status parse_step(struct parser *p, struct plan_block *b) {
 static enum yj_status parse_block(struct parser *p) {
     struct plan *plan = p->plan;
     struct plan_block b = {0};
-    int number;
+    int number = 0;
     TRY(parse_block_number(p, &number));
     if (number != plan->n_blocks) return bad(p, "#%d was expected: blocks are numbered in order", plan->n_blocks);
     TRY(parse_string(p, &b.name));
@@ -531,7 +531,7 @@ static enum yj_status parse_block(struct parser *p) {
 
 static enum yj_status parse_lines(struct parser *p) {
     struct plan *plan = p->plan;
-    int64_t version;
+    int64_t version = 0;
     TRY(expect(p, "plan"));
     TRY(parse_int64(p, &version));
     if (version != PLAN_VERSION) {
