@@ -59,10 +59,18 @@ static int compare_items(const void *a, const void *b, void *items) {
     return *(const int *)a < *(const int *)b ? -1 : 1;
 }
 
+/* The times of an item as bits of 64 equal spans: two items without a common bit are never alive together. */
+static uint64_t span_bits(const struct memory_item *m, int64_t end) {
+    int low = (int)((int64_t)m->first * 64 / end), high = (int)((int64_t)m->last * 64 / end);
+    return (~UINT64_C(0) << low) & (~UINT64_C(0) >> (63 - high));
+}
+
 /* The lowest offset at which ITEM fits among the PLACED ones, which are in order of offset. */
-static int64_t lowest_gap(const struct memory_item *items, const int *placed, int n, const struct memory_item *item) {
+static int64_t lowest_gap(const struct memory_item *items, const uint64_t *spans, const int *placed, int n,
+                          const struct memory_item *item, uint64_t span) {
     int64_t low = 0;
     for (int i = 0; i < n; i++) {
+        if (!(spans[i] & span)) continue;
         const struct memory_item *o = &items[placed[i]];
         if (o->last < item->first || o->first > item->last) continue;
         if (o->offset - low >= item->bytes) return low;
@@ -71,21 +79,24 @@ static int64_t lowest_gap(const struct memory_item *items, const int *placed, in
     return low;
 }
 
-enum yj_status memory_assign(struct memory_item *items, int n, int *work, int64_t *total) {
-    int *order = work, *placed = work + n, n_placed = 0;
-    int64_t end = 0, sum = 0;
+enum yj_status memory_assign(struct memory_item *items, int n, uint64_t *work, int64_t *total) {
+    uint64_t *spans = work;
+    int *order = (int *)(work + n), *placed = order + n, n_placed = 0;
+    int64_t end = 0, sum = 0, times = 1;
     for (int i = 0; i < n; i++) {
         struct memory_item *m = &items[i];
         if (m->bytes < 0) return report(YJ_ERR_INPUT, "a buffer of %" PRId64 " bytes", m->bytes);
         if (m->bytes > INT64_MAX - PLAN_ALIGN) return report(YJ_ERR_INPUT, "buffers of more than 63 bits");
         m->bytes = (m->bytes + PLAN_ALIGN - 1) / PLAN_ALIGN * PLAN_ALIGN;
         if (__builtin_add_overflow(sum, m->bytes, &sum)) return report(YJ_ERR_INPUT, "buffers of more than 63 bits");
+        times = max64(times, (int64_t)m->last + 1);
         order[i] = i;
     }
     qsort_r(order, (size_t)n, sizeof *order, compare_items, items);
     for (int i = 0; i < n; i++) {
         struct memory_item *m = &items[order[i]];
-        m->offset = lowest_gap(items, placed, n_placed, m);
+        uint64_t span = span_bits(m, times);
+        m->offset = lowest_gap(items, spans, placed, n_placed, m, span);
         end = max64(end, m->offset + m->bytes);
         int low = 0, high = n_placed;
         while (low < high) {
@@ -94,7 +105,9 @@ enum yj_status memory_assign(struct memory_item *items, int n, int *work, int64_
             else high = middle;
         }
         memmove(placed + low + 1, placed + low, (size_t)(n_placed - low) * sizeof *placed);
+        memmove(spans + low + 1, spans + low, (size_t)(n_placed - low) * sizeof *spans);
         placed[low] = order[i];
+        spans[low] = span;
         n_placed++;
     }
     *total = end;

@@ -13,23 +13,23 @@
  *   dim past 0..4096 state                                 # the length of a state: sizes of buffers may not mention it
  *   dim k 0..1000 born                                     # set by a bind or call step: the same holds
  *   dim rank.tp 0..1 rank                                  # this rank's coordinate on mesh axis tp
- *   kernel matmul(M, K) in in out {                        # the dims are the kernel's own names
+ *   kernel matmul(M 1..64, K 0..inf) in in out {           # the dims are the kernel's own names
  *     matmul_1 tiles 1 scratch 0 ns K*20 when 1 <= M <= 1
- *     matmul_n tiles (M + 5)/6 scratch 256 ns M*K*20
+ *     matmul_n tiles (M + 5) / 6 scratch 256 ns M*K*20
  *   }
- *   %0 "x" f32 host input bytes 256*N
- *   %1 "w" f32 host weight bytes 16384 file 0 at 4096 + rank.tp*16384
- *   %2 "h" f32 comm temp bytes 256*N live #0 0..3
- *   %3 "h'" f32 host alias %2 at 0 bytes 256*N
+ *   %0 "x" f32 host input bytes N*256
+ *   %1 "w" f32 host weight bytes 16384 file 0 at rank.tp*16384 + 4096
+ *   %2 "h" f32 comm temp bytes N*256 live #0 0..3
+ *   %3 "h'" f32 host alias %2 at 0 bytes N*256
  *   %4 "kv" f32 host state bytes 1048576
  *   input "x" %0 f32 [N, 64]
  *   output "y" %2 f32 [N, 64]
  *   state "past.0" "present.0" %4 f32 [1, past, 64] -> [1, past + N, 64] in [1, 4096, 64]
  *   block #0 "main" {
  *     0 q0 launch matmul(%0, %1, %2)[N, 64] @12
- *     1 q1 after 0 start !0 all_reduce add f32 %2 -> %2 count 64*N axis tp @13
+ *     1 q1 after 0 start !0 all_reduce add f32 %2 -> %2 count N*64 axis tp @13
  *     2 q0 after 1 wait !0
- *     3 q0 copy %4 at 256*past = %2 at 0 bytes 256*N @14
+ *     3 q0 copy %4 at past*256 = %2 at 0 bytes N*256 @14
  *     4 q0 bind %5 i64 k, c                              # element i of the buffer becomes dim i; a bool is 0 or 1
  *     5 q0 branch c #1 none                              # not 0: block 1, else none
  *     6 q0 call #3 index i trips k while c               # i: a born dim that counts; c is read before every turn
@@ -73,7 +73,8 @@ struct plan_kernel {
     const char *name;
     int n_dims;
     const char **dim_names;      /* parameters, in the order of the scalars */
-    struct dim_table *dims;      /* its own names: "M" here is not "M" of the plan. May be another's (the compiler's kernel) */
+    struct dim_table *dims;      /* its own names: "M" here is not "M" of the plan. May be another's (the compiler's kernel);
+                                  * it knows their bounds */
     int n_args;
     enum plan_role *args;
     int n_variants;
@@ -172,8 +173,8 @@ extern const char *const plan_collective_names[], *const plan_reduce_names[], *c
 /* --- memory.c: where each TEMP buffer lies. Times are numbers of steps in the order of a walk from block 0. --- */
 struct memory_item { int64_t bytes; int first, last; int64_t offset; }; /* in: bytes, first, last (inclusive). out: offset */
 /* Gives offsets (multiples of 64) so that items alive at one time do not overlap; *TOTAL is the bytes of the arena. Sorts by
- * size and puts each at the lowest gap; WORK is 2 * n ints. 2,000 items take about a millisecond. Overflow is an error. */
-enum yj_status memory_assign(struct memory_item *items, int n, int *work, int64_t *total);
+ * size and puts each at the lowest gap; WORK is 2 * n words. 2,000 items take 1 to 2 milliseconds. Overflow is an error. */
+enum yj_status memory_assign(struct memory_item *items, int n, uint64_t *work, int64_t *total);
 /* The lifetime of each buffer as times of that walk; others than TEMP get first = last = -1. first, last: n_buffers. */
 enum yj_status memory_times(const struct plan *p, int *first, int *last);
 

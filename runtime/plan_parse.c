@@ -237,17 +237,22 @@ static enum yj_status parse_bound(struct parser *p, int64_t *v) {
     return parse_int64(p, v);
 }
 
+/* 1..64 or 0..inf */
+static enum yj_status parse_bounds(struct parser *p, const char *name, int64_t *low, int64_t *high) {
+    TRY(parse_bound(p, low));
+    TRY(expect(p, ".."));
+    TRY(parse_bound(p, high));
+    return *low <= *high ? YJ_OK : bad(p, "dim %s has no value: %" PRId64 "..%" PRId64, name, *low, *high);
+}
+
 static enum yj_status parse_dim_line(struct parser *p) {
     struct plan *plan = p->plan;
     struct plan_dim d = {0};
     const char *name;
     int kind = 0;
     TRY(parse_word(p, &name));
-    TRY(parse_bound(p, &d.low));
-    TRY(expect(p, ".."));
-    TRY(parse_bound(p, &d.high));
+    TRY(parse_bounds(p, name, &d.low, &d.high));
     TRY(parse_choice(p, 4, plan_dim_kind_names, "kind of dim", &kind));
-    if (d.low > d.high) return bad(p, "dim %s has no value: %" PRId64 "..%" PRId64, name, d.low, d.high);
     if (dim_find(plan->dims, name)) return bad(p, "dim %s is declared twice, or after its use", name);
     d.kind = (enum plan_dim_kind)kind;
     d.symbol = dim_symbol(plan->dims, name, d.low, d.high);
@@ -304,10 +309,12 @@ static enum yj_status parse_kernel(struct parser *p) {
     if (!take(p, ")")) {
         do {
             const char *name;
+            int64_t low = 0, high = 0;
             TRY(parse_word(p, &name));
+            TRY(parse_bounds(p, name, &low, &high));
             if (k.n_dims == MOST_LIST) return bad(p, "more than %d dims", MOST_LIST);
             if (dim_find(k.dims, name)) return bad(p, "two dims of one kernel are called %s", name);
-            dim_symbol(k.dims, name, 0, DIM_UNBOUNDED);
+            dim_symbol(k.dims, name, low, high);
             *PUSH(p, k.dim_names, k.n_dims) = name;
         } while (take(p, ","));
         TRY(expect(p, ")"));

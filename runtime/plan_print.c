@@ -47,13 +47,21 @@ static void print_dim(struct text *out, const char *before, dim d) {
     dim_print(out, d);
 }
 
+static void print_bound(struct text *out, int64_t v) {
+    if (v == DIM_UNBOUNDED) text_add(out, "inf");
+    else text_add(out, "%" PRId64, v);
+}
+
 static void print_kernel(struct text *out, const struct plan_kernel *k) {
     text_add(out, "kernel ");
     print_name(out, k->name);
     text_add(out, "(");
     for (int i = 0; i < k->n_dims; i++) {
-        text_add(out, i ? ", " : "");
-        print_name(out, k->dim_names[i]);
+        dim symbol = dim_find(k->dims, k->dim_names[i]);
+        text_add(out, "%s%s ", i ? ", " : "", k->dim_names[i]);
+        print_bound(out, symbol ? symbol->low : 0);
+        text_add(out, "..");
+        print_bound(out, symbol ? symbol->high : DIM_UNBOUNDED);
     }
     text_add(out, ")");
     for (int i = 0; i < k->n_args; i++) text_add(out, " %s", plan_role_names[k->args[i]]);
@@ -176,11 +184,6 @@ static void print_block(struct text *out, const struct plan *p, int number) {
         text_add(out, "\n");
     }
     text_add(out, "}\n");
-}
-
-static void print_bound(struct text *out, int64_t v) {
-    if (v == DIM_UNBOUNDED) text_add(out, "inf");
-    else text_add(out, "%" PRId64, v);
 }
 
 void plan_print(struct text *out, const struct plan *p) {

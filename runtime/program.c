@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <yunjin/comm.h>
+#include "runtime/comm_weak.h"
 
 struct opening {
     struct program *r;
@@ -197,7 +197,7 @@ static enum yj_status make_temps(struct opening *o) {
     TRY(memory_times(p, first, last));
     r->temp = NEW_ARRAY(o->arena, int, p->n_buffers);
     r->items = NEW_ARRAY(o->arena, struct memory_item, p->n_buffers);
-    r->work = NEW_ARRAY(o->arena, int, 2 * (size_t)p->n_buffers);
+    r->work = NEW_ARRAY(o->arena, uint64_t, 2 * (size_t)p->n_buffers);
     for (int space = 0; space < 2; space++) {
         for (int i = 0; i < p->n_buffers; i++) {
             if (p->buffers[i].kind != PLAN_TEMP || (int)p->buffers[i].space != space) continue;

@@ -127,7 +127,8 @@ struct program {
     bool split;                    /* they are this program's to close */
     /* binding */
     int n_temps, n_host_temps;     /* the host's come first */
-    int *temp, *work;              /* their buffers */
+    int *temp;                     /* their buffers */
+    uint64_t *work;
     struct memory_item *items;     /* first, last: filled at open */
     int n_key, *key_dims;          /* the INPUT dims; key: their values */
     int64_t *key;

@@ -7,7 +7,7 @@
 
 #include <fenv.h>
 #include <inttypes.h>
-#include <yunjin/comm.h>
+#include "runtime/comm_weak.h"
 
 enum { SMALL_NS = 10000, PROGRESS_NS = 20000 };
 
