@@ -218,11 +218,12 @@ static void domain_order(struct lowering *l, bool written, int *order) {
 static void make_body(struct lowering *l, bool written) {
     struct scope top, inner[GRAPH_MAX_RANK + 2];
     int order[GRAPH_MAX_RANK + 2], level = 0;
+    unsigned walked = l->inner; /* a probe adds to it while it goes */
     domain_order(l, written, order);
     scope_open(l, &top, SCOPE_LOOP, 0);
     for (int i = 0; i < l->rank; i++) {
         int d = order[i];
-        if (!l->axis[d] || !(l->inner >> d & 1)) continue;
+        if (!l->axis[d] || !(walked >> d & 1)) continue;
         scope_open(l, &inner[d], SCOPE_LOOP, ++level);
         level_set(l, l->axis[d], level);
     }
@@ -232,14 +233,14 @@ static void make_body(struct lowering *l, bool written) {
     dim zero = dim_const(l->k->dims, 0);
     for (int i = l->rank - 1; i >= 0; i--) {
         int d = order[i];
-        if (!l->axis[d] || !(l->inner >> d & 1)) continue;
+        if (!l->axis[d] || !(walked >> d & 1)) continue;
         l->scope = inner[d].outer;
         if (inner[d].list) stmt_loop(l->k, &l->scope->at, AXIS_SERIAL, l->axis[d], zero, l->shape[d], 1)->body = inner[d].list;
     }
     struct stmt *body = top.list;
     for (int i = l->rank - 1; i >= 0; i--) {
         int d = order[i];
-        if (!l->axis[d] || l->inner >> d & 1) continue;
+        if (!l->axis[d] || walked >> d & 1) continue;
         struct stmt *loop = NULL;
         struct cursor at = kernel_at(&loop);
         stmt_loop(l->k, &at, AXIS_TILE, l->axis[d], zero, l->shape[d], 1)->body = body;

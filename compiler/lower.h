@@ -5,7 +5,8 @@
  * definition that tiled kernels are compared with, bit by bit.
  *   lower.c         lower_can, lower_op: domain, arguments, stores      lower_pull.c    "value v at index idx" as an expression
  *   lower_view.c    views: index transformations                        lower_anchor.c  dot, convolution, reduce, windows
- *   lower_rows.c    rows kept in scratch: sort, cumulative, shared exp  lower_write.c   scatter, update_slice, pack
+ *   lower_rows.c    rows kept in scratch: sort, cumulative, shared exp  lower_write.c   gather, scatter, update_slice, pack
+ *   lower_can.c     the rules below                       layout_pack.c   packed formats, bytes of weights
  *   tile.c tile_*.c kernel -> kernel from target facts
  */
 #ifndef COMPILER_LOWER_H
@@ -29,8 +30,8 @@
  *     a domain known to have at most 65,536 elements). No pad, concat or gather of an anchor's result.
  *  5. Into dot and convolution: views (but concat), cast and elementwise ops that are cheap (no transcendental, no
  *     division: they are computed again for each use), each value used once. Into scatter, update_slice, sort, cumulative:
- *     anything of rule 3's gathers and elementwise ops. `scatter` and `update_slice` give outputs directly or through
- *     elementwise ops and casts; with in_place, directly.
+ *     anything of rule 3's gathers and elementwise ops. scatter's result is the only output and nothing follows it;
+ *     update_slice in place likewise (otherwise it is a view).
  *  6. concat anywhere before an anchor, of at most 8 operands when other ops follow it and at most 512 when it is the output.
  *  7. pack stands alone.
  * WHY, when the answer is no, is one sentence for `inspect`. */

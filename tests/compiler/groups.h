@@ -22,6 +22,12 @@ struct group { const char *name, *text; int64_t dims[6][6]; int64_t limit; doubl
 
 #include "tests/compiler/groups.def"
 
+static inline bool group_has(const struct group *g, int binding) {
+    for (int i = 0; binding < 6 && i < 6; i++)
+        if (g->dims[binding][i] < 0) return true;
+    return false;
+}
+
 struct trial {
     const struct group *group;
     struct arena *arena;
