@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Errors, the log, the arena, growing text, files. The one idea: an error is a status plus one line that belongs to the
- * thread; out of memory in an arena leaves by longjmp to the guard at the compiler's door, so code inside it never checks.
+ * thread; out of memory in an arena leaves by longjmp to the guard at the compiler's door, so code inside it never
+ * checks.
  */
 #include "runtime/base/base.h"
 
@@ -47,7 +48,8 @@ static void error_set(const char *line) {
     size_t n = strnlen(line, sizeof error_line);
     if (n == sizeof error_line) {
         n--;
-        while (n > 0 && ((unsigned char)line[n] & 0xC0) == 0x80) n--;
+        while (n > 0 && ((unsigned char)line[n] & 0xC0) == 0x80)
+            n--;
     }
     memmove(error_line, line, n);
     error_line[n] = 0;
@@ -76,17 +78,28 @@ enum yj_status report_in(enum yj_status status, const char *format, ...) {
 
 const char *yj_status_name(enum yj_status status) {
     switch (status) {
-    case YJ_OK: return "ok";
-    case YJ_ERR_INPUT: return "input error";
-    case YJ_ERR_UNSUPPORTED: return "unsupported";
-    case YJ_ERR_MEMORY: return "out of memory";
-    case YJ_ERR_IO: return "input/output error";
-    case YJ_ERR_PEER: return "peer died";
-    case YJ_ERR_TIMEOUT: return "timeout";
-    case YJ_ERR_ABORTED: return "aborted";
-    case YJ_ERR_EXCLUDED: return "excluded";
-    case YJ_ERR_MISMATCH: return "collectives do not match";
-    case YJ_ERR_INTERNAL: return "internal error";
+    case YJ_OK:
+        return "ok";
+    case YJ_ERR_INPUT:
+        return "input error";
+    case YJ_ERR_UNSUPPORTED:
+        return "unsupported";
+    case YJ_ERR_MEMORY:
+        return "out of memory";
+    case YJ_ERR_IO:
+        return "input/output error";
+    case YJ_ERR_PEER:
+        return "peer died";
+    case YJ_ERR_TIMEOUT:
+        return "timeout";
+    case YJ_ERR_ABORTED:
+        return "aborted";
+    case YJ_ERR_EXCLUDED:
+        return "excluded";
+    case YJ_ERR_MISMATCH:
+        return "collectives do not match";
+    case YJ_ERR_INTERNAL:
+        return "internal error";
     }
     return "unknown status";
 }
@@ -132,8 +145,10 @@ void log_line(enum yj_log_level level, const char *format, ...) {
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    if (sink.fn) sink.fn(sink.user, level, line);
-    else fprintf(stderr, "yunjin: %s: %s\n", (size_t)level < COUNT(level_names) ? level_names[level] : "?", line);
+    if (sink.fn)
+        sink.fn(sink.user, level, line);
+    else
+        fprintf(stderr, "yunjin: %s: %s\n", (size_t)level < COUNT(level_names) ? level_names[level] : "?", line);
 }
 
 /* --- arena --- */
@@ -323,7 +338,8 @@ uint64_t hash_bytes(const void *data, size_t bytes, uint64_t seed) {
             word = __builtin_bswap64(word);
 #endif
         } else {
-            for (size_t i = 0; i < n; i++) word |= (uint64_t)p[i] << (8 * i);
+            for (size_t i = 0; i < n; i++)
+                word |= (uint64_t)p[i] << (8 * i);
         }
         h = (h ^ word) * 0xD6E8FEB86659FD93u;
         h ^= h >> 32;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The table of dim expressions: every node is made once (hash-consing) and carries its facts, computed from its operands
- * when it is made: a range, where INT64_MIN and INT64_MAX are the infinities, and a divisor.
+ * The table of dim expressions: every node is made once (hash-consing) and carries its facts, computed from its
+ * operands when it is made: a range, where INT64_MIN and INT64_MAX are the infinities, and a divisor.
  */
 #include "runtime/base/dim_impl.h"
 
@@ -65,7 +65,8 @@ static void div_facts(struct dim *d) {
     if (n->low < 0) return;
     wide xl = low_end(x, big), xh = high_end(x, big), nl = max64(n->low, 1), nh = high_end(n, big);
     if (nh < 1) nh = 1;
-    set_range(d, (wide[]){wide_floor_div(xl, nl), wide_floor_div(xl, nh), wide_floor_div(xh, nl), wide_floor_div(xh, nh)});
+    set_range(d,
+              (wide[]){wide_floor_div(xl, nl), wide_floor_div(xl, nh), wide_floor_div(xh, nl), wide_floor_div(xh, nh)});
     if (n->op == DIM_CONST && n->value > 0 && x->divisor % n->value == 0) d->divisor = x->divisor / n->value;
 }
 
@@ -90,11 +91,20 @@ static void facts(struct dim *d) {
         d->low = d->high = d->value;
         d->divisor = gcd64(d->value, 0);
         break;
-    case DIM_SYMBOL: break;
-    case DIM_ADD: add_facts(d); break;
-    case DIM_MUL: mul_facts(d); break;
-    case DIM_DIV: div_facts(d); break;
-    case DIM_MOD: mod_facts(d); break;
+    case DIM_SYMBOL:
+        break;
+    case DIM_ADD:
+        add_facts(d);
+        break;
+    case DIM_MUL:
+        mul_facts(d);
+        break;
+    case DIM_DIV:
+        div_facts(d);
+        break;
+    case DIM_MOD:
+        mod_facts(d);
+        break;
     case DIM_MIN:
         d->low = min64(d->a->low, d->b->low);
         d->high = min64(d->a->high, d->b->high);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Dim expressions: hash-consed integers with + - * / mod min max over named symbols. One engine for tensor shapes,
- * buffer sizes, launch grids, memory offsets and the subscripts of kernels (where a loop axis is a symbol like any other).
+ * buffer sizes, launch grids, memory offsets and the subscripts of kernels (where a loop axis is a symbol as any other).
  * Equal expressions are the same pointer: simplification happens when a node is made, by a canonical form (a sum of
  * products with integer coefficients) and by what is known of the symbols (range, divisor, a bound that is itself an
  * expression). The order of terms depends on names only, so the same expression has the same text in every table.
@@ -9,9 +9,10 @@
  *   dim_div.c    division, min, max                            dim_prove.c  what follows from bounds: less, equal
  *   dim_walk.c   substitute, copy, evaluate                    dim_text.c   print, parse
  *
- * Dims are made inside an arena_guard: an expression of more than 100,000 nodes or nested 1,000 deep (the terms of a sum count) leaves to it with
- * YJ_ERR_UNSUPPORTED, out of memory with YJ_ERR_MEMORY; the table is not used afterwards. (dim_parse brings its own
- * guard and leaves the table usable.) A table belongs to one thread; dim_eval and dim_print may be called by several.
+ * Dims are made inside an arena_guard: an expression of more than 100,000 nodes or nested 1,000 deep (the terms of a sum
+ * count) leaves to it with YJ_ERR_UNSUPPORTED, out of memory with YJ_ERR_MEMORY; the table is not used afterwards.
+ * (dim_parse brings its own guard and leaves the table usable.) A table belongs to one thread; dim_eval and dim_print
+ * may be called by several.
  */
 #ifndef DIM_H
 #define DIM_H
@@ -41,8 +42,8 @@ struct dim_table *dim_table_open(struct arena *arena); /* lives as long as the a
 dim dim_const(struct dim_table *t, int64_t value);
 /* The symbol NAME; made with these bounds if new. Bounds of an existing symbol are left as they are. */
 dim dim_symbol(struct dim_table *t, const char *name, int64_t low, int64_t high);
-/* A symbol in low .. end - 1, both expressions: a loop axis. An axis only has values when low < end, so expressions that
- * contain it are simplified under this assumption. */
+/* A symbol in low .. end - 1, both expressions: a loop axis. An axis only has values when low < end, so expressions
+ * that contain it are simplified under this assumption. */
 dim dim_symbol_below(struct dim_table *t, const char *name, dim low, dim end);
 /* A symbol that is a multiple of DIVISOR >= 1. */
 dim dim_symbol_multiple(struct dim_table *t, const char *name, int64_t low, int64_t high, int64_t divisor);
@@ -70,8 +71,9 @@ dim dim_copy(struct dim_table *to, dim d);                /* the same expression
 /* Calls FN for each symbol of d once. */
 void dim_symbols(dim d, void (*fn)(void *user, dim symbol), void *user);
 
-/* Text: infix, `M*16 + min(a, 4)`, `/` is floor division, `%` mod, `-` also unary; symbols [A-Za-z_.][A-Za-z0-9_.]*, where
- * a dot stands before another character of the name (`N..M` ends after N). parse(print(d)) is d, in another table too. */
+/* Text: infix, `M*16 + min(a, 4)`, `/` is floor division, `%` mod, `-` also unary; symbols [A-Za-z_.][A-Za-z0-9_.]*,
+ * where a dot stands before another character of the name (`N..M` ends after N). parse(print(d)) is d, and prints the
+ * same in another table where the symbols have the same bounds. */
 void dim_print(struct text *out, dim d);
 /* Moves TEXT behind the expression, or to where it is wrong. Nested 200 deep at most. Unknown symbols are made,
  * 0..unbounded. */

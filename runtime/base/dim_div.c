@@ -8,8 +8,8 @@
 
 enum { MOST_DIVISION_STEPS = 64, MOST_CHOICES = 16, MOST_NESTED = 40 };
 
-/* The part of TERM that N = coefficient*monomial divides: its quotient; the rest stays in TERM. A constant leaves a rest
- * in [0, n), another coefficient one of its own sign. */
+/* The part of TERM that N = coefficient*monomial divides: its quotient; the rest stays in TERM. A constant leaves a
+ * rest in [0, n), another coefficient one of its own sign. */
 static bool term_divide(struct dim_table *t, struct term *term, struct term n, struct term *quotient) {
     dim monomial;
     if (n.coefficient == 0 || !dim_monomial_divide(t, term->monomial, n.monomial, &monomial)) return false;
@@ -30,7 +30,8 @@ static void divide_by_term(struct dim_table *t, dim x, struct term n, dim *quoti
     int n_terms = dim_count_terms(x), found = 0;
     struct term terms[n_terms], quotients[n_terms];
     dim_get_terms(x, terms);
-    for (int i = 0; i < n_terms; i++) found += term_divide(t, &terms[i], n, &quotients[found]);
+    for (int i = 0; i < n_terms; i++)
+        found += term_divide(t, &terms[i], n, &quotients[found]);
     *quotient = dim_from_terms(t, quotients, found);
     *rest = found ? dim_from_terms(t, terms, n_terms) : x;
 }
@@ -46,7 +47,8 @@ static void divide_by_sum(struct dim_table *t, dim x, dim n, dim *quotient, dim 
         int n_terms = dim_count_terms(*rest), i = n_terms - 1;
         struct term terms[n_terms], q;
         dim_get_terms(*rest, terms);
-        while (i >= 0 && !term_divide(t, &terms[i], divisor[n_lead - 1], &q)) i--;
+        while (i >= 0 && !term_divide(t, &terms[i], divisor[n_lead - 1], &q))
+            i--;
         if (i < 0) return;
         dim part = dim_term(t, q.monomial, q.coefficient);
         *quotient = dim_add(t, *quotient, part);
@@ -106,7 +108,8 @@ static struct term content_of(struct dim_table *t, dim n, dim *primitive) {
     struct term terms[n_terms];
     dim_get_terms(n, terms);
     struct term content = terms[0];
-    for (int i = 1; i < n_terms; i++) content = common(t, content, terms[i]);
+    for (int i = 1; i < n_terms; i++)
+        content = common(t, content, terms[i]);
     dim rest;
     divide_by_term(t, n, content, primitive, &rest);
     return content;
@@ -123,7 +126,8 @@ static bool split(struct dim_table *t, dim x, dim n, dim *quotient, dim *rest) {
         if (!terms[i].monomial) continue;
         struct term c = common(t, terms[i], content);
         bool seen = !c.monomial && c.coefficient == 1;
-        for (int k = 0; k < tried; k++) seen |= g[k].monomial == c.monomial && g[k].coefficient == c.coefficient;
+        for (int k = 0; k < tried; k++)
+            seen |= g[k].monomial == c.monomial && g[k].coefficient == c.coefficient;
         if (seen) continue;
         g[tried++] = c;
         dim g_dim = dim_term(t, c.monomial, c.coefficient), monomial;
@@ -190,7 +194,8 @@ static void divide_exact(struct dim_table *t, int64_t n, dim *quotient, dim *res
             continue;
         }
         dim by = dim_const(t, n / g), x = term.monomial;
-        dim part = x->op == DIM_DIV && x->b->low >= 0 ? dim_div(t, x->a, dim_mul(t, x->b, by)) : dim_node(t, DIM_DIV, x, by);
+        dim part =
+            x->op == DIM_DIV && x->b->low >= 0 ? dim_div(t, x->a, dim_mul(t, x->b, by)) : dim_node(t, DIM_DIV, x, by);
         exact = dim_add(t, exact, dim_mul(t, part, dim_const(t, term.coefficient / g)));
         moved++;
     }
@@ -263,12 +268,14 @@ dim dim_ceil_div(struct dim_table *t, dim a, dim b) {
 
 static int count_choices(dim d, enum dim_op op) {
     int n = 1;
-    for (; d->op == op; d = d->a) n++;
+    for (; d->op == op; d = d->a)
+        n++;
     return n;
 }
 
 static void get_choices(dim d, enum dim_op op, dim *out) {
-    for (; d->op == op; d = d->a) *out++ = d->b;
+    for (; d->op == op; d = d->a)
+        *out++ = d->b;
     *out = d;
 }
 
@@ -300,7 +307,8 @@ static dim choose(struct dim_table *t, enum dim_op op, dim a, dim b) {
     t->n_assumed = saved;
     dim_sort(choices, kept);
     dim d = choices[0];
-    for (int i = 1; i < kept; i++) d = dim_node(t, op, d, choices[i]);
+    for (int i = 1; i < kept; i++)
+        d = dim_node(t, op, d, choices[i]);
     return d;
 }
 

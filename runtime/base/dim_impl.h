@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the files of dim share. A canonical expression is a sum of terms; a term is a coefficient times a monomial; a
- * monomial is a product of factors; a factor is a symbol, a DIV, MOD, MIN or MAX, or an opaque product or sum (one whose
- * expansion would overflow or grow too large). Sums and products are chains that lean to the left: ((t1 + t2) + t3).
+ * monomial is a product of factors; a factor is a symbol, a DIV, MOD, MIN or MAX, or an opaque product or sum (one
+ * whose expansion would overflow or grow too large). Sums and products are chains that lean to the left:
+ * ((t1 + t2) + t3).
  */
 #ifndef DIM_IMPL_H
 #define DIM_IMPL_H
@@ -27,11 +28,17 @@ struct dim_table {
     int n_buckets, n_nodes; /* n_buckets is a power of two */
     dim zero, one, minus_one;
     /* the prover's state */
-    struct { dim symbol; int64_t low; } assumed[DIM_MOST_ASSUMPTIONS];
+    struct {
+        dim symbol;
+        int64_t low;
+    } assumed[DIM_MOST_ASSUMPTIONS];
     int n_assumed, proving, budget, dividing, joining;
 };
 
-struct term { dim monomial; int64_t coefficient; }; /* monomial NULL: the constant 1 */
+struct term {
+    dim monomial;
+    int64_t coefficient;
+}; /* monomial NULL: the constant 1 */
 
 static inline const struct node *node_of(dim d) {
     return (const struct node *)d;
@@ -65,7 +72,8 @@ static inline int64_t floor_div(int64_t a, int64_t b) { /* b > 0 */
     return a % b < 0 ? q - 1 : q;
 }
 
-static inline int64_t gcd64(int64_t a, int64_t b) { /* of magnitudes; gcd(0, b) = b; the divisor 2^63 is given as 2^62 */
+/* Of magnitudes; gcd(0, b) = b; 2^63, which does not fit, is given as 2^62. */
+static inline int64_t gcd64(int64_t a, int64_t b) {
     uint64_t x = a < 0 ? -(uint64_t)a : (uint64_t)a, y = b < 0 ? -(uint64_t)b : (uint64_t)b;
     while (y) {
         uint64_t z = x % y;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What follows from the bounds of symbols. To show d >= 0, one factor after the other is replaced by the bound at which d
- * is smallest (its lower bound where its coefficient is >= 0, its upper one where that is <= 0), the youngest first,
+ * What follows from the bounds of symbols. To show d >= 0, one factor after the other is replaced by the bound at which
+ * d is smallest (its lower bound where its coefficient is >= 0, its upper one where that is <= 0), the youngest first,
  * since a bound only mentions older symbols; for sums of products that are linear in each symbol this loses nothing.
  * For j in [0, N): M*N - 1 - i*N - j  ->  M*N - N - i*N  ->  N*(M - 1 - i)  ->  0 with i at M - 1. Yes is a proof;
  * no only means that none was found.
@@ -33,13 +33,16 @@ static bool polynomial(struct dim_table *t, dim d, dim v, dim c[MOST_POWER + 1])
         dim factors[n_factors + 1];
         dim_get_factors(terms[i].monomial, factors);
         for (int k = 0; k < n_factors; k++) {
-            if (factors[k] == v) power++;
-            else factors[left++] = factors[k];
+            if (factors[k] == v)
+                power++;
+            else
+                factors[left++] = factors[k];
         }
         if (power > MOST_POWER) return false;
         of[power][count[power]++] = (struct term){dim_from_factors(t, factors, left), terms[i].coefficient};
     }
-    for (int p = 0; p <= MOST_POWER; p++) c[p] = dim_from_terms(t, of[p], count[p]);
+    for (int p = 0; p <= MOST_POWER; p++)
+        c[p] = dim_from_terms(t, of[p], count[p]);
     return true;
 }
 
@@ -132,7 +135,8 @@ static int factors_of(dim d, dim out[MOST_FACTORS]) {
         dim_get_factors(terms[i].monomial, factors);
         for (int k = 0; k < n_factors; k++) {
             int at = 0;
-            while (at < found && out[at] != factors[k]) at++;
+            while (at < found && out[at] != factors[k])
+                at++;
             if (at < found) continue;
             if (found == MOST_FACTORS) return -1;
             out[found++] = factors[k];
@@ -151,11 +155,14 @@ static dim without_content(struct dim_table *t, dim d) {
     int64_t g = 0;
     bool constant = false;
     for (int i = 0; i < n; i++) {
-        if (terms[i].monomial) g = gcd64(g, terms[i].coefficient);
-        else constant = true;
+        if (terms[i].monomial)
+            g = gcd64(g, terms[i].coefficient);
+        else
+            constant = true;
     }
     bool changed = g > 1;
-    for (int i = 0; i < n && g > 1; i++) terms[i].coefficient = floor_div(terms[i].coefficient, g);
+    for (int i = 0; i < n && g > 1; i++)
+        terms[i].coefficient = floor_div(terms[i].coefficient, g);
     if (!constant) {
         int n_factors = dim_count_factors(terms[0].monomial);
         dim factors[n_factors + 1];
@@ -164,10 +171,12 @@ static dim without_content(struct dim_table *t, dim d) {
             if (factors[k]->low < 0) continue;
             dim less[n];
             int i = 0;
-            while (i < n && dim_monomial_divide(t, terms[i].monomial, factors[k], &less[i])) i++;
+            while (i < n && dim_monomial_divide(t, terms[i].monomial, factors[k], &less[i]))
+                i++;
             if (i < n) continue;
             changed = true;
-            for (i = 0; i < n; i++) terms[i].monomial = less[i];
+            for (i = 0; i < n; i++)
+                terms[i].monomial = less[i];
         }
     }
     return changed ? dim_from_terms(t, terms, n) : d;
@@ -223,7 +232,8 @@ void dim_assume_positive(struct dim_table *t, dim d) {
     dim_get_factors(monomial, factors);
     for (int i = 0; i < n_factors; i++)
         if (factors[i]->low < 0) return;
-    for (int i = 0; i < n_factors; i++) assume(t, factors[i], 1);
+    for (int i = 0; i < n_factors; i++)
+        assume(t, factors[i], 1);
 }
 
 void dim_assume_axes(struct dim_table *t, dim d) {

@@ -65,14 +65,16 @@ static bool is_product(dim d) {
 int dim_count_factors(dim monomial) {
     if (!monomial) return 0;
     int n = 1;
-    for (; is_product(monomial); monomial = monomial->a) n++;
+    for (; is_product(monomial); monomial = monomial->a)
+        n++;
     return n;
 }
 
 void dim_get_factors(dim monomial, dim *out) {
     if (!monomial) return;
     int n = dim_count_factors(monomial);
-    for (; is_product(monomial); monomial = monomial->a) out[--n] = monomial->b;
+    for (; is_product(monomial); monomial = monomial->a)
+        out[--n] = monomial->b;
     out[0] = monomial;
 }
 
@@ -80,7 +82,8 @@ dim dim_from_factors(struct dim_table *t, dim *factors, int n) {
     if (n == 0) return NULL;
     dim_sort(factors, n);
     dim product = factors[0];
-    for (int i = 1; i < n; i++) product = dim_node(t, DIM_MUL, product, factors[i]);
+    for (int i = 1; i < n; i++)
+        product = dim_node(t, DIM_MUL, product, factors[i]);
     return product;
 }
 
@@ -91,8 +94,10 @@ bool dim_monomial_divide(struct dim_table *t, dim monomial, dim by, dim *quotien
     dim_get_factors(monomial, factors);
     dim_get_factors(by, divisors);
     for (int i = 0; i < n; i++) { /* both are sorted in the same order */
-        if (k < n_by && factors[i] == divisors[k]) k++;
-        else factors[left++] = factors[i];
+        if (k < n_by && factors[i] == divisors[k])
+            k++;
+        else
+            factors[left++] = factors[i];
     }
     if (k < n_by) return false;
     *quotient = dim_from_factors(t, factors, left);
@@ -135,7 +140,8 @@ dim dim_mul(struct dim_table *t, dim a, dim b) {
                 return mul_opaque(t, a, b);
     n = 0;
     for (int i = 0; i < n_a; i++)
-        for (int k = 0; k < n_b; k++) terms[n++].monomial = monomial_mul(t, terms_a[i].monomial, terms_b[k].monomial);
+        for (int k = 0; k < n_b; k++)
+            terms[n++].monomial = monomial_mul(t, terms_a[i].monomial, terms_b[k].monomial);
     return dim_from_terms(t, terms, n);
 }
 
@@ -143,7 +149,8 @@ dim dim_mul(struct dim_table *t, dim a, dim b) {
 
 int dim_count_terms(dim d) {
     int n = 1;
-    for (; d->op == DIM_ADD; d = d->a) n++;
+    for (; d->op == DIM_ADD; d = d->a)
+        n++;
     return n;
 }
 
@@ -154,7 +161,8 @@ static struct term term_of(dim d) {
 }
 
 void dim_get_terms(dim d, struct term *out) {
-    for (; d->op == DIM_ADD; d = d->a) *out++ = term_of(d->b);
+    for (; d->op == DIM_ADD; d = d->a)
+        *out++ = term_of(d->b);
     *out = term_of(d);
 }
 
@@ -165,7 +173,8 @@ static int collect(struct term *terms, int n) {
     for (int i = 0; i < n;) {
         dim monomial = terms[i].monomial;
         __int128 sum = 0;
-        for (; i < n && terms[i].monomial == monomial; i++) sum += terms[i].coefficient;
+        for (; i < n && terms[i].monomial == monomial; i++)
+            sum += terms[i].coefficient;
         while (sum != 0) { /* never more terms than there were */
             int64_t part = sum > INT64_MAX ? INT64_MAX : sum < INT64_MIN ? INT64_MIN : (int64_t)sum;
             terms[made++] = (struct term){monomial, part};
@@ -191,7 +200,8 @@ static int remove_terms(struct term *terms, int n, dim d) {
     dim_get_terms(d, gone);
     for (int i = 0; i < n_gone; i++) {
         int k = 0;
-        while (k < n && (left[k].monomial != gone[i].monomial || left[k].coefficient != gone[i].coefficient)) k++;
+        while (k < n && (left[k].monomial != gone[i].monomial || left[k].coefficient != gone[i].coefficient))
+            k++;
         if (k == n) return -1;
         left[k] = left[--n];
     }
@@ -258,14 +268,16 @@ static void join_exact(struct dim_table *t, struct term *term) {
 }
 
 dim dim_from_terms(struct dim_table *t, struct term *terms, int n) {
-    for (int i = 0; i < n; i++) join_exact(t, &terms[i]);
+    for (int i = 0; i < n; i++)
+        join_exact(t, &terms[i]);
     n = collect(terms, n);
     if (n == 0) return t->zero;
     dim joined = n > 1 ? join_any(t, terms, n) : NULL;
     if (joined) return joined;
     qsort(terms, (size_t)n, sizeof *terms, by_place);
     dim sum = dim_term(t, terms[0].monomial, terms[0].coefficient);
-    for (int i = 1; i < n; i++) sum = dim_node(t, DIM_ADD, sum, dim_term(t, terms[i].monomial, terms[i].coefficient));
+    for (int i = 1; i < n; i++)
+        sum = dim_node(t, DIM_ADD, sum, dim_term(t, terms[i].monomial, terms[i].coefficient));
     return sum;
 }
 

@@ -65,9 +65,15 @@ static void print_sum(struct text *out, dim d) {
 
 void dim_print(struct text *out, dim d) {
     switch (d->op) {
-    case DIM_SYMBOL: text_add(out, "%s", d->name); return;
-    case DIM_DIV: print_binary(out, d, " / "); return;
-    case DIM_MOD: print_binary(out, d, " % "); return;
+    case DIM_SYMBOL:
+        text_add(out, "%s", d->name);
+        return;
+    case DIM_DIV:
+        print_binary(out, d, " / ");
+        return;
+    case DIM_MOD:
+        print_binary(out, d, " % ");
+        return;
     case DIM_MIN:
     case DIM_MAX:
         text_add(out, d->op == DIM_MIN ? "min(" : "max(");
@@ -77,8 +83,10 @@ void dim_print(struct text *out, dim d) {
         text_add(out, ")");
         return;
     default:
-        if (node_of(d)->opaque) print_binary(out, d, "*");
-        else print_sum(out, d);
+        if (node_of(d)->opaque)
+            print_binary(out, d, "*");
+        else
+            print_sum(out, d);
     }
 }
 
@@ -94,7 +102,8 @@ struct parser {
 static enum yj_status parse_sum(struct parser *p, dim *d);
 
 static char peek(struct parser *p) {
-    while (*p->at == ' ' || *p->at == '\t') p->at++;
+    while (*p->at == ' ' || *p->at == '\t')
+        p->at++;
     return *p->at;
 }
 
@@ -144,7 +153,8 @@ static enum yj_status parse_choice(struct parser *p, bool min, dim *d) {
 
 static enum yj_status parse_name(struct parser *p, dim *d) {
     const char *start = p->at;
-    while (in_name(p->at)) p->at++;
+    while (in_name(p->at))
+        p->at++;
     size_t n = (size_t)(p->at - start);
     if (n == 3 && (memcmp(start, "min", 3) == 0 || memcmp(start, "max", 3) == 0) && accept(p, '('))
         return parse_choice(p, start[1] == 'i', d);
@@ -159,7 +169,8 @@ static enum yj_status parse_operand(struct parser *p, dim *d) {
         p->at++;
         if (isdigit((unsigned char)peek(p))) return parse_number(p, true, d);
         dim a;
-        if (p->depth >= MOST_NESTING) return report(YJ_ERR_INPUT, "a dim expression is nested deeper than %d", MOST_NESTING);
+        if (p->depth >= MOST_NESTING)
+            return report(YJ_ERR_INPUT, "a dim expression is nested deeper than %d", MOST_NESTING);
         p->depth++;
         TRY(parse_operand(p, &a));
         p->depth--;
@@ -187,7 +198,8 @@ static enum yj_status parse_product(struct parser *p, dim *d) {
 }
 
 static enum yj_status parse_sum(struct parser *p, dim *d) {
-    if (p->depth >= MOST_NESTING) return report(YJ_ERR_INPUT, "a dim expression is nested deeper than %d", MOST_NESTING);
+    if (p->depth >= MOST_NESTING)
+        return report(YJ_ERR_INPUT, "a dim expression is nested deeper than %d", MOST_NESTING);
     p->depth++;
     dim a, b;
     TRY(parse_product(p, &a));

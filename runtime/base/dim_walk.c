@@ -35,12 +35,18 @@ bool dim_linear(struct dim_table *t, dim d, dim symbol, dim *coefficient, dim *r
 
 static dim rebuild(struct dim_table *t, dim d, dim a, dim b) {
     switch (d->op) {
-    case DIM_ADD: return dim_add(t, a, b);
-    case DIM_MUL: return dim_mul(t, a, b);
-    case DIM_DIV: return dim_div(t, a, b);
-    case DIM_MOD: return dim_mod(t, a, b);
-    case DIM_MIN: return dim_min(t, a, b);
-    default: return dim_max(t, a, b);
+    case DIM_ADD:
+        return dim_add(t, a, b);
+    case DIM_MUL:
+        return dim_mul(t, a, b);
+    case DIM_DIV:
+        return dim_div(t, a, b);
+    case DIM_MOD:
+        return dim_mod(t, a, b);
+    case DIM_MIN:
+        return dim_min(t, a, b);
+    default:
+        return dim_max(t, a, b);
     }
 }
 
@@ -68,10 +74,14 @@ dim dim_copy(struct dim_table *to, dim d) {
     return rebuild(to, d, a, dim_copy(to, d->b));
 }
 
-struct symbols { dim *found; size_t n; };
+struct symbols {
+    dim *found;
+    size_t n;
+};
 
 static void collect_symbols(struct symbols *s, dim d) {
-    for (; d->a; d = d->a) collect_symbols(s, d->b);
+    for (; d->a; d = d->a)
+        collect_symbols(s, d->b);
     if (d->op != DIM_SYMBOL) return;
     for (size_t i = 0; i < s->n; i++)
         if (s->found[i] == d) return;
@@ -82,7 +92,8 @@ void dim_symbols(dim d, void (*fn)(void *user, dim symbol), void *user) {
     dim found[node_of(d)->weight / 2 + 1]; /* a tree of w nodes has (w + 1) / 2 leaves */
     struct symbols s = {.found = found};
     collect_symbols(&s, d);
-    for (size_t i = 0; i < s.n; i++) fn(user, s.found[i]);
+    for (size_t i = 0; i < s.n; i++)
+        fn(user, s.found[i]);
 }
 
 /* --- evaluation --- */
@@ -129,7 +140,8 @@ static int64_t divided(struct eval *e, dim d) {
 
 static __int128 wide(struct eval *e, dim d) {
     switch (d->op) {
-    case DIM_CONST: return d->value;
+    case DIM_CONST:
+        return d->value;
     case DIM_SYMBOL: {
         int64_t value = 0;
         return e->bind(e->user, d, &value) ? value : stop(e, UNBOUND, d);
@@ -143,7 +155,8 @@ static __int128 wide(struct eval *e, dim d) {
         return __builtin_mul_overflow(a, b, &a) ? stop(e, OVERFLOW, d) : a;
     }
     case DIM_DIV:
-    case DIM_MOD: return divided(e, d);
+    case DIM_MOD:
+        return divided(e, d);
     case DIM_MIN:
     case DIM_MAX: {
         int64_t a = narrow(e, d->a), b = narrow(e, d->b);
@@ -163,9 +176,12 @@ enum yj_status dim_eval(dim d, dim_bind_fn *bind, void *user, int64_t *value) {
     struct text text = {0};
     dim_print(&text, e.where);
     const char *words = text.data ? text.data : "?";
-    if (e.trouble == UNBOUND) report(YJ_ERR_INPUT, "the dimension %s has no value", words);
-    else if (e.trouble == BY_ZERO) report(YJ_ERR_INPUT, "%.300s divides by zero", words);
-    else report(YJ_ERR_INPUT, "%.300s does not fit 64 bits", words);
+    if (e.trouble == UNBOUND)
+        report(YJ_ERR_INPUT, "the dimension %s has no value", words);
+    else if (e.trouble == BY_ZERO)
+        report(YJ_ERR_INPUT, "%.300s divides by zero", words);
+    else
+        report(YJ_ERR_INPUT, "%.300s does not fit 64 bits", words);
     text_free(&text);
     return YJ_ERR_INPUT;
 }

@@ -77,8 +77,10 @@ static float float_of(uint32_t u) {
 static uint32_t narrow(uint32_t u, int mantissa, int least) {
     int exponent = (int)(u >> 23), shift = 23 - mantissa;
     if (exponent < least) {
-        if (exponent == 0) u &= 0x7fffff, exponent = 1;
-        else u = (u & 0x7fffff) | 0x800000;
+        if (exponent == 0)
+            u &= 0x7fffff, exponent = 1;
+        else
+            u = (u & 0x7fffff) | 0x800000;
         shift += least - exponent;
         if (shift > 24) return 0; /* below half of the smallest subnormal, or a tie with zero */
     }

@@ -16,18 +16,38 @@
 static enum yj_status io_error(const char *doing, const char *path, int error) {
     const char *advice = NULL;
     switch (error) {
-    case ENOSPC: advice = "the disk is full; free some space or choose another folder"; break;
-    case EDQUOT: advice = "the disk quota is used up; free some space or choose another folder"; break;
+    case ENOSPC:
+        advice = "the disk is full; free some space or choose another folder";
+        break;
+    case EDQUOT:
+        advice = "the disk quota is used up; free some space or choose another folder";
+        break;
     case EACCES:
-    case EPERM: advice = "permission denied; check the owner and the mode of the file and of its folder"; break;
-    case EROFS: advice = "the file system is read-only; choose another folder"; break;
-    case ENOENT: advice = "no such file or folder"; break;
-    case ENOTDIR: advice = "a part of the path is a file, not a folder"; break;
-    case EISDIR: advice = "it is a folder, not a file"; break;
-    case EFBIG: advice = "the file is larger than the file system or the limit of this process allows"; break;
-    case ENAMETOOLONG: advice = "the name is too long"; break;
-    case ENOMEM: return report(YJ_ERR_MEMORY, "cannot %s %s: out of memory", doing, path);
-    default: break;
+    case EPERM:
+        advice = "permission denied; check the owner and the mode of the file and of its folder";
+        break;
+    case EROFS:
+        advice = "the file system is read-only; choose another folder";
+        break;
+    case ENOENT:
+        advice = "no such file or folder";
+        break;
+    case ENOTDIR:
+        advice = "a part of the path is a file, not a folder";
+        break;
+    case EISDIR:
+        advice = "it is a folder, not a file";
+        break;
+    case EFBIG:
+        advice = "the file is larger than the file system or the limit of this process allows";
+        break;
+    case ENAMETOOLONG:
+        advice = "the name is too long";
+        break;
+    case ENOMEM:
+        return report(YJ_ERR_MEMORY, "cannot %s %s: out of memory", doing, path);
+    default:
+        break;
     }
     char words[128];
     return report(YJ_ERR_IO, "cannot %s %s: %s", doing, path, advice ? advice : strerror_r(error, words, sizeof words));
@@ -71,8 +91,10 @@ enum yj_status file_read(const char *path, char **data, size_t *bytes) {
     int error = fstat(fd, &st) < 0 ? errno : S_ISDIR(st.st_mode) ? EISDIR : 0;
     if (!error) {
         bool sized = S_ISREG(st.st_mode) && st.st_size > 0;
-        if (sized && (uint64_t)st.st_size > SIZE_MAX / 4) error = EFBIG;
-        else error = read_all(fd, sized ? (size_t)st.st_size + 1 : 4095, data, bytes);
+        if (sized && (uint64_t)st.st_size > SIZE_MAX / 4)
+            error = EFBIG;
+        else
+            error = read_all(fd, sized ? (size_t)st.st_size + 1 : 4095, data, bytes);
     }
     close(fd);
     return error ? io_error("read", path, error) : YJ_OK;
@@ -106,8 +128,10 @@ static int open_beside(const char *path, char *temporary, size_t room) {
 static void sync_folder(const char *path) {
     char folder[4096];
     const char *slash = strrchr(path, '/');
-    if (!slash) snprintf(folder, sizeof folder, ".");
-    else snprintf(folder, sizeof folder, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+    if (!slash)
+        snprintf(folder, sizeof folder, ".");
+    else
+        snprintf(folder, sizeof folder, "%.*s", slash == path ? 1 : (int)(slash - path), path);
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return;
     (void)fsync(fd);

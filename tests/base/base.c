@@ -49,7 +49,8 @@ static void errors(void **state) {
 
     char *big = malloc(9001);
     memset(big, 0, 9001);
-    for (int i = 0; i < 3000; i++) memcpy(big + 3 * i, "\xe4\xba\x91", 3); /* a long line is cut between characters */
+    for (int i = 0; i < 3000; i++)
+        memcpy(big + 3 * i, "\xe4\xba\x91", 3); /* a long line is cut between characters */
     for (int shift = 0; shift < 3; shift++) {
         report(YJ_ERR_IO, "%.*s%s", shift, "ab", big);
         size_t n = strlen(yj_error_text());
@@ -59,7 +60,8 @@ static void errors(void **state) {
         assert_in_range(strlen(yj_error_text()), 2040, 2047);
     }
     free(big);
-    for (int i = 0; i <= 10; i++) assert_string_not_equal(yj_status_name((enum yj_status)i), "unknown status");
+    for (int i = 0; i <= 10; i++)
+        assert_string_not_equal(yj_status_name((enum yj_status)i), "unknown status");
     assert_string_equal(yj_status_name((enum yj_status)11), "unknown status");
 }
 
@@ -70,14 +72,17 @@ static void log_of(const char *value, void (*fn)(void), char *out, size_t room) 
     pid_t child = fork();
     if (child == 0) {
         dup2(ends[1], 2);
-        if (value) setenv("YUNJIN_LOG", value, 1);
-        else unsetenv("YUNJIN_LOG");
+        if (value)
+            setenv("YUNJIN_LOG", value, 1);
+        else
+            unsetenv("YUNJIN_LOG");
         fn();
         _exit(0);
     }
     close(ends[1]);
     size_t n = 0;
-    for (ssize_t got; (got = read(ends[0], out + n, room - n - 1)) > 0;) n += (size_t)got;
+    for (ssize_t got; (got = read(ends[0], out + n, room - n - 1)) > 0;)
+        n += (size_t)got;
     out[n] = 0;
     close(ends[0]);
     int status;
@@ -86,7 +91,8 @@ static void log_of(const char *value, void (*fn)(void), char *out, size_t room) 
 }
 
 static void all_levels(void) {
-    for (int level = YJ_LOG_ERROR; level <= YJ_LOG_TRACE; level++) log_line((enum yj_log_level)level, "n%d", level);
+    for (int level = YJ_LOG_ERROR; level <= YJ_LOG_TRACE; level++)
+        log_line((enum yj_log_level)level, "n%d", level);
 }
 
 static void taken(void *user, enum yj_log_level level, const char *line) {
@@ -128,20 +134,25 @@ static void arenas(void **state) {
     (void)state;
     struct arena *arena = arena_open();
     assert_non_null(arena);
-    struct { unsigned char *p; size_t n; } got[3000];
+    struct {
+        unsigned char *p;
+        size_t n;
+    } got[3000];
     uint64_t seed = 3;
     for (size_t i = 0; i < COUNT(got); i++) {
         seed = hash_bytes(&i, sizeof i, seed);
         got[i].n = i % 100 == 7 ? seed % 100000 : seed % 90;
         got[i].p = arena_new(arena, got[i].n);
         assert_int_equal((uintptr_t)got[i].p % 16, 0);
-        for (size_t k = 0; k < got[i].n; k++) assert_int_equal(got[i].p[k], 0);
+        for (size_t k = 0; k < got[i].n; k++)
+            assert_int_equal(got[i].p[k], 0);
         memset(got[i].p, (int)(i % 255 + 1), got[i].n);
     }
     size_t sum = 0;
     for (size_t i = 0; i < COUNT(got); i++) {
         sum += got[i].n;
-        for (size_t k = 0; k < got[i].n; k++) assert_int_equal(got[i].p[k], i % 255 + 1);
+        for (size_t k = 0; k < got[i].n; k++)
+            assert_int_equal(got[i].p[k], i % 255 + 1);
     }
     assert_in_range(arena_bytes(arena), sum, 3 * sum);
     assert_string_equal(arena_text(arena, "%s-%d", "abc", 12), "abc-12");
@@ -153,11 +164,15 @@ static void arenas(void **state) {
     arena_close(NULL);
 }
 
-struct work { struct arena *arena; int steps; };
+struct work {
+    struct arena *arena;
+    int steps;
+};
 
 static enum yj_status allocate_much(void *argument) {
     struct work *work = argument;
-    for (work->steps = 0; work->steps < 1000; work->steps++) memset(arena_new(work->arena, 300), 1, 300);
+    for (work->steps = 0; work->steps < 1000; work->steps++)
+        memset(arena_new(work->arena, 300), 1, 300);
     return report(YJ_ERR_UNSUPPORTED, "reached the end");
 }
 
@@ -279,7 +294,8 @@ static void files(void **state) {
     expect_file(in("a"), "");
     size_t n = 3000001, got;
     char *big = malloc(n), *data;
-    for (size_t i = 0; i < n; i++) big[i] = (char)(i * 7 >> 3);
+    for (size_t i = 0; i < n; i++)
+        big[i] = (char)(i * 7 >> 3);
     assert_int_equal(file_write_atomic(in("a"), big, n), YJ_OK);
     assert_int_equal(file_read(in("a"), &data, &got), YJ_OK);
     assert_true(got == n && memcmp(data, big, n) == 0 && data[n] == 0);
@@ -374,10 +390,10 @@ static int close_folder(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(errors),          cmocka_unit_test(logs),
-        cmocka_unit_test(arenas),          cmocka_unit_test(memory_runs_out),
-        cmocka_unit_test(texts),           cmocka_unit_test(hashes),
-        cmocka_unit_test(files),           cmocka_unit_test(unwritable_folder),
+        cmocka_unit_test(errors),    cmocka_unit_test(logs),
+        cmocka_unit_test(arenas),    cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(texts),     cmocka_unit_test(hashes),
+        cmocka_unit_test(files),     cmocka_unit_test(unwritable_folder),
         cmocka_unit_test(full_disk),
     };
     return cmocka_run_group_tests(tests, open_folder, close_folder);

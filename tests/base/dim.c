@@ -167,7 +167,7 @@ static void comparisons(void **state) {
     dim_symbol(t, "K", 2, DIM_UNBOUNDED);
     assert_int_equal(dim_less(t, parse("K*2 - 1"), parse("K*K")), DIM_YES);
     assert_int_equal(dim_less(t, parse("-1"), parse("K*K - K*6 + 8")), DIM_UNKNOWN); /* -1 at 3 */
-    dim inner = axis("inner", parse("x - 1")); /* exists only with x >= 2 */
+    dim inner = axis("inner", parse("x - 1"));                                       /* exists only with x >= 2 */
     assert_int_equal(dim_less(t, parse("1 + inner*0"), parse("x + inner")), DIM_YES);
     assert_int_equal(dim_less(t, parse("2"), parse("x + inner")), DIM_UNKNOWN);
     assert_int_equal(dim_less(t, inner, parse("x - 1")), DIM_YES);
@@ -179,7 +179,8 @@ static void comparisons(void **state) {
 /* Flattens AT over SHAPE, or takes the subscripts over SHAPE of the flat index. */
 static dim flatten(int rank, const dim *shape, const dim *at) {
     dim flat = dim_const(t, 0);
-    for (int i = 0; i < rank; i++) flat = dim_add(t, dim_mul(t, flat, shape[i]), at[i]);
+    for (int i = 0; i < rank; i++)
+        flat = dim_add(t, dim_mul(t, flat, shape[i]), at[i]);
     return flat;
 }
 
@@ -194,7 +195,8 @@ static void unflatten(int rank, const dim *shape, dim flat, dim *at) {
 static void unflatten_by_strides(int rank, const dim *shape, dim flat, dim *at) {
     for (int i = 0; i < rank; i++) {
         dim stride = dim_const(t, 1);
-        for (int k = i + 1; k < rank; k++) stride = dim_mul(t, stride, shape[k]);
+        for (int k = i + 1; k < rank; k++)
+            stride = dim_mul(t, stride, shape[k]);
         at[i] = dim_div(t, flat, stride);
         flat = dim_mod(t, flat, stride);
     }
@@ -209,12 +211,15 @@ static void reshape_back(int rank, const dim *shape, int other_rank, const dim *
     }
     unflatten(other_rank, other, flatten(rank, shape, at), there);
     unflatten(rank, shape, flatten(other_rank, other, there), back);
-    for (int i = 0; i < rank; i++) is(back[i], at[i]);
+    for (int i = 0; i < rank; i++)
+        is(back[i], at[i]);
     dim there2[8];
     unflatten_by_strides(other_rank, other, flatten(rank, shape, at), there2);
-    for (int i = 0; i < other_rank; i++) is(there2[i], there[i]);
+    for (int i = 0; i < other_rank; i++)
+        is(there2[i], there[i]);
     unflatten_by_strides(rank, shape, flatten(other_rank, other, there2), back);
-    for (int i = 0; i < rank; i++) is(back[i], at[i]);
+    for (int i = 0; i < rank; i++)
+        is(back[i], at[i]);
     for (int i = 0; i < other_rank; i++)
         if (dim_less(t, there[i], other[i]) != DIM_YES) fail_msg("%s < %s", print(there[i]), print(other[i]));
 }
@@ -252,12 +257,13 @@ static void reshapes_with_symbols(void **state) {
 
 static void reshapes_with_numbers(void **state) {
     (void)state;
-    const int shapes[][4] = {{24, 1, 1, 1}, {2, 12, 1, 1}, {6, 4, 1, 1}, {2, 3, 4, 1}, {4, 3, 2, 1}, {3, 8, 1, 1},
-                             {1, 2, 2, 6}, {8, 3, 1, 1},   {12, 2, 1, 1}};
+    const int shapes[][4] = {{24, 1, 1, 1}, {2, 12, 1, 1}, {6, 4, 1, 1}, {2, 3, 4, 1}, {4, 3, 2, 1},
+                             {3, 8, 1, 1},  {1, 2, 2, 6},  {8, 3, 1, 1}, {12, 2, 1, 1}};
     for (size_t i = 0; i < COUNT(shapes); i++) {
         for (size_t k = 0; k < COUNT(shapes); k++) {
             dim from[4], to[4];
-            for (int n = 0; n < 4; n++) from[n] = dim_const(t, shapes[i][n]), to[n] = dim_const(t, shapes[k][n]);
+            for (int n = 0; n < 4; n++)
+                from[n] = dim_const(t, shapes[i][n]), to[n] = dim_const(t, shapes[k][n]);
             dim at[4], there[4], back[4];
             for (int n = 0; n < 4; n++) {
                 char name[20];
@@ -266,7 +272,8 @@ static void reshapes_with_numbers(void **state) {
             }
             unflatten(4, to, flatten(4, from, at), there);
             unflatten(4, from, flatten(4, to, there), back);
-            for (int n = 0; n < 4; n++) is(back[n], at[n]);
+            for (int n = 0; n < 4; n++)
+                is(back[n], at[n]);
         }
     }
 }
@@ -409,7 +416,8 @@ static void growth_is_bounded(void **state) {
         assert_int_equal(status, YJ_ERR_UNSUPPORTED);
     }
     text_free(&text);
-    for (int i = 0; i < 3000; i++) text_add(&text, "%sq%d", i ? "+" : "", i);
+    for (int i = 0; i < 3000; i++)
+        text_add(&text, "%sq%d", i ? "+" : "", i);
     at = text.data;
     assert_int_equal(dim_parse(t, &at, &d), YJ_ERR_UNSUPPORTED);
     assert_non_null(strstr(yj_error_text(), "too large"));
@@ -420,9 +428,18 @@ static void growth_is_bounded(void **state) {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, open_table, close_table)
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(sums),           TEST(division_by_constants), TEST(ranges),     TEST(comparisons),
-        TEST(symbolic_divisors), TEST(reshapes_with_symbols), TEST(reshapes_with_numbers), TEST(linear),
-        TEST(tables),         TEST(evaluation),            TEST(bad_text),   TEST(growth_is_bounded),
+        TEST(sums),
+        TEST(division_by_constants),
+        TEST(ranges),
+        TEST(comparisons),
+        TEST(symbolic_divisors),
+        TEST(reshapes_with_symbols),
+        TEST(reshapes_with_numbers),
+        TEST(linear),
+        TEST(tables),
+        TEST(evaluation),
+        TEST(bad_text),
+        TEST(growth_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

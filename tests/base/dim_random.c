@@ -70,7 +70,8 @@ static void set_axis(int axis, int64_t low, int64_t end) {
 }
 
 static void choose_values(void) {
-    for (int i = 0; i < N_SYMBOLS; i++) exists[i] = true;
+    for (int i = 0; i < N_SYMBOLS; i++)
+        exists[i] = true;
     values[N] = below(7);
     values[M] = 1 + below(9);
     values[K] = 2 + below(6);
@@ -130,11 +131,15 @@ static bool shadow_eval(const struct shadow *s, __int128 *value) {
 
 /* --- random expressions --- */
 
-struct pair { dim d; const struct shadow *s; };
+struct pair {
+    dim d;
+    const struct shadow *s;
+};
 
 static struct pair leaf(bool huge) {
     static const int64_t constants[] = {0, 1, 2, 3, 4, 5, 7, 8, 12, 16, 24, 64, -1, -2, -8};
-    static const int64_t large[] = {INT64_MAX, INT64_MIN, INT64_MAX - 1, INT64_C(1) << 62, -(INT64_C(1) << 61), INT64_C(3) << 40};
+    static const int64_t large[] = {INT64_MAX,        INT64_MIN,           INT64_MAX - 1,
+                                    INT64_C(1) << 62, -(INT64_C(1) << 61), INT64_C(3) << 40};
     if (below(5) < 2) {
         int64_t v = huge && below(2) ? large[below(COUNT(large))] : constants[below(COUNT(constants))];
         return (struct pair){dim_const(t, v), shadow_new(DIM_CONST, v, NULL, NULL)};
@@ -144,15 +149,15 @@ static struct pair leaf(bool huge) {
 }
 
 static struct pair join(enum dim_op op, struct pair a, struct pair b) {
-    static dim (*const make[])(struct dim_table *, dim, dim) = {
-        [DIM_ADD] = dim_add, [DIM_MUL] = dim_mul, [DIM_DIV] = dim_div,
-        [DIM_MOD] = dim_mod, [DIM_MIN] = dim_min, [DIM_MAX] = dim_max};
+    static dim (*const make[])(struct dim_table *, dim,
+                               dim) = {[DIM_ADD] = dim_add, [DIM_MUL] = dim_mul, [DIM_DIV] = dim_div,
+                                       [DIM_MOD] = dim_mod, [DIM_MIN] = dim_min, [DIM_MAX] = dim_max};
     return (struct pair){make[op](t, a.d, b.d), shadow_new(op, 0, a.s, b.s)};
 }
 
 static struct pair expression(int depth, bool huge) {
-    static const enum dim_op ops[] = {DIM_ADD, DIM_ADD, DIM_ADD, DIM_MUL, DIM_MUL, DIM_MUL, DIM_DIV,
-                                      DIM_DIV, DIM_MOD, DIM_MOD, DIM_MIN, DIM_MAX};
+    static const enum dim_op ops[] = {DIM_ADD, DIM_ADD, DIM_ADD, DIM_MUL, DIM_MUL, DIM_MUL,
+                                      DIM_DIV, DIM_DIV, DIM_MOD, DIM_MOD, DIM_MIN, DIM_MAX};
     if (depth == 0 || below(8) == 0) return leaf(huge);
     struct pair a = expression(depth - 1, huge), b = expression(depth - 1 - (int)below(depth), huge);
     if (below(6) == 0) { /* the two halves of one division, to be joined again */
@@ -175,8 +180,10 @@ static const char *print(dim d) {
 
 static void print_shadow(struct text *out, const struct shadow *s) {
     static const char *const signs[] = {[DIM_ADD] = "+", [DIM_MUL] = "*", [DIM_DIV] = "/", [DIM_MOD] = "%"};
-    if (s->op == DIM_CONST) text_add(out, "(%lld)", (long long)s->value);
-    else if (s->op == DIM_SYMBOL) text_add(out, "%s", symbols[s->value]->name);
+    if (s->op == DIM_CONST)
+        text_add(out, "(%lld)", (long long)s->value);
+    else if (s->op == DIM_SYMBOL)
+        text_add(out, "%s", symbols[s->value]->name);
     else {
         bool call = s->op == DIM_MIN || s->op == DIM_MAX;
         text_add(out, "%s(", s->op == DIM_MIN ? "min" : s->op == DIM_MAX ? "max" : "");
@@ -189,7 +196,8 @@ static void print_shadow(struct text *out, const struct shadow *s) {
 
 static void complain(const char *what, struct pair p) {
     struct text at = {0}, shadow = {0};
-    for (int i = 0; i < N_SYMBOLS; i++) text_add(&at, " %s=%lld", symbols[i]->name, (long long)values[i]);
+    for (int i = 0; i < N_SYMBOLS; i++)
+        text_add(&at, " %s=%lld", symbols[i]->name, (long long)values[i]);
     print_shadow(&shadow, p.s);
     fail_msg("%s: %s is wrong for %s at%s", what, print(p.d), shadow.data, at.data);
 }
@@ -220,7 +228,8 @@ static void check_text(struct pair p) {
 
 static void check_other_table(struct pair p) {
     struct dim_table *other = dim_table_open(arena);
-    for (int i = 0; i < N_SYMBOLS; i++) dim_copy(other, symbols[(i * 7 + 3) % N_SYMBOLS]); /* other ids */
+    for (int i = 0; i < N_SYMBOLS; i++)
+        dim_copy(other, symbols[(i * 7 + 3) % N_SYMBOLS]); /* other ids */
     struct text text = {0};
     dim_print(&text, p.d);
     const char *at = text.data;
@@ -317,7 +326,8 @@ static void order_of_terms(void **state) {
     make_symbols();
     for (int i = 0; i < 500; i++) {
         struct pair terms[8];
-        for (size_t k = 0; k < COUNT(terms); k++) terms[k] = expression(1 + (int)below(2), false);
+        for (size_t k = 0; k < COUNT(terms); k++)
+            terms[k] = expression(1 + (int)below(2), false);
         dim first = NULL;
         for (int round = 0; round < 6; round++) {
             for (size_t k = COUNT(terms) - 1; k > 0; k--) {
@@ -327,8 +337,10 @@ static void order_of_terms(void **state) {
                 terms[other] = swap;
             }
             dim left = dim_const(t, 0), right = dim_const(t, 0); /* ((a + b) + c) + d, and halves */
-            for (size_t k = 0; k < COUNT(terms) / 2; k++) left = dim_add(t, left, terms[k].d);
-            for (size_t k = COUNT(terms) / 2; k < COUNT(terms); k++) right = dim_add(t, terms[k].d, right);
+            for (size_t k = 0; k < COUNT(terms) / 2; k++)
+                left = dim_add(t, left, terms[k].d);
+            for (size_t k = COUNT(terms) / 2; k < COUNT(terms); k++)
+                right = dim_add(t, terms[k].d, right);
             dim sum = dim_add(t, left, right);
             if (!first) first = sum;
             if (sum != first) fail_msg("%s and %s", print(first), print(sum));
@@ -340,8 +352,30 @@ static void order_of_terms(void **state) {
 static void parser_fuzz(void **state) {
     (void)state;
     make_symbols();
-    static const char *const pieces[] = {"(", ")", "+", "-", "*", "/", "%", "min(", "max(", ",", " ", "a", "b.c", "..", "0",
-                                         "1", "7", "16", "9223372036854775807", "9223372036854775808", "_", "@", "\t", "x*"};
+    static const char *const pieces[] = {"(",
+                                         ")",
+                                         "+",
+                                         "-",
+                                         "*",
+                                         "/",
+                                         "%",
+                                         "min(",
+                                         "max(",
+                                         ",",
+                                         " ",
+                                         "a",
+                                         "b.c",
+                                         "..",
+                                         "0",
+                                         "1",
+                                         "7",
+                                         "16",
+                                         "9223372036854775807",
+                                         "9223372036854775808",
+                                         "_",
+                                         "@",
+                                         "\t",
+                                         "x*"};
     for (long i = 0, n = setting("DIM_CASES", 20000); i < n; i++) {
         char text[400];
         size_t length = 0, wanted = (size_t)below(i % 50 == 0 ? 300 : 40);
@@ -361,8 +395,10 @@ static void parser_fuzz(void **state) {
         dim d = NULL;
         enum yj_status status = dim_parse(t, &at, &d);
         assert_true(at >= exact && at <= exact + length);
-        if (status == YJ_OK) check_text((struct pair){d, shadow_new(DIM_CONST, 0, NULL, NULL)});
-        else assert_true(status == YJ_ERR_INPUT && !d);
+        if (status == YJ_OK)
+            check_text((struct pair){d, shadow_new(DIM_CONST, 0, NULL, NULL)});
+        else
+            assert_true(status == YJ_ERR_INPUT && !d);
         free(exact);
         if (i % 1000 == 999) {
             arena_close(arena);

@@ -31,8 +31,10 @@ static uint32_t nearest(const struct format *f, double x) {
     uint32_t low = 0, high = f->last + 1;
     while (high - low > 1) {
         uint32_t middle = (low + high) / 2;
-        if (middle <= f->last && value_of(f, middle) <= x) low = middle;
-        else high = middle;
+        if (middle <= f->last && value_of(f, middle) <= x)
+            low = middle;
+        else
+            high = middle;
     }
     /* beyond the largest value stands the one that the next step would give, as if the exponent went on */
     double above = low == f->last ? 2 * value_of(f, low) - value_of(f, low - 1) : value_of(f, high);
@@ -121,8 +123,10 @@ static void widening_is_exact(const struct format *f, uint32_t code, float x) {
         assert_true((double)x == (code & top ? -1 : 1) * value_of(f, v));
         assert_int_equal(!!signbit(x), !!(code & top));
     } else if (!f->saturates || f == &e5m2) {
-        if (v == f->last + 1) assert_true(isinf(x) && !!signbit(x) == !!(code & top));
-        else assert_true(isnan(x));
+        if (v == f->last + 1)
+            assert_true(isinf(x) && !!signbit(x) == !!(code & top));
+        else
+            assert_true(isnan(x));
     } else {
         assert_true(isnan(x));
     }
@@ -173,7 +177,7 @@ static void names(void **state) {
     assert_int_equal(d, YJ_I8);
     assert_int_equal(yj_dtype_bytes(YJ_BF16), 2);
     assert_int_equal(dtype_kind(YJ_BOOL), 'b');
-    assert_int_equal(yj_dtype_bytes((enum yj_dtype)-1), 0);
+    assert_int_equal(yj_dtype_bytes((enum yj_dtype) - 1), 0);
 }
 
 int main(void) {
