@@ -10,8 +10,10 @@
 #ifndef BASE_H
 #define BASE_H
 
-#include <yunjin/base.h>
+#include "runtime/base/names.h"
+
 #include <string.h>
+#include <yunjin/base.h>
 
 /* --- errors: who detects one says it once, with report(); callers only pass it on, with TRY(). --- */
 
