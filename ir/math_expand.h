@@ -79,10 +79,11 @@ FUNCTION1(erf, x) {
     return ABS_SIGN_OF(SELECT(LT(a, F(1.0f)), FMA(a, p, a), far), x);
 }
 
-/* e^-|x| never overflows; for x < 0 it is also the numerator, so that small results keep their digits. */
+/* e = e^-|x| never overflows, q = e / (1 + e): 1 - q, and for x < 0 q itself, as e - e q, which rounds less. */
 FUNCTION1(sigmoid, x) {
     LET(F32, e, CALL2(exp_sum, NEG(ABS(x)), F(0.0f)));
-    return DIV(SELECT(LT(x, F(0.0f)), e, F(1.0f)), ADD(e, F(1.0f)));
+    LET(F32, q, DIV(e, ADD(e, F(1.0f))));
+    return SELECT(LT(x, F(0.0f)), FMA(NEG(e), q, e), SUB(F(1.0f), q));
 }
 
 /* sin (turn 0) or cos (turn 1), by Payne and Hanek: |x| = m 2^s with a 24-bit m; of 2/pi only 96 bits matter, those whose
