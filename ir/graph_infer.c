@@ -297,6 +297,8 @@ static enum yj_status check_attrs(struct infer *f) {
         if (!known && !open) return BAD(f, "it has no attribute '%s'", a->name);
         if (known ? a->kind != r.kind : a->kind == ATTR_DIM || a->kind == ATTR_DIMS)
             return BAD(f, "attribute '%s' is of the wrong kind", a->name);
+        for (int i = 0; (a->kind == ATTR_DIM || a->kind == ATTR_DIMS) && i < a->n; i++)
+            if (!a->dims[i]) return BAD(f, "a dim of attribute '%s' is missing", a->name);
     }
     while (attr_row_next(&row, &r)) {
         const struct attr *a = op->attrs;
