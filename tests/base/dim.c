@@ -2,7 +2,7 @@
  *
  * Dim expressions case by case: what must meet, what must be decided, what a reshape must undo.
  */
-#include "runtime/base/dim.h"
+#include "runtime/base/dim_impl.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -425,6 +425,53 @@ static void growth_is_bounded(void **state) {
     gives("x + x", "x*2"); /* the table is still usable */
 }
 
+/* The bounds of a padded convolution with stride 2, and of a pooling window, in the input's coordinates. */
+static void convolution_bounds(void **state) {
+    (void)state;
+    dim_symbol(t, "H", 1, DIM_UNBOUNDED);
+    axis("oh", parse("(H + 2 - 3) / 2 + 1"));
+    axis("kh", dim_const(t, 3));
+    assert_int_equal(dim_less(t, parse("oh*2 + kh"), parse("H + 2")), DIM_YES);
+    assert_int_equal(dim_less(t, parse("oh*2 + kh"), parse("H + 1")), DIM_UNKNOWN);
+    assert_int_equal(dim_less(t, parse("oh*2 + kh - 1"), parse("H")), DIM_UNKNOWN);
+    assert_int_equal(dim_less(t, parse("oh*2 + kh - 1"), parse("-1")), DIM_NO);
+    gives("max(oh*2 + kh - 1, -1)", "oh*2 + kh - 1");
+}
+
+struct parse_call {
+    const char *text;
+    dim d;
+};
+
+static enum yj_status parse_call(struct parse_call *call) {
+    const char *at = call->text;
+    return dim_parse(t, &at, &call->d);
+}
+
+/* The n-th block of the arena is refused: an error, and a table that still works. */
+static void memory_runs_out(void **state) {
+    (void)state;
+    struct text text = {0};
+    for (int i = 0; i < 60; i++)
+        text_add(&text, "%s(s%d*n + max(r%d, 7)) / (n + %d)*n", i ? " + " : "", i, i, i % 5);
+    struct parse_call call = {.text = text.data};
+    int n = 1;
+    for (;; n++) {
+        close_table(NULL);
+        open_table(NULL);
+        arena_fail_at(n);
+        enum yj_status status = parse_call(&call);
+        arena_fail_at(0);
+        if (status == YJ_OK) break;
+        assert_int_equal(status, YJ_ERR_MEMORY);
+        assert_int_equal(parse_call(&call), YJ_OK);
+        gives("(x / 16)*16 + x % 16", "x");
+        assert_int_equal(t->n_assumed | t->proving | t->dividing | t->joining, 0);
+    }
+    assert_in_range(n, 4, 30);
+    text_free(&text);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, open_table, close_table)
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -440,6 +487,8 @@ int main(void) {
         TEST(evaluation),
         TEST(bad_text),
         TEST(growth_is_bounded),
+        TEST(convolution_bounds),
+        TEST(memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
