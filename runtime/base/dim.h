@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Dim expressions: hash-consed integers with + - * / mod min max over named symbols. One engine for tensor shapes,
- * buffer sizes, launch grids, memory offsets and the subscripts of kernels (where a loop axis is a symbol as any other).
+ * buffer sizes, launch grids, memory offsets and the subscripts of kernels (a loop axis is a symbol as any other).
  * Equal expressions are the same pointer: simplification happens when a node is made, by a canonical form (a sum of
  * products with integer coefficients) and by what is known of the symbols (range, divisor, a bound that is itself an
  * expression). The order of terms depends on names only, so the same expression has the same text in every table.
@@ -9,7 +9,7 @@
  *   dim_div.c    division, min, max                            dim_prove.c  what follows from bounds: less, equal
  *   dim_walk.c   substitute, copy, evaluate                    dim_text.c   print, parse
  *
- * Dims are made inside an arena_guard: an expression of more than 100,000 nodes or nested 1,000 deep (the terms of a sum
+ * Dims are made inside an arena_guard: an expression of more than 100,000 nodes or nested 1,000 deep (terms of a sum
  * count) leaves to it with YJ_ERR_UNSUPPORTED, out of memory with YJ_ERR_MEMORY; the table is not used afterwards.
  * (dim_parse brings its own guard and leaves the table usable.) A table belongs to one thread; dim_eval and dim_print
  * may be called by several.

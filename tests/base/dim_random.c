@@ -267,7 +267,7 @@ static void check_linear(struct pair p) {
 static void small_values(void **state) {
     (void)state;
     make_symbols();
-    for (long i = 0, n = setting("DIM_CASES", 20000); i < n; i++) {
+    for (long i = 0, n = setting("DIM_CASES", 10000); i < n; i++) {
         struct pair p = expression(1 + (int)below(4), false);
         for (int k = 0; k < 12; k++) {
             choose_values();
@@ -287,7 +287,7 @@ static void small_values(void **state) {
 static void huge_values(void **state) {
     (void)state;
     make_symbols();
-    for (long i = 0, n = setting("DIM_CASES", 20000) / 2; i < n; i++) {
+    for (long i = 0, n = setting("DIM_CASES", 10000) / 2; i < n; i++) {
         struct pair p = expression(1 + (int)below(4), true);
         for (int k = 0; k < 6; k++) {
             choose_values();
@@ -305,7 +305,7 @@ static void huge_values(void **state) {
 static void comparisons(void **state) {
     (void)state;
     make_symbols();
-    long decided = 0, n = setting("DIM_CASES", 20000) / 2;
+    long decided = 0, n = setting("DIM_CASES", 10000) / 2;
     for (long i = 0; i < n; i++) {
         struct pair a = expression(1 + (int)below(3), false), b = expression(1 + (int)below(3), false);
         enum dim_known less = dim_less(t, a.d, b.d), equal = dim_equal(t, a.d, b.d);
@@ -376,7 +376,7 @@ static void parser_fuzz(void **state) {
                                          "@",
                                          "\t",
                                          "x*"};
-    for (long i = 0, n = setting("DIM_CASES", 20000); i < n; i++) {
+    for (long i = 0, n = setting("DIM_CASES", 10000); i < n; i++) {
         char text[400];
         size_t length = 0, wanted = (size_t)below(i % 50 == 0 ? 300 : 40);
         while (length < wanted) {
