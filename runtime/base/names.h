@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What libyunjin-base exports to the other libraries of Yunjin and to nobody else. In the symbol table each name has
- * the prefix yj__, so that it neither takes the place of a function of the program (or of one of its libraries, where ours
- * is preloaded) nor is replaced by one. A function added to base.h or dim.h gets a line here; a test compares.
+ * the prefix yj__, so that it neither takes the place of a function of the program (or of one of its libraries, where
+ * ours is preloaded) nor is replaced by one. A function added to base.h or dim.h gets a line here; a test compares.
  */
 #ifndef BASE_NAMES_H
 #define BASE_NAMES_H
