@@ -88,12 +88,12 @@ struct expr *pull_dot(struct lowering *l, const struct op *op, const struct inde
     struct buffer *acc = acc_open(l, sum, zero_of(l, sum));
     struct loop loop[GRAPH_MAX_RANK];
     for (int i = 0; i < nk; i++) {
-        struct expr *k = ix(l, loop_open(l, &loop[i], "k", type_dim(l, x, (int)contract_a[i])));
+        struct expr *k = ix(l, walk_open(l, &loop[i], "k", type_dim(l, x, (int)contract_a[i])));
         ia.at[contract_a[i]] = ib.at[contract_b[i]] = k;
     }
     struct expr *a = pull(l, x, &ia), *b = pull(l, y, &ib);
     acc_multiply(l, acc, a, b);
-    for (int i = nk - 1; i >= 0; i--) loop_close(l, &loop[i]);
+    for (int i = nk - 1; i >= 0; i--) walk_close(l, &loop[i]);
     return narrow(l, dtype, acc_load(l, acc));
 }
 
@@ -125,7 +125,7 @@ struct expr *pull_convolution(struct lowering *l, const struct op *op, const str
     struct loop loop[GRAPH_MAX_RANK];
     struct expr *inside = NULL;
     for (int s = 0; s < at.n_spatial; s++) {
-        struct expr *k = ix(l, loop_open(l, &loop[s], s == at.n_spatial - 1 ? "kw" : "kh", type_dim(l, w, at.w_spatial + s)));
+        struct expr *k = ix(l, walk_open(l, &loop[s], s == at.n_spatial - 1 ? "kw" : "kh", type_dim(l, w, at.w_spatial + s)));
         struct expr *p = ix_add(l, ix_mul(l, idx->at[at.x_spatial + s], dim_const(t, strides[s])), ix_mul(l, k, dim_const(t, dilation[s])));
         p = ix_sub(l, p, ix(l, kdim(l, low[s])));
         bool padded = !dim_is(low[s], 0) || !dim_is(high[s], 0);
@@ -133,7 +133,7 @@ struct expr *pull_convolution(struct lowering *l, const struct op *op, const str
         ix_x.at[at.x_spatial + s] = p;
         ix_w.at[at.w_spatial + s] = k;
     }
-    struct expr *c = ix(l, loop_open(l, &loop[at.n_spatial], "c", width)), *o = idx->at[at.x_channel];
+    struct expr *c = ix(l, walk_open(l, &loop[at.n_spatial], "c", width)), *o = idx->at[at.x_channel];
     ix_x.at[0] = idx->at[0];
     struct expr *group = dim_is(groups, 1) ? ix(l, dim_const(t, 0)) : ix_div(l, o, dim_div(t, outs, groups));
     ix_x.at[at.x_channel] = ix_add(l, ix_mul(l, group, width), c);
@@ -141,7 +141,7 @@ struct expr *pull_convolution(struct lowering *l, const struct op *op, const str
     ix_w.at[at.w_channel] = c;
     struct expr *a = pull_guarded(l, inside, x, &ix_x, zero_of(l, x->type.dtype)), *b = pull(l, w, &ix_w);
     acc_multiply(l, acc, a, b);
-    for (int i = at.n_spatial; i >= 0; i--) loop_close(l, &loop[i]);
+    for (int i = at.n_spatial; i >= 0; i--) walk_close(l, &loop[i]);
     return narrow(l, dtype, acc_load(l, acc));
 }
 
@@ -154,9 +154,9 @@ static struct expr *reduce_in_order(struct lowering *l, const struct op *op, str
     enum scalar_op join = join_op(op);
     struct buffer *acc = acc_open(l, dtype, expr_neutral(l->k, join, dtype));
     struct loop loop[GRAPH_MAX_RANK];
-    for (int i = 0; i < n; i++) at.at[axes[i]] = ix(l, loop_open(l, &loop[i], "r", type_dim(l, x, axes[i])));
+    for (int i = 0; i < n; i++) at.at[axes[i]] = ix(l, walk_open(l, &loop[i], "r", type_dim(l, x, axes[i])));
     acc_store(l, acc, op2(l, join, acc_load(l, acc), widen(l, pull(l, x, &at))));
-    for (int i = n - 1; i >= 0; i--) loop_close(l, &loop[i]);
+    for (int i = n - 1; i >= 0; i--) walk_close(l, &loop[i]);
     return acc_load(l, acc);
 }
 
@@ -175,10 +175,10 @@ static struct buffer *row_in_scratch(struct lowering *l, const struct value *x, 
     struct buffer *row = stmt_buffer(l->k, &l->scope->at, SPACE_SCRATCH, "row", x->type.dtype, 1, &size);
     level_set(l, row, l->scope->level);
     struct loop loop;
-    dim r = loop_open(l, &loop, "r", size);
+    dim r = walk_open(l, &loop, "r", size);
     unflatten(l, ix(l, r), shape, axes, n, &at);
     stmt_store_dims(l->k, &l->scope->at, row, 1, &r, pull(l, x, &at));
-    loop_close(l, &loop);
+    walk_close(l, &loop);
     return row;
 }
 
@@ -227,14 +227,14 @@ struct expr *pull_reduce_window(struct lowering *l, const struct op *op, const s
     struct loop loop[GRAPH_MAX_RANK];
     struct expr *inside = NULL;
     for (int i = 0; i < x->type.rank; i++) {
-        struct expr *k = ix(l, loop_open(l, &loop[i], "w", dim_const(t, window[i])));
+        struct expr *k = ix(l, walk_open(l, &loop[i], "w", dim_const(t, window[i])));
         struct expr *p = ix_add(l, ix_mul(l, idx->at[i], dim_const(t, strides[i])), ix_mul(l, k, dim_const(t, dilation[i])));
         at.at[i] = ix_sub(l, p, ix(l, kdim(l, low[i])));
         if (!dim_is(low[i], 0) || !dim_is(high[i], 0)) inside = all_of(l, inside, ix_inside(l, at.at[i], type_dim(l, x, i)));
     }
     struct expr *e = widen(l, pull_guarded(l, inside, x, &at, expr_neutral(l->k, join, x->type.dtype)));
     acc_store(l, acc, op2(l, join, acc_load(l, acc), e));
-    for (int i = x->type.rank - 1; i >= 0; i--) loop_close(l, &loop[i]);
+    for (int i = x->type.rank - 1; i >= 0; i--) walk_close(l, &loop[i]);
     return narrow(l, x->type.dtype, acc_load(l, acc));
 }
 
@@ -252,7 +252,7 @@ struct expr *pull_arg_reduce(struct lowering *l, const struct op *op, const stru
     struct buffer *best = acc_open(l, wide(x->type.dtype), expr_neutral(l->k, join, wide(x->type.dtype)));
     struct buffer *where = acc_open(l, YJ_I64, expr_const_i(l->k, YJ_I64, 0));
     struct loop loop;
-    struct expr *r = ix(l, loop_open(l, &loop, "r", type_dim(l, x, axis)));
+    struct expr *r = ix(l, walk_open(l, &loop, "r", type_dim(l, x, axis)));
     at.at[axis] = r;
     struct expr *e = let(l, "e", widen(l, pull(l, x, &at))), *old = acc_load(l, best);
     enum scalar_op beats = join == SCALAR_max ? (last ? SCALAR_ge : SCALAR_gt) : (last ? SCALAR_le : SCALAR_lt);
@@ -264,6 +264,6 @@ struct expr *pull_arg_reduce(struct lowering *l, const struct op *op, const stru
     better = let(l, "better", better);
     acc_store(l, where, expr_op(l->k, SCALAR_select, better, r, acc_load(l, where)));
     acc_store(l, best, expr_op(l->k, SCALAR_select, better, e, acc_load(l, best)));
-    loop_close(l, &loop);
+    walk_close(l, &loop);
     return narrow(l, dtype, acc_load(l, where));
 }

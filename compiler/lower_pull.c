@@ -45,7 +45,7 @@ void scope_close(struct lowering *l, struct cursor *to) {
     if (s->list) *to = kernel_at(to->end);
 }
 
-dim loop_open(struct lowering *l, struct loop *loop, const char *hint, dim extent) {
+dim walk_open(struct lowering *l, struct loop *loop, const char *hint, dim extent) {
     *loop = (struct loop){.extent = extent, .none = dim_is(extent, 1)};
     if (loop->none) return loop->axis = dim_const(l->k->dims, 0);
     loop->axis = kernel_axis(l->k, hint, dim_const(l->k->dims, 0), extent);
@@ -54,7 +54,7 @@ dim loop_open(struct lowering *l, struct loop *loop, const char *hint, dim exten
     return loop->axis;
 }
 
-struct stmt *loop_close(struct lowering *l, struct loop *loop) {
+struct stmt *walk_close(struct lowering *l, struct loop *loop) {
     if (loop->none) return NULL;
     struct scope *outer = loop->scope.outer;
     l->scope = outer;

@@ -44,10 +44,10 @@ static struct memo *make_row(struct lowering *l, const struct value *v, const st
     m->buffers[0] = scratch_row(l, v->name ? v->name : "row", v->type.dtype, size_of_axes(l, shape, l->row_mask));
     struct loop loop[GRAPH_MAX_RANK];
     struct index at = *idx;
-    for (int i = 0; i < n; i++) at.at[axes[i]] = ix(l, loop_open(l, &loop[i], "r", shape[axes[i]]));
+    for (int i = 0; i < n; i++) at.at[axes[i]] = ix(l, walk_open(l, &loop[i], "r", shape[axes[i]]));
     struct expr *sub = flatten(l, &at, shape, axes, n);
     stmt_store(l->k, &l->scope->at, m->buffers[0], 1, &sub, compute(l, v, &at));
-    for (int i = n - 1; i >= 0; i--) loop_close(l, &loop[i]);
+    for (int i = n - 1; i >= 0; i--) walk_close(l, &loop[i]);
     return m;
 }
 
@@ -168,7 +168,7 @@ static struct memo *make_cumulative(struct lowering *l, const struct op *op, con
     level_set(l, acc, l->scope->level);
     stmt_store_dims(l->k, &l->scope->at, acc, 1, &zero, expr_neutral(l->k, join, dtype));
     struct loop loop;
-    dim i = loop_open(l, &loop, "i", size);
+    dim i = walk_open(l, &loop, "i", size);
     if (op_int(op, "reverse", 0)) i = dim_sub(l->k->dims, dim_sub(l->k->dims, size, one), i);
     struct index at = *idx;
     at.at[axis] = ix(l, i);
@@ -178,7 +178,7 @@ static struct memo *make_cumulative(struct lowering *l, const struct op *op, con
     if (exclusive) stmt_store_dims(l->k, &l->scope->at, m->buffers[0], 1, &i, narrow(l, x->type.dtype, before));
     stmt_store_dims(l->k, &l->scope->at, acc, 1, &zero, after);
     if (!exclusive) stmt_store_dims(l->k, &l->scope->at, m->buffers[0], 1, &i, narrow(l, x->type.dtype, before));
-    loop_close(l, &loop);
+    walk_close(l, &loop);
     return m;
 }
 
@@ -233,14 +233,14 @@ static void sort_network(struct lowering *l, const struct sorter *s) {
     struct expr *one = expr_const_i(k, YJ_I64, 1), *two = expr_const_i(k, YJ_I64, 2), *n = ix(l, s->n);
     struct loop outer, middle, inner;
     struct scope in_range, in_step, compares;
-    loop_open(l, &outer, "round", dim_const(k->dims, rounds + 1));
+    walk_open(l, &outer, "round", dim_const(k->dims, rounds + 1));
     struct expr *p = let(l, "p", op2(l, SCALAR_shift_left, one, ix(l, outer.axis)));
     if_open(l, &in_range, op2(l, SCALAR_lt, p, n));
-    loop_open(l, &middle, "half", dim_const(k->dims, rounds + 1));
+    walk_open(l, &middle, "half", dim_const(k->dims, rounds + 1));
     struct expr *step = let(l, "step", op2(l, SCALAR_shift_right, p, ix(l, middle.axis)));
     if_open(l, &in_step, op2(l, SCALAR_ge, step, one));
     struct expr *first = let(l, "first", op2(l, SCALAR_rem, step, p));
-    loop_open(l, &inner, "x", s->n);
+    walk_open(l, &inner, "x", s->n);
     struct expr *x = ix(l, inner.axis), *above = op2(l, SCALAR_add, x, step), *block = op2(l, SCALAR_mul, p, two);
     struct expr *in_lower = op2(l, SCALAR_lt, op2(l, SCALAR_rem, op2(l, SCALAR_sub, x, first), op2(l, SCALAR_mul, step, two)), step);
     struct expr *together = op2(l, SCALAR_eq, op2(l, SCALAR_div, x, block), op2(l, SCALAR_div, above, block));
@@ -248,11 +248,11 @@ static void sort_network(struct lowering *l, const struct sorter *s) {
     if_open(l, &compares, op2(l, SCALAR_and, legal, op2(l, SCALAR_and, in_lower, together)));
     exchange(l, s, x, step);
     l->scope = compares.outer;
-    loop_close(l, &inner);
+    walk_close(l, &inner);
     l->scope = in_step.outer;
-    loop_close(l, &middle);
+    walk_close(l, &middle);
     l->scope = in_range.outer;
-    loop_close(l, &outer);
+    walk_close(l, &outer);
 }
 
 static struct memo *make_sorted(struct lowering *l, const struct op *op, const struct index *idx, int axis) {
@@ -262,12 +262,12 @@ static struct memo *make_sorted(struct lowering *l, const struct op *op, const s
     s.keys = m->buffers[0] = scratch_row(l, "keys", x->type.dtype, s.n);
     s.at = m->buffers[1] = scratch_row(l, "order", YJ_I64, s.n);
     struct loop loop;
-    dim i = loop_open(l, &loop, "i", s.n);
+    dim i = walk_open(l, &loop, "i", s.n);
     struct index at = *idx;
     at.at[axis] = ix(l, i);
     stmt_store_dims(l->k, &l->scope->at, s.keys, 1, &i, pull(l, x, &at));
     stmt_store_dims(l->k, &l->scope->at, s.at, 1, &i, ix(l, i));
-    loop_close(l, &loop);
+    walk_close(l, &loop);
     if (!dim_is(s.n, 1)) sort_network(l, &s);
     return m;
 }

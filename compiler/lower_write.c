@@ -81,11 +81,11 @@ static void copy_operand(struct lowering *l, const struct op *op, struct index a
     const struct value *x = resolve(l, op->in[0]);
     struct loop loop[GRAPH_MAX_RANK];
     struct expr *subs[GRAPH_MAX_RANK + 2];
-    for (int i = 0; i < depth; i++) at.at[i] = ix(l, loop_open(l, &loop[i], "c", type_dim(l, x, i)));
+    for (int i = 0; i < depth; i++) at.at[i] = ix(l, walk_open(l, &loop[i], "c", type_dim(l, x, i)));
     struct expr *e = pull(l, x, &at);
     int n = arg_subs(l, l->fused->out[0], &at, subs);
     stmt_store(l->k, &l->scope->at, arg_of(l, l->fused->out[0]), n, subs, e);
-    for (int i = depth - 1; i >= 0; i--) loop_close(l, &loop[i]);
+    for (int i = depth - 1; i >= 0; i--) walk_close(l, &loop[i]);
 }
 
 /* One tile is one place in the slices; it copies its column of the operand and then applies the updates in order. */
@@ -98,7 +98,7 @@ static void write_scatter(struct lowering *l, const struct op *op, bool in_place
     if (!in_place) copy_operand(l, op, at, depth);
     struct loop loop[GRAPH_MAX_RANK];
     struct expr *inside = NULL, *subs[GRAPH_MAX_RANK + 2];
-    for (int i = 0; i < q - 1; i++) where.at[i] = from.at[i] = ix(l, loop_open(l, &loop[i], "u", type_dim(l, indices, i)));
+    for (int i = 0; i < q - 1; i++) where.at[i] = from.at[i] = ix(l, walk_open(l, &loop[i], "u", type_dim(l, indices, i)));
     for (int i = 0; i < depth; i++) {
         where.at[q - 1] = ix(l, dim_const(l->k->dims, i));
         at.at[i] = checked(l, pull(l, indices, &where), type_dim(l, x, i));
@@ -113,7 +113,7 @@ static void write_scatter(struct lowering *l, const struct op *op, bool in_place
     if (combines) e = narrow(l, out->dtype, op2(l, join, widen(l, expr_load(l->k, out, n, subs)), widen(l, e)));
     stmt_store(l->k, &l->scope->at, out, n, subs, e);
     if (inside) l->scope = scope.outer;
-    for (int i = q - 2; i >= 0; i--) loop_close(l, &loop[i]);
+    for (int i = q - 2; i >= 0; i--) walk_close(l, &loop[i]);
 }
 
 /* --- update_slice in place --- */

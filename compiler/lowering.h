@@ -69,8 +69,8 @@ struct scope *scope_open(struct lowering *l, struct scope *s, int kind, int leve
 void scope_close(struct lowering *l, struct cursor *to); /* joins the list at the outer scope, or at TO */
 /* A loop over [0, EXTENT) whose body becomes the current scope; none is made when the extent is 1: the axis is then 0. */
 struct loop { struct scope scope; dim axis, extent; bool none; };
-dim loop_open(struct lowering *l, struct loop *loop, const char *hint, dim extent);
-struct stmt *loop_close(struct lowering *l, struct loop *loop);
+dim walk_open(struct lowering *l, struct loop *loop, const char *hint, dim extent);
+struct stmt *walk_close(struct lowering *l, struct loop *loop);
 struct stmt *if_open(struct lowering *l, struct scope *s, struct expr *condition);
 int expr_level(struct lowering *l, const struct expr *e);
 int expr_size(struct lowering *l, const struct expr *e);
