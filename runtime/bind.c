@@ -319,14 +319,19 @@ enum yj_status program_state_set(struct program *r, int index, const struct yj_t
     size_t bytes;
     TRY(yj_tensor_bytes(tensor, &bytes));
     if (bytes && !tensor->data) return report(YJ_ERR_INPUT, "state '%s' is given no data", s->name_in);
-    bool was_fresh = x->fresh;
+    struct run_state before = *x;
     x->fresh = true; /* its old length says nothing any more */
     enum yj_status status = settle_state(r, index);
-    x->fresh = was_fresh;
+    x->fresh = before.fresh;
+    if (x->memory == before.memory) memcpy(x->shape, before.shape, sizeof x->shape);
     if (status == YJ_OK) status = check_room(s, x, tensor->shape);
     for (int j = 0; j < s->rank && status == YJ_OK; j++) {
         int number = r->state_dims[index * PLAN_MAX_RANK + j];
+        int64_t fixed;
         if (number >= 0) status = check_bound(p, "state", s->name_in, j, number, tensor->shape[j]);
+        if (dim_is_const(s->in[j], &fixed) && tensor->shape[j] != fixed) {
+            status = report(YJ_ERR_INPUT, "dimension %d is %" PRId64 "; the model takes %" PRId64, j, tensor->shape[j], fixed);
+        }
     }
     if (status != YJ_OK) return report_in(status, "state '%s'", s->name_in);
     memset(x->memory, 0, (size_t)x->mapped);

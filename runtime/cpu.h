@@ -9,6 +9,8 @@
 
 #include "runtime/base/base.h"
 
+#pragma GCC visibility push(default) /* the compiler library asks for the target `host` */
+
 /* All words of MINIMUM hold here. An unknown word does not hold. NULL and "": true. */
 bool cpu_has(const char *minimum);
 /* The measured length of the scalable vector registers (SVE, RVV) in bits; 0 where there are none. */
@@ -18,5 +20,7 @@ int cpu_vector_bits(void);
 enum yj_status cpu_require(const char *minimum, int vector_bits);
 /* "x86_64", "aarch64", "riscv64", "loongarch64": how triples of targets begin. */
 const char *cpu_arch(void);
+
+#pragma GCC visibility pop
 
 #endif

@@ -475,7 +475,6 @@ static enum yj_status walk_branch(struct verify *v, const struct plan_step *s, i
 
 static enum yj_status walk_call(struct verify *v, const struct plan_step *s, int *n_accesses, int depth) {
     if (s->trips) TRY(check_known(v, s->trips));
-    if (s->condition) TRY(check_known(v, s->condition));
     if (s->index && !s->trips) return report(YJ_ERR_INPUT, "a call with an index needs trips");
     struct snapshot before;
     TRY(snapshot_take(v, &before));
@@ -484,6 +483,7 @@ static enum yj_status walk_call(struct verify *v, const struct plan_step *s, int
         if (symbol_kind(v, s->index) == PLAN_DIM_BORN) v->known[v->number[s->index->id]] = 1;
         else status = report(YJ_ERR_INPUT, "the index of a call is a born dim");
     }
+    if (status == YJ_OK && s->condition) status = check_known(v, s->condition); /* read before every turn, after the index */
     if (status == YJ_OK) status = walk(v, s->block, n_accesses, depth + 1);
     if (s->trips || s->condition) snapshot_restore(v, &before); /* it may not run at all */
     free(before.written);
