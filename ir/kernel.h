@@ -3,7 +3,7 @@
  * The kernel form: how one group of ops is computed, as a tree of loops over named axes. It is the only thing that
  * emitters and targets see. kernel_eval.c says what it means.
  *   kernel.h  kernel.c        build, facts, walk     kernel_clone.c     copy, substitute
- *   kernel_text.c             print                  kernel_parse.c     parse (print∘parse = identity)
+ *   kernel_text.c             print                  kernel_parse*.c    parse (print∘parse = identity)
  *   kernel_verify.c           what must hold         kernel_eval.c      the plain interpreter, tiles in random order
  *   scalar.def scalar.c       scalar ops: one row and one evaluation rule each; graph ops and kernels share them
  *   math.def  math.c          transcendentals as expansions into basic scalar ops
