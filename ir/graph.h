@@ -19,8 +19,8 @@
  * The type after ':' may be left out when it is read. After a type: layout(2,0,1) format(NAME) shard(tp,-) partial(tp).
  *
  * Regions are closed: they see only their own inputs, which are operands of their op. Names are unique in each graph and,
- * apart from it, in each region. Dim symbols are those of the whole graph: bound by the shapes of inputs, by `bind`, or by
- * the length of a `loop`. Where two dims ought to be equal and nobody can tell, inference accepts it and eval checks it.
+ * apart from it, in each region. Dim symbols are those of the whole graph: bound by the shapes of inputs, by `bind`, by the
+ * length of a `loop`, or by the mesh (rank.tp). Where two dims ought to be equal and nobody can tell, inference accepts it and eval checks it.
  */
 #ifndef IR_GRAPH_H
 #define IR_GRAPH_H
@@ -54,9 +54,8 @@ struct layout {
     const char *format;          /* a row of formats.def: panels of a packed operand; NULL: plain */
 };
 
-/* Which mesh axis splits each dimension (NULL: none), and over which it is a pending sum. Types are those of one rank. The
- * data of a constant with a shard are the whole: each rank takes its part (an i64 constant {0, 1, ..} sharded over an axis
- * is therefore a rank's index on it). */
+/* Which mesh axis splits each dimension (NULL: none), and over which it is a pending sum. Types are those of one rank. A rank's
+ * index on mesh axis tp is the dim symbol rank.tp; a constant with split=tp holds the parts of all its ranks. */
 struct shard { const char *axis[GRAPH_MAX_RANK]; const char *partial; };
 
 /* Bytes of a constant, never copied: owned by the model file's mapping, or by the arena. */

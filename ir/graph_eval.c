@@ -24,8 +24,19 @@ static enum yj_status within(const struct run *r, enum yj_status status) {
     return status == YJ_OK || !r->op ? status : report_in(status, "%s", op_where(r->op));
 }
 
+int64_t eval_coordinate(const struct eval *e, const char *axis, int rank) {
+    const struct mesh *m = &e->root->mesh;
+    for (int i = 0; i < m->n; rank /= m->size[i++])
+        if (strcmp(m->name[i], axis) == 0) return rank % m->size[i];
+    return -1;
+}
+
 static bool look_up(void *user, dim symbol, int64_t *value) {
     const struct eval *e = user;
+    if (strncmp(symbol->name, "rank.", 5) == 0) {
+        *value = eval_coordinate(e, symbol->name + 5, e->rank);
+        if (*value >= 0) return true;
+    }
     for (int i = 0; i < e->n_bindings; i++)
         if (e->bindings[i].symbol == symbol) {
             *value = e->bindings[i].value;
@@ -55,6 +66,7 @@ enum yj_status eval_bind(struct eval *e, dim symbol, int64_t value) {
 }
 
 enum yj_status eval_dim(const struct run *r, dim d, int64_t *value) {
+    r->e->rank = r->rank < 0 ? 0 : r->rank;
     return within(r, dim_eval(d, look_up, r->e, value));
 }
 

@@ -16,6 +16,7 @@ struct eval {
     struct tensor *slots;      /* [id * ranks + rank], shape and bytes of every value that lives */
     bool *owned;               /* the same: its bytes are ours to free */
     const struct op **last;    /* [id]: the last op that uses it, NULL: an output */
+    int rank;                  /* whose rank.AXIS dims are looked up */
     int n_bindings, room_bindings;
     struct binding *bindings;
     graph_see_fn *see;
@@ -26,6 +27,8 @@ struct eval {
 struct run { struct eval *e; const struct op *op; int rank; const struct tensor *in[3]; struct tensor *out[2]; };
 typedef enum yj_status eval_fn(struct run *r);
 
+/* RANK's index on a mesh axis. */
+int64_t eval_coordinate(const struct eval *e, const char *axis, int rank);
 struct tensor *eval_slot(const struct eval *e, const struct value *v, int rank);
 enum yj_status eval_bad(const struct run *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 enum yj_status eval_dim(const struct run *r, dim d, int64_t *value);

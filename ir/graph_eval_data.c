@@ -70,35 +70,17 @@ enum yj_status eval_op_elementwise(struct run *r) {
 
 /* --- data --- */
 
-/* The part of a sharded constant that belongs to the rank. */
-static enum yj_status constant_part(struct run *r, const struct value *v, const int64_t *shape) {
-    struct tensor whole = {.dtype = v->type.dtype, .rank = v->type.rank, .bytes = (void *)r->op->data.bytes};
-    const struct mesh *mesh = &r->e->root->mesh;
-    int64_t strides[GRAPH_MAX_RANK], offset = 0;
-    for (int i = 0; i < whole.rank; i++)
-        whole.shape[i] = shape[i] * (v->shard.axis[i] ? mesh_size(r->op->graph, v->shard.axis[i]) : 1);
-    tensor_strides(&whole, strides);
-    for (int i = 0; i < whole.rank; i++) {
-        int64_t below = 1;
-        for (int m = 0; v->shard.axis[i] && m < mesh->n; below *= mesh->size[m++])
-            if (strcmp(mesh->name[m], v->shard.axis[i]) == 0)
-                offset += r->rank / below % mesh->size[m] * shape[i] * strides[i];
-    }
-    TRY(eval_new(r, v, r->rank));
-    eval_copy_box(&whole, offset, strides, eval_slot(r->e, v, r->rank));
-    return YJ_OK;
-}
-
 enum yj_status eval_op_constant(struct run *r) {
     const struct value *v = r->op->out[0];
     const struct data *d = &r->op->data;
-    int64_t shape[GRAPH_MAX_RANK];
+    const char *split = op_text(r->op, "split");
+    int64_t shape[GRAPH_MAX_RANK], part = split ? eval_coordinate(r->e, split, r->rank) : 0;
     if (!d->bytes && d->n_bytes) return eval_bad(r, "weight %d was not given", d->weight);
     TRY(eval_shape(r, v, shape));
-    for (int i = 0; i < v->type.rank; i++)
-        if (v->shard.axis[i]) return constant_part(r, v, shape);
+    size_t n_bytes = d->n_bytes / (size_t)(split ? mesh_size(r->op->graph, split) : 1);
     struct tensor *t = r->out[0];
-    *t = (struct tensor){.dtype = v->type.dtype, .rank = v->type.rank, .bytes = (void *)d->bytes, .n_bytes = d->n_bytes};
+    *t = (struct tensor){.dtype = v->type.dtype, .rank = v->type.rank, .n_bytes = n_bytes};
+    t->bytes = (char *)d->bytes + (size_t)part * n_bytes;
     memcpy(t->shape, shape, (size_t)v->type.rank * sizeof *shape);
     return YJ_OK;
 }

@@ -116,11 +116,12 @@ static enum yj_status rule_constant(struct infer *f) {
         int64_t n;
         if (!t->shape[i] || !dim_is_const(t->shape[i], &n) || n < 0)
             return BAD(f, "axis %d of a constant is not a number", i);
-        const char *axis = op->out[0]->shard.axis[i];
-        int parts = axis ? mesh_size(op->graph, axis) : 1;
-        if (__builtin_mul_overflow(bytes, (size_t)n, &bytes) || __builtin_mul_overflow(bytes, (size_t)parts, &bytes))
-            return BAD(f, "the constant is too large");
+        if (__builtin_mul_overflow(bytes, (size_t)n, &bytes)) return BAD(f, "the constant is too large");
     }
+    const char *split = op_text(op, "split");
+    int parts = split ? mesh_size(op->graph, split) : 1;
+    if (parts < 1) return BAD(f, "the mesh has no axis '%s'", split);
+    if (__builtin_mul_overflow(bytes, (size_t)parts, &bytes)) return BAD(f, "the constant is too large");
     if (bytes != op->data.n_bytes)
         return BAD(f, "it has %zu bytes of data and its type needs %zu", op->data.n_bytes, bytes);
     if (!op->data.bytes && op->data.weight < 0 && bytes) return BAD(f, "it has no data");

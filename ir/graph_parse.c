@@ -295,22 +295,23 @@ static enum yj_status parse_element(struct parser *s, enum yj_dtype dtype, void 
     return YJ_OK;
 }
 
-static enum yj_status constant_bytes(struct parser *s, const struct graph *g, const struct value *v, size_t *bytes) {
+static enum yj_status constant_bytes(struct parser *s, const struct op *op, size_t *bytes) {
+    const struct type *t = &op->out[0]->type;
+    const char *split = op_text(op, "split");
     int64_t shape[GRAPH_MAX_RANK];
-    if (!type_constant(&v->type, shape)) return bad(s, "the shape of a constant is not made of numbers");
-    size_t n = yj_dtype_bytes(v->type.dtype);
-    for (int i = 0; i < v->type.rank; i++) {
-        int parts = v->shard.axis[i] ? mesh_size(g, v->shard.axis[i]) : 1;
-        if (shape[i] < 0 || __builtin_mul_overflow(n, (size_t)shape[i], &n) || __builtin_mul_overflow(n, (size_t)parts, &n))
-            return bad(s, "the constant is too large");
-    }
+    if (!type_constant(t, shape)) return bad(s, "the shape of a constant is not made of numbers");
+    if (split && !mesh_size(op->graph, split)) return bad(s, "the mesh has no axis '%s'", split);
+    size_t n = yj_dtype_bytes(t->dtype) * (size_t)(split ? mesh_size(op->graph, split) : 1);
+    for (int i = 0; i < t->rank; i++)
+        if (shape[i] < 0 || __builtin_mul_overflow(n, (size_t)shape[i], &n)) return bad(s, "the constant is too large");
     *bytes = n;
     return YJ_OK;
 }
 
-static enum yj_status parse_data(struct parser *s, const struct graph *g, const struct value *v, struct data *data) {
+static enum yj_status parse_data(struct parser *s, const struct op *op, struct data *data) {
+    const struct value *v = op->out[0];
     *data = (struct data){.weight = -1};
-    TRY(constant_bytes(s, g, v, &data->n_bytes));
+    TRY(constant_bytes(s, op, &data->n_bytes));
     if (take(s, "data(")) {
         TRY(parse_small(s, 0, INT32_MAX, &data->weight));
         if (take(s, ",")) TRY(parse_name(s, &data->name));
@@ -451,7 +452,10 @@ static enum yj_status parse_op(struct parser *s, struct graph *g, const struct r
             written[typed] = op->out[typed]->type;
         }
     }
-    if (constant) TRY(parse_data(s, g, op->out[0], &op->data));
+    if (constant) {
+        TRY(parse_attrs(s, kind, &op->attrs));
+        TRY(parse_data(s, op, &op->data));
+    }
     TRY(parse_origin(s, op));
     op_insert(g, op, NULL);
     TRY(parse_regions(s, op));

@@ -180,7 +180,10 @@ static void op_print(struct text *out, const struct op *op, int indent) {
         if (!constant) text_add(out, i ? ", " : " : ");
         value_type_print(out, op->out[i]);
     }
-    if (constant) data_print(out, op);
+    if (constant) {
+        attrs_print(out, op);
+        data_print(out, op);
+    }
     for (int i = 0; i < op->n_origin; i++) text_add(out, i ? ",%d" : " @%d", op->origin[i]);
     for (int i = 0; i < op->n_regions; i++) {
         text_add(out, " ");

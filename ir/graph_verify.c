@@ -233,6 +233,10 @@ enum yj_status graph_verify(const struct graph *g) {
     c.waits = NEW_ARRAY(g->arena, int, c.n + 1);
     for (int i = 0; i < g->n_in; i++)
         for (int a = 0; a < g->in[i]->type.rank && a < GRAPH_MAX_RANK; a++) symbols_add(&c.known, g->in[i]->type.shape[a]);
+    for (int i = 0; i < g->mesh.n; i++) {
+        dim rank = dim_find(g->dims, arena_text(g->arena, "rank.%s", g->mesh.name[i]));
+        if (rank) symbols_add(&c.known, rank);
+    }
     TRY(body(&c, g));
     return check_states(g);
 }

@@ -85,6 +85,8 @@ static const struct broken texts[] = {
     {"%a = constant u8 [1] {-1}", "does not fit u8"},
     {"%a = constant bool [1] {2}", "true or false is missing"},
     {"%a = constant i64 [1] {99999999999999999999}", "out of range"},
+    {"%a = constant f32 [1] split=dp {1}", "the mesh has no axis 'dp'"},
+    {"%a = constant f32 [1] split=tp {1}", "',' is missing before '}"},
     {"%a = constant f32 [1] data(-1)", "-1 is not in 0.."},
     {"%a = composite(%x) body(b f32 [N, 4]) { return %b }", "attribute 'name' is missing"},
     {"%a = composite(%x) name=c body(b f32 [4]) { return %b }", "input 0 of region body is not of the operand's type"},
