@@ -141,6 +141,38 @@ YJ_EXPORT enum yj_status yj_comm_ready(struct yj_request *request, uint64_t coun
 /* What a call would do: algorithm, transport, slices. Valid until the next call of this thread. */
 YJ_EXPORT enum yj_status yj_comm_explain(struct yj_comm *comm, const struct yj_call *call, const char **text);
 
+/* Typed wrappers, one a row of collectives.def, each a start and a wait:
+ *   yj_all_reduce(comm, send, recv, count, dtype, op)      yj_reduce(..., op, root)      yj_barrier(comm)
+ *   yj_all_gather(comm, send, recv, count, dtype)          yj_broadcast(..., dtype, root)
+ *   yj_send(comm, send, count, dtype, rank)                yj_recv(comm, recv, count, dtype, rank) */
+#define YJ_WRAP(name, NAME, parameters, ...)                                                                          \
+    static inline enum yj_status yj_##name parameters {                                                               \
+        struct yj_call call = {.size = sizeof call, .collective = YJ_##NAME, __VA_ARGS__};                            \
+        return yj_comm_call(comm, &call);                                                                             \
+    }
+#define YJ_BUFFERS .send = send, .recv = recv, .count = count, .dtype = dtype
+#define YJ_DATA struct yj_comm *comm, const void *send, void *recv, uint64_t count, enum yj_dtype dtype
+#define YJ_WRAP_SUM_0(name, NAME, in_out) YJ_WRAP(name, NAME, (YJ_DATA, enum yj_op op), YJ_BUFFERS, .op = op)
+#define YJ_WRAP_SUM_1(name, NAME, in_out)                                                                             \
+    YJ_WRAP(name, NAME, (YJ_DATA, enum yj_op op, int root), YJ_BUFFERS, .op = op, .root = root)
+#define YJ_WRAP_SAME_0(name, NAME, in_out) YJ_WRAP(name, NAME, (YJ_DATA), YJ_BUFFERS)
+#define YJ_WRAP_TURN_0(name, NAME, in_out) YJ_WRAP(name, NAME, (YJ_DATA), YJ_BUFFERS)
+#define YJ_WRAP_HEARD_0(name, NAME, in_out) YJ_WRAP(name, NAME, (struct yj_comm * comm), .count = 0)
+#define YJ_WRAP_SAME_1(name, NAME, in_out) YJ_WRAP_##in_out(name, NAME)
+#define YJ_WRAP_ROOT_ALL(name, NAME) YJ_WRAP(name, NAME, (YJ_DATA, int root), YJ_BUFFERS, .root = root)
+#define YJ_WRAP_OWN_ROOT YJ_WRAP_ROOT_ALL
+#define YJ_WRAP_ROOT_OWN YJ_WRAP_ROOT_ALL
+#define YJ_WRAP_ALL_NONE(name, NAME)                                                                                  \
+    YJ_WRAP(name, NAME, (struct yj_comm * comm, const void *send, uint64_t count, enum yj_dtype dtype, int rank),     \
+            .send = send, .count = count, .dtype = dtype, .root = rank)
+#define YJ_WRAP_NONE_ALL(name, NAME)                                                                                  \
+    YJ_WRAP(name, NAME, (struct yj_comm * comm, void *recv, uint64_t count, enum yj_dtype dtype, int rank),           \
+            .recv = recv, .count = count, .dtype = dtype, .root = rank)
+#define COLLECTIVE(number, NAME, name, in, out, worth, rooted, doc)                                                   \
+    YJ_WRAP_##worth##_##rooted(name, NAME, in##_##out)
+#include <yunjin/collectives.def>
+#undef COLLECTIVE
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Starting a prepared call and waiting for it. One idea: waiting looks at what is slow (the clock, other communicators,
+ * deadlines) only when nothing has moved for a while, and gives the core away the sooner the more ranks share it.
+ */
+#include "comm/control.h"
+#include "comm/engine.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <time.h>
+
+void engine_lock(struct engine *e) {
+    while (atomic_exchange_explicit(&e->busy, true, memory_order_acquire)) sched_yield();
+}
+
+void engine_unlock(struct engine *e) { atomic_store_explicit(&e->busy, false, memory_order_release); }
+
+static void record(struct yj_comm *comm, const struct yj_prepared *p) {
+    struct record *record = &comm->record[p->sequence % RECORDS];
+    atomic_store_explicit(&record->sequence, 0, memory_order_relaxed);
+    uint64_t word[CARD_WORDS];
+    memcpy(word, &p->card, sizeof word);
+    for (int i = 0; i < CARD_WORDS; i++) atomic_store_explicit(&record->card[i], word[i], memory_order_release);
+    atomic_store_explicit(&record->sequence, p->sequence, memory_order_release);
+    atomic_store_explicit(&comm->started, p->sequence, memory_order_release);
+}
+
+/* Tickets for the lanes of P, in the order of starts, which is the same on all ranks. */
+static void take_tickets(struct yj_prepared *p) {
+    struct yj_comm *comm = p->comm;
+    struct engine *e = comm->engine;
+    bool pair = p->card.collective == YJ_SEND || p->card.collective == YJ_RECV;
+    int side = p->card.collective == YJ_RECV, first = p->small ? (int)(e->small_calls++ % SMALL_LANES) : FIRST_LARGE;
+    for (int i = 0; i < p->nrunners; i++) {
+        struct runner *r = &p->runner[i];
+        r->lane = pair ? PAIR_LANE : first + i;
+        r->turn = pair ? &e->pair_turn[side][p->card.root] : &e->turn[r->lane];
+        r->ticket = pair ? e->pair_given[side][p->card.root]++ : e->given[r->lane]++;
+        r->slice = i, r->stride = p->nrunners, r->round = 0;
+        r->entered = r->through = false;
+    }
+    if (pair) p->sequence = p->runner[0].ticket + 1;
+    else p->sequence = atomic_load_explicit(&comm->started, memory_order_relaxed) + 1;
+}
+
+static void bind(struct yj_prepared *p, const void *send, void *recv) {
+    enum holding in = p->collective->in;
+    bool root = !p->collective->rooted || p->card.root == p->comm->rank;
+    p->base[SPACE_IN] = in == HOLD_NONE || (in == HOLD_ROOT && !root) ? NULL : (char *)send;
+    p->base[SPACE_OUT] = p->collective->out == HOLD_NONE || (p->collective->out == HOLD_ROOT && !root) ? NULL : recv;
+    p->base[SPACE_TMP] = p->tmp;
+    for (int space = 0; space < SPACES; space++) p->layout.part[space].base = p->base[space];
+}
+
+/* One rank, or nothing to move. */
+static void alone(struct yj_prepared *p, const void *send, void *recv) {
+    if (p->bytes && send && recv && send != recv && p->collective->out != HOLD_NONE) memmove(recv, send, p->bytes);
+    atomic_store_explicit(&p->done, true, memory_order_release);
+}
+
+enum yj_status engine_start(struct yj_prepared *p, const void *send, void *recv) {
+    struct yj_comm *comm = p->comm;
+    struct engine *e = comm->engine;
+    if (p->active) return report(YJ_ERR_INPUT, "%s: its last request has not ended", p->collective->name);
+    if (!*comm->world->same_process)
+        return report(YJ_ERR_UNSUPPORTED, "%s: this process was forked after yj_comm_open", p->collective->name);
+    if (atomic_load_explicit(&comm->failed, memory_order_relaxed)) return comm_failure(comm);
+    bind(p, send, recv);
+    p->active = true;
+    p->posted = false;
+    atomic_store_explicit(&p->done, false, memory_order_relaxed);
+    atomic_store_explicit(&p->ready, 0, memory_order_relaxed);
+    p->until = p->deadline > 0 ? time_now() + p->deadline : 0;
+    engine_lock(e);
+    take_tickets(p);
+    if (p->collective->number != YJ_SEND && p->collective->number != YJ_RECV) record(comm, p);
+    if (p->nrunners == 0) {
+        alone(p, send, recv);
+        if (!e->nflight) atomic_store_explicit(&comm->ended, p->sequence, memory_order_relaxed);
+    } else {
+        e->flight[e->nflight++] = p;
+        p->in_flight = true;
+        if (p->line) line_post(p);
+        else engine_look(comm);
+    }
+    engine_unlock(e);
+    return YJ_OK;
+}
+
+/* --- waiting --- */
+
+struct waiting {
+    uint32_t looks;
+    double since;
+};
+
+static inline void pause_core(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static void give_up_core(struct yj_comm *comm, double waited) {
+    struct engine *e = comm->engine;
+    if (waited < 0.002 * (comm->world->crowded ? 1 : 25)) {
+        sched_yield();
+    } else if (e->nconnected) {
+        e->connected[0]->transport->sleep(e->connected, e->nconnected, 0.001);
+    } else {
+        struct timespec nap = {0, waited < 1 ? 50000 : 200000};
+        nanosleep(&nap, NULL);
+    }
+}
+
+/* Nothing has moved. Spins, then yields, then sleeps; now and then looks at what is slow to look at. */
+static void relax(struct yj_prepared *p, struct waiting *w) {
+    struct yj_comm *comm = p->comm;
+    struct world *world = comm->world;
+    w->looks++;
+    if (!world->crowded && w->looks < 128) return;
+    pause_core();
+    bool slow = w->looks % 64 == 0 || world->crowded;
+    if (!slow) return;
+    double now = time_now();
+    if (w->since == 0) w->since = now;
+    double waited = now - w->since;
+    atomic_store_explicit(&comm->waiting_for, comm->engine->blocked_on, memory_order_relaxed);
+    if (w->looks % 1024 == 0 || waited > 0.001) world_progress(world, comm);
+    if (p->until > 0 && now > p->until) {
+        int late = comm->engine->blocked_on;
+        char call[160];
+        card_print(&p->card, call, sizeof call);
+        pthread_mutex_lock(&world->lock);
+        comm_fail(comm, YJ_ERR_TIMEOUT, "%s did not end within %g s: it waits for rank %d%s%s", call, p->deadline,
+                  late >= 0 ? comm->member[late] : -1, comm->late_text[0] ? "; " : "", comm->late_text);
+        pthread_mutex_unlock(&world->lock);
+        comm_tell(comm, YJ_ERR_TIMEOUT, comm->failure_text);
+    }
+    if (world->crowded || waited * 1e6 > (double)world->settings.spin) give_up_core(comm, waited);
+}
+
+/* The call of one cache line, alone in flight: look at nothing else for a while. */
+static void line_wait(struct yj_prepared *p) {
+    struct engine *e = p->comm->engine;
+    engine_lock(e);
+    if (e->nflight == 1 && e->flight[0] == p)
+        for (int i = 0; i < 2000; i++)
+            if (line_run(p)) {
+                comm_moved(p->comm);
+                atomic_store_explicit(&p->done, true, memory_order_relaxed);
+                engine_sweep(p->comm);
+                break;
+            }
+    engine_unlock(e);
+}
+
+enum yj_status engine_wait(struct yj_prepared *p) {
+    struct yj_comm *comm = p->comm;
+    struct waiting w = {0};
+    if (p->line && !p->comm->world->crowded) line_wait(p);
+    while (!atomic_load_explicit(&p->done, memory_order_acquire)) {
+        if (atomic_load_explicit(&comm->failed, memory_order_relaxed) > 0) break;
+        if (engine_progress(comm)) w.looks = 0, w.since = 0;
+        else relax(p, &w);
+    }
+    if (w.since != 0) atomic_store_explicit(&comm->waiting_for, -1, memory_order_relaxed);
+    if (!atomic_load_explicit(&p->done, memory_order_acquire)) return comm_failure(comm);
+    p->active = false;
+    return YJ_OK;
+}
+
+/* --- open and close --- */
+
+enum yj_status engine_open(struct yj_comm *comm) {
+    struct engine *e = calloc(1, sizeof *e);
+    if (!e) return report(YJ_ERR_MEMORY, "out of memory for a communicator");
+    comm->engine = e;
+    e->reduce = reduce_table_best();
+    e->blocked_on = -1;
+    bool failed = false;
+    for (int side = 0; side < 2; side++) {
+        e->pair_given[side] = calloc((size_t)comm->size, sizeof **e->pair_given);
+        e->pair_turn[side] = calloc((size_t)comm->size, sizeof **e->pair_turn);
+        failed |= !e->pair_given[side] || !e->pair_turn[side];
+    }
+    e->connected = calloc((size_t)comm->size, sizeof *e->connected);
+    return failed || !e->connected ? report(YJ_ERR_MEMORY, "out of memory for a communicator") : YJ_OK;
+}
+
+void engine_close(struct yj_comm *comm) {
+    struct engine *e = comm->engine;
+    if (!e) return;
+    while (e->cache) {
+        struct yj_prepared *p = e->cache;
+        e->cache = p->next;
+        prepare_free(p);
+    }
+    for (int side = 0; side < 2; side++) free(e->pair_given[side]), free(e->pair_turn[side]);
+    free(e->connected), free(e->flight);
+    free(e);
+    comm->engine = NULL;
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A prepared call: a schedule bound to sizes, as lists that the engine walks without a decision left to make.
+ *   round     its outgoing and incoming messages, local copies and joins
+ *   message   all pieces that go between two ranks in one round and direction; cut into fragments of whole pieces if it is
+ *             larger than a cell
+ *   piece     one block (of one slice, when the engine asks where it lies)
+ *   runner    takes slices first, first + stride, ... through all rounds, in one lane
+ */
+#ifndef COMM_ENGINE_H
+#define COMM_ENGINE_H
+
+#include "comm/reduce.h"
+#include "comm/schedule.h"
+#include "comm/world.h"
+
+struct piece {
+    uint8_t space;
+    int32_t block;
+    size_t offset, bytes; /* when there is one slice: from the base of the space */
+};
+
+/* What is done with a piece that comes: copied TO, or joined with OWN. FUSE: the first of a list of targets: pieces of the
+ * next round's messages that are this very block, written in the same pass. -1 ends it. */
+struct incoming {
+    struct piece to, own;
+    bool reduce, own_first;
+    int32_t fuse;
+};
+struct target {
+    int32_t message, piece, next;
+};
+struct message {
+    struct channel *channel;
+    int32_t peer, first, n; /* pieces: of OUT for what goes out, of INCOMING for what comes */
+    bool reduces;
+};
+/* A sum of more than one arrival. Operands by ascending rank; message -1 is this rank's own. */
+struct join {
+    struct piece to, own;
+    int32_t first, n;
+    int32_t fuse;
+};
+struct operand {
+    int32_t message, piece;
+};
+struct round {
+    int32_t out, nouts, in, nins, copy, ncopies, join, njoins;
+    bool hazard; /* a reduction writes what a message of the round reads: send first */
+};
+
+struct runner {
+    int lane, slice, stride, round;
+    uint64_t *turn, ticket; /* it may run when *turn == ticket; adds one when it is through */
+    bool entered, through;
+    int sends_left, takes_left;
+    int32_t *sent, *taken;    /* pieces of each message of the round that are done; -1: message done */
+    const char **data;        /* arrivals that wait for the others of their join */
+    char **cell[2];           /* [round & 1]: cells of the round's messages that were begun early, or NULL */
+    uint32_t *at[2];          /* [round & 1]: offset of each outgoing piece in its begun message */
+    bool *written[2];         /* [round & 1]: the piece is in its cell */
+};
+
+struct yj_request {
+    struct yj_prepared *call;
+};
+
+struct yj_prepared {
+    struct yj_request request;
+    struct yj_comm *comm;
+    const struct collective *collective;
+    const struct algorithm *row;
+    struct card card;
+    uint32_t hash;
+    unsigned flags;
+    double deadline;
+    bool in_place, stream, kept; /* KEPT: made by yj_comm_prepare, else of the cache */
+    struct layout layout;
+    size_t element_bytes, bytes; /* of the whole vector */
+    void *tmp;
+    reduce_fn *join_fn;
+    scale_fn *scale_fn;
+
+    int nrounds;
+    struct round *round;
+    struct message *message;
+    struct piece *out;
+    struct incoming *incoming, *copy; /* copy: from OWN to TO */
+    struct target *target;
+    struct join *joins;
+    struct operand *operand;
+    int nrunners;
+    struct runner runner[LARGE_LANES];
+    bool small; /* takes a small lane */
+    bool line;  /* two ranks, one round, one cache line each way */
+
+    /* While it runs. */
+    bool active, posted, in_flight;
+    _Atomic bool done;
+    char *base[SPACES];
+    uint64_t sequence;
+    double started, until; /* until 0: no deadline */
+    _Atomic uint64_t ready; /* bytes of IN that are there */
+    struct yj_prepared *next; /* cache */
+};
+
+/* One a communicator. */
+struct engine {
+    uint64_t given[LANES], turn[LANES];   /* tickets of the collectives' lanes, and the one whose turn it is */
+    uint64_t *pair_given[2], *pair_turn[2]; /* [send, recv][rank]: the same for the pair lanes */
+    uint64_t small_calls;
+    _Atomic bool busy;                    /* one thread moves the data of a communicator */
+    struct yj_prepared **flight;          /* by start */
+    int nflight, flight_room, nprepared;
+    struct yj_prepared *cache, *last;     /* newest first; LAST: the one that the last plain call used */
+    int ncache;
+    const struct reduce_table *reduce;
+    struct channel **connected;           /* channels that the system must move */
+    int nconnected;
+    int blocked_on;                       /* the rank that the oldest call was last found to wait for, or -1 */
+};
+
+enum yj_status engine_open(struct yj_comm *comm);
+void engine_close(struct yj_comm *comm);
+
+/* prepare.c */
+enum yj_status call_check(struct yj_comm *comm, const struct yj_call *call);
+enum yj_status prepare_call(struct yj_comm *comm, const struct yj_call *call, struct yj_prepared **prepared);
+void prepare_free(struct yj_prepared *p);
+bool call_in_place(const struct yj_comm *comm, const struct collective *collective, uint64_t count, size_t element_bytes,
+                   int root, const void *send, const void *recv);
+/* The row that CALL takes, and into how many slices it is cut. Equal on all ranks. */
+enum yj_status choose_row(struct yj_comm *comm, const struct yj_call *call, const struct algorithm **row);
+
+/* engine.c: one thread at a time, under engine_lock, moves the data of a communicator. */
+bool engine_look(struct yj_comm *comm);     /* moves what can move; under the lock */
+void engine_sweep(struct yj_comm *comm);    /* forgets calls that are done; under the lock */
+bool engine_progress(struct yj_comm *comm); /* the same as look, unless another thread is at it */
+void world_progress(struct world *world, const struct yj_comm *but);
+bool line_post(struct yj_prepared *p);      /* the call of one cache line */
+bool line_run(struct yj_prepared *p);
+static inline void comm_moved(struct yj_comm *comm) {
+    atomic_store_explicit(&comm->moves, atomic_load_explicit(&comm->moves, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+/* call.c */
+void engine_lock(struct engine *e);
+void engine_unlock(struct engine *e);
+enum yj_status engine_start(struct yj_prepared *p, const void *send, void *recv);
+enum yj_status engine_wait(struct yj_prepared *p);
+
+#endif

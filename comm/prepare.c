@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * From a call to a prepared call: choose a row, build its schedule, group steps into messages, find the sums of several
+ * arrivals and the blocks that go on in the next round, and allocate all that the engine will need. One idea: everything
+ * that two ranks must agree on (row, slices, lanes, fragments) follows from what the call requires to be equal on all.
+ */
+#include "comm/engine.h"
+#include "comm/generate.h"
+#include "comm/verify.h"
+
+#include <stdlib.h>
+
+/* --- the call --- */
+
+static bool pairwise(uint32_t collective) { return collective == YJ_SEND || collective == YJ_RECV; }
+
+/* Elements of the whole vector: COUNT of them, or COUNT a block. */
+static enum yj_status total_count(const struct collective *c, uint64_t count, int size, size_t element_bytes,
+                                  uint64_t *total) {
+    bool each = c->in == HOLD_OWN || c->out == HOLD_OWN || c->worth == WORTH_TURN;
+    size_t bytes;
+    if (__builtin_mul_overflow(count, each ? (uint64_t)size : 1, total) ||
+        __builtin_mul_overflow(*total, element_bytes, &bytes) || bytes > SIZE_MAX / 4)
+        return report(YJ_ERR_INPUT, "%s: %llu elements are too many", c->name, (unsigned long long)count);
+    return YJ_OK;
+}
+
+static bool holds(enum holding h, int rank, int root) { return h == HOLD_ALL || h == HOLD_OWN || (h == HOLD_ROOT && rank == root); }
+
+bool call_in_place(const struct yj_comm *comm, const struct collective *c, uint64_t count, size_t element_bytes, int root,
+                   const void *send, const void *recv) {
+    if (!holds(c->in, comm->rank, root) || !holds(c->out, comm->rank, root) || c->worth == WORTH_HEARD) return false;
+    uintptr_t s = (uintptr_t)send, r = (uintptr_t)recv;
+    if (c->in == HOLD_OWN) s -= (uintptr_t)comm->rank * count * element_bytes;
+    if (c->out == HOLD_OWN) r -= (uintptr_t)comm->rank * count * element_bytes;
+    return s == r;
+}
+
+static bool overlap(const void *a, size_t na, const void *b, size_t nb) {
+    uintptr_t x = (uintptr_t)a, y = (uintptr_t)b;
+    return na && nb && x < y + nb && y < x + na;
+}
+
+enum yj_status call_check(struct yj_comm *comm, const struct yj_call *call) {
+    if (call->size < sizeof *call)
+        return report(YJ_ERR_INPUT, "yj_call.size is %u: set it to sizeof(struct yj_call)", call->size);
+    const struct collective *c = collective_find((int)call->collective);
+    if (!c) return report(YJ_ERR_INPUT, "collective %u is unknown", call->collective);
+    if (c->rooted && (call->root < 0 || call->root >= comm->size))
+        return report(YJ_ERR_INPUT, "%s: rank %d is not one of %d", c->name, call->root, comm->size);
+    if (pairwise(call->collective) && call->root == comm->rank)
+        return report(YJ_ERR_INPUT, "%s: rank %d is this rank", c->name, call->root);
+    if (call->counts) return report(YJ_ERR_UNSUPPORTED, "%s: counts: no v-collective is there yet", c->name);
+    if (call->wire_dtype && call->wire_dtype != call->dtype)
+        return report(YJ_ERR_UNSUPPORTED, "%s: a wire type other than the element type", c->name);
+    if (call->queue) return report(YJ_ERR_UNSUPPORTED, "%s: a queue other than the host's", c->name);
+    if (call->flags & ~(uint32_t)YJ_CALL_READY)
+        return report(YJ_ERR_INPUT, "%s: flags %#x are unknown", c->name, call->flags);
+    if (call->deadline < 0) return report(YJ_ERR_INPUT, "%s: the deadline is negative", c->name);
+    if (c->worth == WORTH_HEARD) return YJ_OK;
+    if (c->worth == WORTH_SUM) TRY(reduce_check(call->dtype, call->op));
+    size_t element = yj_dtype_bytes((enum yj_dtype)call->dtype);
+    if (!element) return report(YJ_ERR_INPUT, "%s: element type %u is unknown", c->name, call->dtype);
+    uint64_t total;
+    TRY(total_count(c, call->count, comm->size, element, &total));
+    if (!total) return YJ_OK;
+    bool in = holds(c->in, comm->rank, call->root), out = holds(c->out, comm->rank, call->root);
+    if (in && !call->send) return report(YJ_ERR_INPUT, "%s: the send buffer is NULL", c->name);
+    if (out && !call->recv) return report(YJ_ERR_INPUT, "%s: the receive buffer is NULL", c->name);
+    size_t in_bytes = (c->in == HOLD_OWN ? call->count : total) * element;
+    size_t out_bytes = (c->out == HOLD_OWN ? call->count : total) * element;
+    if (in && out && overlap(call->send, in_bytes, call->recv, out_bytes) &&
+        !call_in_place(comm, c, call->count, element, call->root, call->send, call->recv))
+        return report(YJ_ERR_INPUT, "%s: the buffers overlap and are not in place", c->name);
+    return YJ_OK;
+}
+
+/* --- the row --- */
+
+enum yj_status choose_row(struct yj_comm *comm, const struct yj_call *call, const struct algorithm **row) {
+    const char *forced = comm->world->settings.algorithm;
+    const struct algorithm *best = NULL;
+    uint64_t bytes = call->count * yj_dtype_bytes((enum yj_dtype)call->dtype);
+    for (int i = 0; i < algorithm_count(); i++) {
+        const struct algorithm *a = algorithm_at(i);
+        if (a->collective != (enum yj_collective)call->collective || !algorithm_serves(a, comm->size, false)) continue;
+        if (*forced && !strcmp(a->name, forced)) {
+            *row = a;
+            return YJ_OK;
+        }
+        if (!best || (bytes > 16384 && !strcmp(a->name, "circulant"))) best = a;
+    }
+    if (!best)
+        return report(YJ_ERR_UNSUPPORTED, "%s on %d ranks: no algorithm serves it",
+                      collective_find((int)call->collective)->name, comm->size);
+    *row = best;
+    return YJ_OK;
+}
+
+/* --- sizes --- */
+
+static int blocks_of_message(const struct schedule *s, int round) {
+    int most = 0;
+    for (int i = s->first[round]; i < s->first[round + 1]; i++) {
+        int n = 0;
+        if (s->step[i].kind != STEP_SEND) continue;
+        for (int k = s->first[round]; k < s->first[round + 1]; k++)
+            if (s->step[k].kind == STEP_SEND && s->step[k].peer == s->step[i].peer) n += s->step[k].from.count;
+        if (n > most) most = n;
+        if (s->first[round + 1] - s->first[round] > 64) return n; /* direct rows: all messages are alike */
+    }
+    return most;
+}
+
+/* The most blocks that any rank puts into one message. */
+static enum yj_status longest_message(const struct schedule *mine, int *blocks) {
+    const struct algorithm *row = mine->algorithm;
+    bool alike = row->flags & ROW_SYMMETRIC || pairwise(row->collective);
+    *blocks = 0;
+    for (int round = 0; round < mine->nrounds; round++) {
+        int n = blocks_of_message(mine, round);
+        if (n > *blocks) *blocks = n;
+    }
+    if (pairwise(row->collective)) *blocks = 1;
+    if (alike) return YJ_OK;
+    if (mine->size > 512) { /* too many to look at: no message has more than all blocks */
+        *blocks = mine->blocks;
+        return YJ_OK;
+    }
+    for (int rank = 0; rank < mine->size; rank++) {
+        struct schedule s;
+        TRY(schedule_open(row, rank, mine->size, mine->root, &s));
+        enum yj_status status = schedule_build(&s);
+        for (int round = 0; status == YJ_OK && round < s.nrounds; round++) {
+            int n = blocks_of_message(&s, round);
+            if (n > *blocks) *blocks = n;
+        }
+        schedule_close(&s);
+        TRY(status);
+    }
+    return YJ_OK;
+}
+
+/* A message of a slice should fill a cell and not more; slices of its BLOCKS are cut at multiples of 64 bytes. */
+static int64_t slices_for(size_t longest, size_t blocks, size_t cell) {
+    size_t piece = longest / 4;
+    if (piece < 16384) piece = 16384;
+    if (piece > cell) piece = cell;
+    if (blocks > 1) piece -= 64 * (blocks < piece / 128 ? blocks : piece / 128);
+    return (int64_t)((longest + piece - 1) / piece);
+}
+
+static enum yj_status lay_out(struct yj_prepared *p, const struct schedule *s, uint64_t total) {
+    const struct collective *c = p->collective;
+    int rank = p->comm->rank, longest;
+    p->layout = (struct layout){.blocks = s->blocks, .slices = 1, .element_bytes = p->element_bytes};
+    for (int space = 0; space < SPACES; space++)
+        p->layout.part[space] = (struct layout_part){.only = -1, .count = total};
+    if (c->in == HOLD_OWN) p->layout.part[SPACE_IN].only = rank;
+    if (c->out == HOLD_OWN) p->layout.part[SPACE_OUT].only = rank;
+    size_t tmp = 0;
+    TRY(layout_tmp_bytes(&p->layout, s, &tmp));
+    if (tmp && !(p->tmp = aligned_alloc(64, (tmp + 63) / 64 * 64)))
+        return report(YJ_ERR_MEMORY, "%s: out of memory for %zu bytes of work space", c->name, tmp);
+    p->bytes = total * p->element_bytes;
+    p->small = true;
+    if (s->blocks && p->bytes) {
+        TRY(longest_message(s, &longest));
+        size_t block = (total / (uint64_t)s->blocks + (total % (uint64_t)s->blocks > 0)) * p->element_bytes;
+        size_t bytes;
+        if (__builtin_mul_overflow(block, (size_t)longest, &bytes)) bytes = SIZE_MAX / 4;
+        size_t cell = (size_t)p->comm->world->settings.cell;
+        p->small = !pairwise(p->card.collective) && bytes <= SMALL_CELL;
+        int64_t slices = p->small ? 1 : slices_for(bytes, (size_t)longest, cell);
+        if (slices > INT32_MAX) return report(YJ_ERR_UNSUPPORTED, "%s: %zu bytes are too many", c->name, p->bytes);
+        p->layout.slices = (int)max64(1, slices);
+    }
+    return YJ_OK;
+}
+
+/* --- messages --- */
+
+struct builder {
+    struct yj_prepared *p;
+    const struct schedule *s;
+    int32_t *made[SPACES];  /* [block]: what the last round made there: incoming i as i + 1, join j as -(j + 1); 0 nothing */
+    int32_t *arrivals[SPACES], *sends[SPACES]; /* [block]: in this round */
+    int32_t *order;
+    int nmessages, nout, nincoming, ncopies, ntargets, njoins, noperands;
+    int last_round_out; /* first message of the last round */
+};
+
+static struct piece piece_at(struct yj_prepared *p, const struct schedule *s, const struct range *range, int i) {
+    struct piece piece = {.space = range->space, .block = range_block(s, range, i)};
+    char *origin = (char *)4096; /* of an address space that nobody looks into: only the distance counts */
+    p->layout.part[piece.space].base = origin;
+    piece.offset = (size_t)(layout_slice(&p->layout, piece.space, piece.block, 0, &piece.bytes) - origin);
+    return piece;
+}
+
+static int kind_class(const struct step *t) { return t->kind == STEP_SEND ? 0 : t->kind == STEP_COPY ? 2 : 1; }
+
+static int by_message(const void *a, const void *b, void *argument) {
+    const struct schedule *s = argument;
+    int x = *(const int32_t *)a, y = *(const int32_t *)b;
+    const struct step *p = &s->step[x], *q = &s->step[y];
+    if (kind_class(p) != kind_class(q)) return kind_class(p) - kind_class(q);
+    if (p->peer != q->peer) return p->peer < q->peer ? -1 : 1;
+    return x - y;
+}
+
+static uint8_t memory_of(const struct yj_prepared *p, uint8_t space) {
+    return p->in_place && space == SPACE_IN ? SPACE_OUT : space;
+}
+
+static void add_out(struct builder *b, struct message *m, const struct step *t) {
+    for (int i = 0; i < t->from.count; i++) {
+        struct piece piece = piece_at(b->p, b->s, &t->from, i);
+        int made = b->made[piece.space][piece.block];
+        if (made) { /* the round before made it: write it there as well */
+            int32_t *fuse = made > 0 ? &b->p->incoming[made - 1].fuse : &b->p->joins[-made - 1].fuse;
+            b->p->target[b->ntargets] =
+                (struct target){(int32_t)(m - b->p->message), b->nout, *fuse};
+            *fuse = b->ntargets++;
+        }
+        b->sends[memory_of(b->p, piece.space)][piece.block]++;
+        b->p->out[b->nout++] = piece;
+        m->n++;
+    }
+}
+
+static void add_in(struct builder *b, struct message *m, const struct step *t) {
+    for (int i = 0; i < t->to.count; i++) {
+        struct incoming *in = &b->p->incoming[b->nincoming++];
+        *in = (struct incoming){.to = piece_at(b->p, b->s, &t->to, i), .fuse = -1};
+        if (t->kind == STEP_REDUCE) {
+            in->own = piece_at(b->p, b->s, &t->from, i);
+            in->reduce = m->reduces = true;
+            in->own_first = b->p->comm->rank < t->peer;
+            b->arrivals[in->to.space][in->to.block]++;
+        }
+        m->n++;
+    }
+}
+
+static void add_join(struct builder *b, struct round *round, int message, int piece) {
+    struct incoming *in = &b->p->incoming[piece];
+    int32_t *known = &b->arrivals[in->to.space][in->to.block]; /* now: -(join + 1) once it has one */
+    if (*known < 0) return;
+    struct join *join = &b->p->joins[b->njoins++];
+    *join = (struct join){.to = in->to, .own = in->own, .first = b->noperands, .fuse = -1};
+    *known = -b->njoins;
+    bool placed = false;
+    for (int m = message; m < round->in + round->nins; m++) {
+        const struct message *from = &b->p->message[m];
+        for (int i = from->first; i < from->first + from->n; i++) {
+            const struct incoming *other = &b->p->incoming[i];
+            if (!other->reduce || other->to.space != in->to.space || other->to.block != in->to.block) continue;
+            if (!placed && from->peer > b->p->comm->rank)
+                b->p->operand[b->noperands++] = (struct operand){-1, -1}, placed = true;
+            b->p->operand[b->noperands++] = (struct operand){m - round->in, i};
+        }
+    }
+    if (!placed) b->p->operand[b->noperands++] = (struct operand){-1, -1};
+    join->n = b->noperands - join->first;
+    round->njoins++;
+}
+
+static void clear(struct builder *b, int32_t **table) {
+    for (int space = 0; space < SPACES; space++)
+        memset(table[space], 0, sizeof **table * (size_t)max64(1, schedule_blocks(b->s, space)));
+}
+
+static void build_round(struct builder *b, int r) {
+    struct yj_prepared *p = b->p;
+    const struct schedule *s = b->s;
+    struct round *round = &p->round[r];
+    int n = s->first[r + 1] - s->first[r];
+    for (int i = 0; i < n; i++) b->order[i] = s->first[r] + i;
+    qsort_r(b->order, (size_t)n, sizeof *b->order, by_message, (void *)s);
+    clear(b, b->arrivals), clear(b, b->sends);
+    *round = (struct round){.out = b->nmessages, .copy = b->ncopies, .join = b->njoins};
+    int peer = -1, kind = 0;
+    round->in = b->nmessages;
+    for (int i = 0; i < n; i++) {
+        const struct step *t = &s->step[b->order[i]];
+        if (t->kind == STEP_COPY) {
+            for (int k = 0; k < t->to.count; k++)
+                p->copy[b->ncopies++] = (struct incoming){.to = piece_at(p, s, &t->to, k),
+                                                          .own = piece_at(p, s, &t->from, k), .fuse = -1};
+            continue;
+        }
+        if (t->peer != peer || kind_class(t) != kind) {
+            peer = t->peer, kind = kind_class(t);
+            p->message[b->nmessages++] = (struct message){.peer = peer, .first = kind ? b->nincoming : b->nout};
+            if (kind) round->nins++;
+            else round->nouts++, round->in = b->nmessages;
+        }
+        struct message *m = &p->message[b->nmessages - 1];
+        if (kind) add_in(b, m, t);
+        else add_out(b, m, t);
+    }
+    round->ncopies = b->ncopies - round->copy;
+    bool several = false;
+    clear(b, b->made);
+    for (int m = round->in; m < round->in + round->nins; m++)
+        for (int i = p->message[m].first; i < p->message[m].first + p->message[m].n; i++) {
+            struct incoming *in = &p->incoming[i];
+            if (in->reduce && b->sends[memory_of(p, in->to.space)][in->to.block]) round->hazard = true;
+            if (in->reduce && b->arrivals[in->to.space][in->to.block] > 1) several = true;
+            b->made[in->to.space][in->to.block] = i + 1;
+        }
+    for (int m = round->in; several && m < round->in + round->nins; m++)
+        for (int i = p->message[m].first; i < p->message[m].first + p->message[m].n; i++)
+            if (p->incoming[i].reduce) {
+                add_join(b, round, m, i);
+                b->made[p->incoming[i].to.space][p->incoming[i].to.block] =
+                    b->arrivals[p->incoming[i].to.space][p->incoming[i].to.block];
+            }
+}
+
+static void *table(size_t n, size_t bytes) { return calloc(n ? n : 1, bytes); }
+
+static enum yj_status build(struct yj_prepared *p, const struct schedule *s) {
+    struct builder b = {.p = p, .s = s};
+    size_t out = 0, in = 0, copies = 0, joins = 0;
+    for (int i = 0; i < s->nsteps; i++) {
+        const struct step *t = &s->step[i];
+        if (t->kind == STEP_SEND) out += (size_t)t->from.count;
+        else if (t->kind == STEP_COPY) copies += (size_t)t->to.count;
+        else in += (size_t)t->to.count;
+        if (t->kind == STEP_REDUCE) joins += (size_t)t->to.count;
+    }
+    p->nrounds = s->nrounds;
+    p->round = table((size_t)s->nrounds, sizeof *p->round);
+    p->message = table((size_t)s->nsteps, sizeof *p->message);
+    p->out = table(out, sizeof *p->out);
+    p->incoming = table(in, sizeof *p->incoming);
+    p->copy = table(copies, sizeof *p->copy);
+    p->target = table(out, sizeof *p->target);
+    p->joins = table(joins, sizeof *p->joins);
+    p->operand = table(2 * joins, sizeof *p->operand);
+    b.order = table((size_t)s->nsteps, sizeof *b.order);
+    bool failed = !p->round || !p->message || !p->out || !p->incoming || !p->copy || !p->target || !p->joins ||
+                  !p->operand || !b.order;
+    for (int space = 0; space < SPACES; space++) {
+        size_t n = (size_t)schedule_blocks(s, space);
+        b.made[space] = table(n, sizeof **b.made);
+        b.arrivals[space] = table(n, sizeof **b.arrivals);
+        b.sends[space] = table(n, sizeof **b.sends);
+        failed |= !b.made[space] || !b.arrivals[space] || !b.sends[space];
+    }
+    for (int r = 0; !failed && r < s->nrounds; r++) build_round(&b, r);
+    for (int space = 0; space < SPACES; space++) free(b.made[space]), free(b.arrivals[space]), free(b.sends[space]);
+    free(b.order);
+    return failed ? report(YJ_ERR_MEMORY, "%s: out of memory for its schedule", p->collective->name) : YJ_OK;
+}
+
+/* --- runners --- */
+
+static enum yj_status make_runners(struct yj_prepared *p) {
+    size_t outs = 1, ins = 1, pieces = 1;
+    for (int r = 0; r < p->nrounds; r++) {
+        size_t n = 0;
+        if ((size_t)p->round[r].nouts > outs) outs = (size_t)p->round[r].nouts;
+        if ((size_t)p->round[r].nins > ins) ins = (size_t)p->round[r].nins;
+        for (int m = 0; m < p->round[r].nouts; m++) n += (size_t)p->message[p->round[r].out + m].n;
+        if (n > pieces) pieces = n;
+    }
+    bool pair = pairwise(p->card.collective);
+    p->nrunners = p->small || pair ? 1 : p->layout.slices < LARGE_LANES ? p->layout.slices : LARGE_LANES;
+    for (int i = 0; i < p->nrunners; i++) {
+        struct runner *r = &p->runner[i];
+        r->sent = table(outs, sizeof *r->sent);
+        r->taken = table(ins, sizeof *r->taken);
+        r->data = table(ins, sizeof *r->data);
+        bool failed = !r->sent || !r->taken || !r->data;
+        for (int k = 0; k < 2; k++) {
+            r->cell[k] = table(outs, sizeof **r->cell);
+            r->at[k] = table(pieces, sizeof **r->at);
+            r->written[k] = table(pieces, sizeof **r->written);
+            failed |= !r->cell[k] || !r->at[k] || !r->written[k];
+        }
+        if (failed) return report(YJ_ERR_MEMORY, "%s: out of memory", p->collective->name);
+    }
+    const struct round *only = p->round;
+    p->line = p->comm->size == 2 && p->small && p->nrounds == 1 && only->nouts == 1 && only->nins == 1 && !only->ncopies &&
+              !(p->flags & YJ_CALL_READY) && p->message[only->out].n <= 1 && p->message[only->in].n <= 1 &&
+              p->bytes <= INLINE_BYTES;
+    return YJ_OK;
+}
+
+static enum yj_status connect_peers(struct yj_prepared *p) {
+    struct yj_comm *comm = p->comm;
+    for (int r = 0; r < p->nrounds; r++)
+        for (int i = 0; i < p->round[r].nouts + p->round[r].nins; i++) {
+            struct message *m = &p->message[p->round[r].out + i];
+            TRY(comm_connect(comm, m->peer));
+            m->channel = comm->channel[m->peer];
+        }
+    return YJ_OK;
+}
+
+static enum yj_status schedule_for(const struct algorithm *row, struct yj_comm *comm, int root, struct schedule *s) {
+    bool proven;
+    TRY(verify_before_use(row, comm->size, &proven));
+    if (!proven)
+        log_line(YJ_LOG_INFO, "comm: %s is used on %d ranks without a proof for this size", row->name, comm->size);
+    TRY(schedule_open(row, comm->rank, comm->size, root, s));
+    enum yj_status status = schedule_build(s);
+    if (status != YJ_OK) schedule_close(s);
+    return status;
+}
+
+static enum yj_status fill(struct yj_prepared *p, const struct yj_call *call) {
+    struct yj_comm *comm = p->comm;
+    uint64_t total = 0;
+    if (p->collective->worth != WORTH_HEARD)
+        TRY(total_count(p->collective, call->count, comm->size, p->element_bytes, &total));
+    if (comm->size == 1 || (!total && p->collective->worth != WORTH_HEARD)) { /* nothing to say to anybody */
+        p->bytes = total * p->element_bytes;
+        p->small = true;
+        return YJ_OK;
+    }
+    TRY(choose_row(comm, call, &p->row));
+    if (p->in_place && p->row->flags & ROW_APART)
+        return report(YJ_ERR_UNSUPPORTED, "%s: not in place", p->collective->name);
+    struct schedule s;
+    TRY(schedule_for(p->row, comm, p->collective->rooted ? call->root : 0, &s));
+    enum yj_status status = lay_out(p, &s, total);
+    if (status == YJ_OK) status = build(p, &s);
+    schedule_close(&s);
+    TRY(status);
+    p->stream = p->bytes >= (uint64_t)comm->world->settings.stream;
+    TRY(make_runners(p));
+    return connect_peers(p);
+}
+
+enum yj_status prepare_call(struct yj_comm *comm, const struct yj_call *call, struct yj_prepared **prepared) {
+    struct yj_prepared *p = calloc(1, sizeof *p);
+    if (!p) return report(YJ_ERR_MEMORY, "out of memory for a call");
+    p->comm = comm;
+    p->request.call = p;
+    p->collective = collective_find((int)call->collective);
+    bool data = p->collective->worth != WORTH_HEARD;
+    p->card = (struct card){.collective = call->collective, .root = p->collective->rooted ? call->root : 0};
+    if (data) p->card.dtype = call->dtype, p->card.count = call->count;
+    if (p->collective->worth == WORTH_SUM) p->card.op = call->op;
+    if (call->name) strncpy(p->card.name, call->name, sizeof p->card.name - 1);
+    p->element_bytes = data ? yj_dtype_bytes((enum yj_dtype)call->dtype) : 1;
+    struct card said = p->card; /* of a pair, both halves say the same */
+    if (pairwise(said.collective)) said.collective = YJ_SEND, said.root = 0;
+    p->hash = card_hash(&said);
+    p->flags = call->flags;
+    p->deadline = call->deadline;
+    p->in_place = call_in_place(comm, p->collective, call->count, p->element_bytes, call->root, call->send, call->recv);
+    if (p->card.op) {
+        p->join_fn = comm->engine->reduce->join[p->card.dtype][p->card.op];
+        if (p->card.op == YJ_AVG) p->scale_fn = comm->engine->reduce->scale[p->card.dtype];
+    }
+    enum yj_status status = fill(p, call);
+    if (status != YJ_OK) {
+        prepare_free(p);
+        return status;
+    }
+    *prepared = p;
+    return YJ_OK;
+}
+
+void prepare_free(struct yj_prepared *p) {
+    for (int i = 0; i < LARGE_LANES; i++) {
+        struct runner *r = &p->runner[i];
+        free(r->sent), free(r->taken), free(r->data);
+        for (int k = 0; k < 2; k++) free(r->cell[k]), free(r->at[k]), free(r->written[k]);
+    }
+    free(p->round), free(p->message), free(p->out), free(p->incoming), free(p->copy), free(p->target);
+    free(p->joins), free(p->operand), free(p->tmp);
+    free(p);
+}

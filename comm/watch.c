@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Why a call does not go on: deaths, departures, aborts, and ranks that are in different calls. One idea: nothing is
+ * checked while data move; only when a communicator has stood still for a second does its rank ask the one it waits for
+ * what call it is in, and whoever sees two different calls of one number names both.
+ */
+#include "comm/control.h"
+#include "comm/schedule.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static const double leave_grace = 0.25; /* seconds in which data of a rank that has left may still come */
+
+static const char *op_name(uint32_t op) {
+    static const char *const names[] = {"none", "sum", "prod", "min", "max", "avg", "band", "bor", "bxor", "land", "lor",
+                                        "lxor"};
+    return op < COUNT(names) ? names[op] : "?";
+}
+
+uint32_t card_hash(const struct card *card) {
+    struct {
+        uint32_t collective, dtype, op;
+        int32_t root;
+        uint64_t count;
+    } what = {card->collective, card->dtype, card->op, card->root, card->count};
+    return (uint32_t)hash_bytes(&what, sizeof what, 1);
+}
+
+void card_print(const struct card *card, char *text, size_t room) {
+    const struct collective *collective = collective_find((int)card->collective);
+    const char *name = collective ? collective->name : "unknown collective";
+    size_t n = (size_t)snprintf(text, room, "%s(", name);
+    const char *comma = "";
+    if (card->dtype && n < room)
+        n += (size_t)snprintf(text + n, room - n, "%s", yj_dtype_name((enum yj_dtype)card->dtype)), comma = ", ";
+    if (card->op && n < room) n += (size_t)snprintf(text + n, room - n, "%s%s", comma, op_name(card->op)), comma = ", ";
+    if (collective && collective->rooted && n < room)
+        n += (size_t)snprintf(text + n, room - n, "%s%s %d", comma,
+                              card->collective == YJ_SEND || card->collective == YJ_RECV ? "rank" : "root",
+                              card->root), comma = ", ";
+    if (card->dtype && n < room)
+        n += (size_t)snprintf(text + n, room - n, "%s%llu elements", comma, (unsigned long long)card->count);
+    if (n < room) snprintf(text + n, room - n, card->name[0] ? ") '%s'" : ")%s", card->name);
+}
+
+/* --- failure --- */
+
+void comm_fail(struct yj_comm *comm, enum yj_status status, const char *format, ...) {
+    int none = YJ_OK, writing = -1;
+    if (!atomic_compare_exchange_strong(&comm->failed, &none, writing)) return;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(comm->failure_text, sizeof comm->failure_text, format, args);
+    va_end(args);
+    atomic_store_explicit(&comm->failed, status, memory_order_release);
+}
+
+enum yj_status comm_failure(struct yj_comm *comm) {
+    int status = atomic_load_explicit(&comm->failed, memory_order_acquire);
+    if (status <= 0) return YJ_OK;
+    return report((enum yj_status)status, "%s", comm->failure_text);
+}
+
+void comm_tell(struct yj_comm *comm, enum yj_status status, const char *text) {
+    struct said said = {.kind = SAID_ABORT, .status = status, .to = -1, .comm = comm->id};
+    snprintf(said.text, sizeof said.text, "rank %d: %s", comm->world->rank, text);
+    control_say(comm->world, &said);
+}
+
+int comm_rank_of(const struct yj_comm *comm, int member) {
+    for (int r = 0; r < comm->size; r++)
+        if (comm->member[r] == member) return r;
+    return -1;
+}
+
+struct yj_comm *world_comm(struct world *world, uint64_t id) {
+    struct yj_comm *comm = world->comms;
+    while (comm && comm->id != id) comm = comm->next;
+    return comm;
+}
+
+void world_member_gone(struct world *world, int member, enum member_state state, const char *how) {
+    struct member *m = &world->member[member];
+    pthread_mutex_lock(&world->lock);
+    m->state = state;
+    for (struct yj_comm *comm = world->comms; comm && state == MEMBER_DEAD; comm = comm->next)
+        if (comm_rank_of(comm, member) >= 0)
+            comm_fail(comm, YJ_ERR_PEER, "rank %d (pid %d, host %s) is dead: %s", member, m->pid, m->name, how);
+    pthread_mutex_unlock(&world->lock);
+}
+
+/* --- what other ranks say --- */
+
+static bool record_read(struct yj_comm *comm, uint64_t sequence, struct card *card) {
+    struct record *record = &comm->record[sequence % RECORDS];
+    if (atomic_load_explicit(&record->sequence, memory_order_acquire) != sequence) return false;
+    uint64_t word[CARD_WORDS];
+    for (int i = 0; i < CARD_WORDS; i++) word[i] = atomic_load_explicit(&record->card[i], memory_order_acquire);
+    memcpy(card, word, sizeof word);
+    return atomic_load_explicit(&record->sequence, memory_order_relaxed) == sequence;
+}
+
+static void mismatch(struct world *world, struct yj_comm *comm, const struct said *query, const struct card *mine) {
+    char a[160], b[160];
+    bool first = query->from < world->rank;
+    card_print(first ? &query->card : mine, a, sizeof a);
+    card_print(first ? mine : &query->card, b, sizeof b);
+    struct said said = {.kind = SAID_ABORT, .status = YJ_ERR_MISMATCH, .to = -1, .comm = comm->id};
+    snprintf(said.text, sizeof said.text, "ranks called different collectives as call %llu of their communicator: rank "
+             "%d %s, rank %d %s", (unsigned long long)query->sequence, first ? query->from : world->rank, a,
+             first ? world->rank : query->from, b);
+    comm_fail(comm, YJ_ERR_MISMATCH, "%s", said.text);
+    control_say(world, &said);
+}
+
+static void answer(struct world *world, struct yj_comm *comm, const struct said *query) {
+    struct said said = {.kind = SAID_REPORT, .to = query->from, .comm = query->comm, .sequence = query->sequence};
+    struct card mine;
+    if (comm) {
+        said.started = atomic_load(&comm->started);
+        said.known = said.started >= query->sequence;
+        if (said.known && record_read(comm, query->sequence, &mine) && card_hash(&mine) != card_hash(&query->card)) {
+            mismatch(world, comm, query, &mine);
+            return;
+        }
+        if (said.started && record_read(comm, said.started, &mine)) said.card = mine;
+    } else {
+        said.status = 1;
+    }
+    control_say(world, &said);
+}
+
+static void note_late(struct yj_comm *comm, const struct said *said) {
+    char call[160] = "nothing";
+    if (said->known) {
+        comm->late_text[0] = 0;
+        return;
+    }
+    if (said->status) {
+        snprintf(comm->late_text, sizeof comm->late_text, "rank %d has no such communicator (closed, or not split yet)",
+                 said->from);
+        return;
+    }
+    if (said->started) card_print(&said->card, call, sizeof call);
+    snprintf(comm->late_text, sizeof comm->late_text, "rank %d has not started call %llu; its last is call %llu, %s",
+             said->from, (unsigned long long)said->sequence, (unsigned long long)said->started, call);
+}
+
+void control_hear(struct world *world, const struct said *said) {
+    pthread_mutex_lock(&world->lock);
+    struct yj_comm *comm = world_comm(world, said->comm);
+    switch (said->kind) {
+    case SAID_QUERY: answer(world, comm, said); break;
+    case SAID_ABORT:
+        if (comm) comm_fail(comm, (enum yj_status)said->status, "%s", said->text);
+        break;
+    case SAID_REPORT:
+        if (comm) note_late(comm, said);
+        break;
+    default: break;
+    }
+    pthread_mutex_unlock(&world->lock);
+}
+
+/* --- standing still --- */
+
+static void ask(struct world *world, struct yj_comm *comm, uint64_t sequence) {
+    struct said said = {.kind = SAID_QUERY, .comm = comm->id, .sequence = sequence};
+    if (!record_read(comm, sequence, &said.card)) return;
+    int only = atomic_load_explicit(&comm->waiting_for, memory_order_relaxed);
+    for (int r = 0; r < comm->size; r++) {
+        if (r == comm->rank || (only >= 0 && r != only && !comm->suspicious)) continue;
+        said.to = comm->member[r];
+        control_say(world, &said);
+    }
+}
+
+static void look(struct world *world, struct yj_comm *comm, double now) {
+    int waits = atomic_load_explicit(&comm->waiting_for, memory_order_relaxed);
+    uint64_t moves = atomic_load_explicit(&comm->moves, memory_order_relaxed);
+    if (atomic_load(&comm->failed)) return;
+    bool idle = waits < 0 && atomic_load(&comm->started) == atomic_load(&comm->ended);
+    if (idle || moves != comm->stall.moves || comm->stall.since == 0) {
+        comm->stall.moves = moves, comm->stall.since = now;
+        comm->stall.asked = comm->stall.warned = false;
+        comm->late_text[0] = 0;
+        if (!comm->suspicious) return;
+    }
+    double still = now - comm->stall.since;
+    uint64_t sequence = atomic_load(&comm->ended) + 1;
+    if (waits >= 0 && still >= leave_grace) {
+        struct member *m = &world->member[comm->member[waits]];
+        if (m->state == MEMBER_LEFT)
+            comm_fail(comm, YJ_ERR_PEER, "rank %d (pid %d, host %s) has closed its communicator, but call %llu waits for "
+                      "it", comm->member[waits], m->pid, m->name, (unsigned long long)sequence);
+    }
+    double silence = (double)world->settings.silence / 1000;
+    if (!comm->stall.asked && (still >= silence || comm->suspicious)) {
+        comm->stall.asked = true;
+        ask(world, comm, sequence);
+    } else if (comm->stall.asked && !comm->stall.warned && still >= 2 * silence) {
+        comm->stall.warned = true;
+        if (comm->late_text[0]) log_line(YJ_LOG_WARN, "comm: %.1f s without progress: %s", still, comm->late_text);
+    }
+}
+
+void control_tick(struct world *world) {
+    double now = time_now();
+    pthread_mutex_lock(&world->lock);
+    for (struct yj_comm *comm = world->comms; comm; comm = comm->next) look(world, comm, now);
+    pthread_mutex_unlock(&world->lock);
+}
