@@ -130,12 +130,15 @@ static enum yj_status end_worker(struct pass *p, struct worker *w) {
     while (waitpid(w->child, &status, 0) < 0 && errno == EINTR) continue;
     enum yj_status names = check_names(p, w->errors);
     if (w->kernel >= 0) {
-        char words[512], line[800];
+        char words[512];
+        struct text line = {0};
         last_words(w->errors, words, sizeof words);
-        if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) snprintf(line, sizeof line, "it took more than %d s", SECONDS_A_KERNEL);
-        else if (WIFSIGNALED(status)) snprintf(line, sizeof line, "the compile worker died of signal %d%s%s", WTERMSIG(status), *words ? ": " : "", words);
-        else snprintf(line, sizeof line, "the compile worker ended with code %d%s%s", WEXITSTATUS(status), *words ? ": " : "", words);
-        keep_reason(p, w->kernel, YJ_ERR_INTERNAL, line);
+        text_add(&line, "kernel %s for %s: ", p->kernels[w->kernel]->name, p->emit.target->name);
+        if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) text_add(&line, "it took more than %d s", SECONDS_A_KERNEL);
+        else if (WIFSIGNALED(status)) text_add(&line, "the compile worker died of signal %d%s%s", WTERMSIG(status), *words ? ": " : "", words);
+        else text_add(&line, "the compile worker ended with code %d%s%s", WEXITSTATUS(status), *words ? ": " : "", words);
+        keep_reason(p, w->kernel, YJ_ERR_INTERNAL, line.data);
+        text_free(&line);
     }
     close(w->pipe);
     close(w->errors);
@@ -257,6 +260,10 @@ static enum yj_status to_cache(const struct pass *p) {
     return YJ_OK;
 }
 
+static const char *why(const struct pass *p, int kernel) {
+    return p->why[kernel] ? p->why[kernel] : "a kernel came back without code";
+}
+
 static enum yj_status compile_all(struct pass *p, const struct compile_options *options, int *todo) {
     p->emit = (struct emit_options){options->target, options->vector_bits, false};
     p->todo = todo;
@@ -267,16 +274,14 @@ static enum yj_status compile_all(struct pass *p, const struct compile_options *
     p->n_todo = list_missing(p->out, p->n, todo);
     for (int i = 0; i < p->n_todo; i++) {
         int k = todo[i];
-        if (p->status[k] == YJ_ERR_MEMORY) return report(YJ_ERR_MEMORY, "kernel %s: %s", p->kernels[k]->name, p->why[k]);
-        log_line(YJ_LOG_WARN, "kernel %s for %s: %s; it is compiled as scalar code", p->kernels[k]->name, options->target->name,
-                 p->why[k] ? p->why[k] : "no object came back");
+        if (p->status[k] == YJ_ERR_MEMORY) return report(YJ_ERR_MEMORY, "%s", p->why[k]);
+        log_line(YJ_LOG_WARN, "%s; it is compiled as scalar code", why(p, k));
     }
     p->emit.scalar = true;
     TRY(run_pass(p, options->workers));
     if (list_missing(p->out, p->n, todo) == 0) return YJ_OK;
     int k = todo[0];
-    return report(p->status[k] == YJ_OK ? YJ_ERR_INTERNAL : p->status[k], "kernel %s for %s cannot be compiled: %s", p->kernels[k]->name,
-                  options->target->name, p->why[k] ? p->why[k] : "no object came back");
+    return report(p->status[k] == YJ_OK ? YJ_ERR_INTERNAL : p->status[k], "%s", why(p, k));
 }
 
 enum yj_status compile_kernels(const struct compile_options *options, const struct kernel *const *kernels, int n, struct compiled *out) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Hygon C86: a first-generation Zen core. LLVM knows no Hygon; znver1 schedules for the same pipeline.
+ * Hygon C86: a first-generation Zen core. LLVM knows no Hygon; znver1 schedules for the same pipeline. Without SSE4A, which
+ * only AMD and Hygon have, the code is compared on any machine with AVX2; it has not run on a Hygon.
  */
 #include <yunjin/target.h>
 
@@ -13,7 +14,7 @@ const struct yj_target target_hygon_c86 = {
     .emitter = "llvm",
     .triple = "x86_64-unknown-linux-gnu",
     .cpu = "znver1",
-    .features = "",
+    .features = "-sse4a",
     .vector_bits = 256,
     .vector_registers = 16,
     .line_bytes = 64,
@@ -25,6 +26,6 @@ const struct yj_target target_hygon_c86 = {
     .gbytes_s = 100,
     .has_f16 = true,
     .tiles = {{YJ_F32, 6, 16, 1}, {YJ_F64, 6, 8, 1}, {YJ_BF16, 6, 16, 2}, {YJ_I8, 6, 16, 4}},
-    .emulator = "qemu-x86_64 -cpu EPYC",
-    .minimum = "avx2 fma f16c bmi2 sse4a",
+    .emulator = NULL,
+    .minimum = "avx2 fma f16c bmi2",
 };
