@@ -181,114 +181,6 @@ static LLVMValueRef float_sign(struct emit *e, enum yj_dtype dtype, LLVMValueRef
     return LLVMBuildSelect(e->b, counts, one, v, "");
 }
 
-/* --- fmod: exact, by long division of the mantissas, as many bits a step as 64 hold --- */
-
-/* The mantissa of a positive number with its leading bit at position MANTISSA, and its exponent. */
-static void normalise(struct emit *e, struct float_form form, LLVMValueRef bits, LLVMValueRef *mantissa, LLVMValueRef *exponent) {
-    LLVMTypeRef i64 = type_int(e, 64);
-    LLVMValueRef field = LLVMBuildLShr(e->b, bits, const_int(i64, form.mantissa), "");
-    LLVMValueRef low = LLVMBuildAnd(e->b, bits, const_int(i64, (INT64_C(1) << form.mantissa) - 1), "");
-    LLVMValueRef args[2] = {low, const_int(type_int(e, 1), 0)};
-    LLVMValueRef shift = LLVMBuildSub(e->b, call_same(e, "llvm.ctlz", 2, args), const_int(i64, 63 - form.mantissa), "");
-    LLVMValueRef normal = LLVMBuildICmp(e->b, LLVMIntNE, field, const_int(i64, 0), "");
-    shift = LLVMBuildSelect(e->b, normal, const_int(i64, 0), shift, "");
-    LLVMValueRef lead = LLVMBuildOr(e->b, low, const_int(i64, INT64_C(1) << form.mantissa), "");
-    *mantissa = LLVMBuildShl(e->b, LLVMBuildSelect(e->b, normal, lead, low, ""), shift, "");
-    LLVMValueRef least = LLVMBuildSub(e->b, const_int(i64, 1), shift, "");
-    *exponent = LLVMBuildSelect(e->b, normal, field, least, "");
-}
-
-/* MANTISSA (any number of leading zeros) with EXPONENT back as the bits of a float. */
-static LLVMValueRef encode(struct emit *e, struct float_form form, LLVMValueRef mantissa, LLVMValueRef exponent) {
-    LLVMTypeRef i64 = type_int(e, 64);
-    LLVMValueRef args[2] = {mantissa, const_int(type_int(e, 1), 0)};
-    LLVMValueRef shift = LLVMBuildSub(e->b, call_same(e, "llvm.ctlz", 2, args), const_int(i64, 63 - form.mantissa), "");
-    LLVMValueRef zero = LLVMBuildICmp(e->b, LLVMIntEQ, mantissa, const_int(i64, 0), "");
-    shift = LLVMBuildSelect(e->b, zero, const_int(i64, 0), shift, "");
-    mantissa = LLVMBuildShl(e->b, mantissa, shift, "");
-    exponent = LLVMBuildSub(e->b, exponent, shift, "");
-    LLVMValueRef field = LLVMBuildShl(e->b, exponent, const_int(i64, form.mantissa), "");
-    LLVMValueRef normal = LLVMBuildAdd(e->b, field, LLVMBuildSub(e->b, mantissa, const_int(i64, INT64_C(1) << form.mantissa), ""), "");
-    LLVMValueRef is_normal = LLVMBuildICmp(e->b, LLVMIntSGT, exponent, const_int(i64, 0), "");
-    LLVMValueRef down = LLVMBuildSub(e->b, const_int(i64, 1), exponent, "");
-    down = LLVMBuildSelect(e->b, is_normal, const_int(i64, 0), down, "");
-    LLVMValueRef r = LLVMBuildSelect(e->b, is_normal, normal, LLVMBuildLShr(e->b, mantissa, down, ""), "");
-    return LLVMBuildSelect(e->b, zero, const_int(i64, 0), r, "");
-}
-
-/* From the mantissas and exponents of |a| >= |b| to the bits of the remainder. */
-static LLVMValueRef long_division(struct emit *e, struct float_form form, LLVMValueRef a, LLVMValueRef b) {
-    LLVMTypeRef i64 = type_int(e, 64);
-    LLVMValueRef ma, ea, mb, eb;
-    normalise(e, form, a, &ma, &ea);
-    normalise(e, form, b, &mb, &eb);
-    LLVMValueRef first = LLVMBuildURem(e->b, ma, mb, ""), left = LLVMBuildSub(e->b, ea, eb, "");
-    LLVMBasicBlockRef from = LLVMGetInsertBlock(e->b), head = block_new(e, "divide"), body = block_new(e, "step"), end = block_new(e, "done");
-    LLVMBuildBr(e->b, head);
-    LLVMPositionBuilderAtEnd(e->b, head);
-    LLVMValueRef rest = LLVMBuildPhi(e->b, i64, "rest"), n = LLVMBuildPhi(e->b, i64, "n");
-    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSGT, n, const_int(i64, 0), ""), body, end);
-    LLVMPositionBuilderAtEnd(e->b, body);
-    LLVMValueRef most = const_int(i64, 63 - form.mantissa);
-    LLVMValueRef step = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, n, most, ""), n, most, "");
-    LLVMValueRef next = LLVMBuildURem(e->b, LLVMBuildShl(e->b, rest, step, ""), mb, "");
-    LLVMValueRef fewer = LLVMBuildSub(e->b, n, step, "");
-    LLVMBuildBr(e->b, head);
-    LLVMAddIncoming(rest, (LLVMValueRef[]){first, next}, (LLVMBasicBlockRef[]){from, body}, 2);
-    LLVMAddIncoming(n, (LLVMValueRef[]){left, fewer}, (LLVMBasicBlockRef[]){from, body}, 2);
-    LLVMPositionBuilderAtEnd(e->b, end);
-    return encode(e, form, rest, eb);
-}
-
-static LLVMValueRef fmod_function(struct emit *e, enum yj_dtype dtype) {
-    const char *name = dtype == YJ_F64 ? "yj.fmod.f64" : "yj.fmod.f32";
-    LLVMValueRef f = LLVMGetNamedFunction(e->module, name);
-    if (f) return f;
-    struct float_form form = float_form(dtype);
-    LLVMTypeRef type = type_value(e, dtype), i64 = type_int(e, 64), in = type_int(e, form.bits), params[2] = {type, type};
-    f = LLVMAddFunction(e->module, name, LLVMFunctionType(type, params, 2, 0));
-    LLVMSetLinkage(f, LLVMInternalLinkage);
-    LLVMBasicBlockRef back = LLVMGetInsertBlock(e->b);
-    LLVMValueRef function = e->function;
-    e->function = f;
-    LLVMPositionBuilderAtEnd(e->b, block_new(e, "entry"));
-    LLVMValueRef bits = value_bits(e, LLVMGetParam(f, 0));
-    LLVMValueRef a = LLVMBuildAnd(e->b, bits, const_int(in, ~form.sign), "");
-    LLVMValueRef b = LLVMBuildAnd(e->b, value_bits(e, LLVMGetParam(f, 1)), const_int(in, ~form.sign), "");
-    LLVMValueRef infinity = const_int(in, form.infinity), zero = const_int(in, 0);
-    LLVMBasicBlockRef not_nan = block_new(e, "number"), divide = block_new(e, "larger"), nan = block_new(e, "nan"), same = block_new(e, "smaller");
-    LLVMValueRef bad = LLVMBuildOr(e->b, LLVMBuildICmp(e->b, LLVMIntUGE, a, infinity, ""), LLVMBuildICmp(e->b, LLVMIntUGT, b, infinity, ""), "");
-    bad = LLVMBuildOr(e->b, bad, LLVMBuildICmp(e->b, LLVMIntEQ, b, zero, ""), "");
-    LLVMBuildCondBr(e->b, bad, nan, not_nan);
-    LLVMPositionBuilderAtEnd(e->b, nan);
-    LLVMBuildRet(e->b, const_float(type, NAN));
-    LLVMPositionBuilderAtEnd(e->b, not_nan);
-    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntULT, a, b, ""), same, divide);
-    LLVMPositionBuilderAtEnd(e->b, same);
-    LLVMBuildRet(e->b, LLVMGetParam(f, 0));
-    LLVMPositionBuilderAtEnd(e->b, divide);
-    LLVMValueRef r = long_division(e, form, LLVMBuildZExt(e->b, a, i64, ""), LLVMBuildZExt(e->b, b, i64, ""));
-    r = LLVMBuildOr(e->b, LLVMBuildTrunc(e->b, r, in, ""), LLVMBuildAnd(e->b, bits, const_int(in, form.sign), ""), "");
-    LLVMBuildRet(e->b, value_float(e, r));
-    e->function = function;
-    LLVMPositionBuilderAtEnd(e->b, back);
-    return f;
-}
-
-static LLVMValueRef float_rem(struct emit *e, enum yj_dtype dtype, LLVMValueRef *v) {
-    LLVMValueRef f = fmod_function(e, dtype);
-    LLVMTypeRef type = LLVMGlobalGetValueType(f);
-    int lanes = value_lanes(v[0]);
-    if (!lanes) return LLVMBuildCall2(e->b, type, f, v, 2, "");
-    LLVMValueRef r = LLVMGetPoison(LLVMTypeOf(v[0]));
-    for (int i = 0; i < lanes; i++) {
-        LLVMValueRef at = const_int(type_int(e, 64), i);
-        LLVMValueRef one[2] = {LLVMBuildExtractElement(e->b, v[0], at, ""), LLVMBuildExtractElement(e->b, v[1], at, "")};
-        r = LLVMBuildInsertElement(e->b, r, LLVMBuildCall2(e->b, type, f, one, 2, ""), at, "");
-    }
-    return r;
-}
-
 /* --- integers --- */
 
 /* Division by zero gives 0 (the quotient and the remainder), MIN / -1 gives MIN: the divisor is replaced by 1 before. */
@@ -343,7 +235,6 @@ static LLVMValueRef float_op(struct emit *e, enum scalar_op op, enum yj_dtype dt
     case SCALAR_sub: return LLVMBuildFSub(e->b, v[0], v[1], "");
     case SCALAR_mul: return LLVMBuildFMul(e->b, v[0], v[1], "");
     case SCALAR_div: return LLVMBuildFDiv(e->b, v[0], v[1], "");
-    case SCALAR_rem: return float_rem(e, dtype, v);
     case SCALAR_fma: return call_same(e, "llvm.fma", 3, v);
     case SCALAR_neg: return LLVMBuildFNeg(e->b, v[0], "");
     case SCALAR_abs: return float_abs(e, v[0]);
