@@ -26,17 +26,17 @@ void emit_refuse(struct emit *e, enum yj_status status, const char *format, ...)
 
 /* --- blocks, loops, the stack --- */
 
-LLVMBasicBlockRef block_new(struct emit *e, const char *name) {
+LLVMBasicBlockRef ll_block_new(struct emit *e, const char *name) {
     return LLVMAppendBasicBlockInContext(e->context, e->function, name);
 }
 
 /* Goes on in BLOCK, from here. */
-void block_enter(struct emit *e, LLVMBasicBlockRef block) {
+void ll_block_enter(struct emit *e, LLVMBasicBlockRef block) {
     LLVMBuildBr(e->b, block);
     LLVMPositionBuilderAtEnd(e->b, block);
 }
 
-LLVMValueRef stack_new(struct emit *e, LLVMTypeRef type, int64_t n, int64_t bytes) {
+LLVMValueRef ll_stack_new(struct emit *e, LLVMTypeRef type, int64_t n, int64_t bytes) {
     e->stack_bytes += bytes;
     if (bytes > MAX_STACK || e->stack_bytes > MAX_STACK) {
         emit_refuse(e, YJ_ERR_UNSUPPORTED, "register buffers of more than %d bytes", MAX_STACK);
@@ -55,7 +55,7 @@ static void keep_loop(struct emit *e, LLVMValueRef branch) {
     static const char *const no[] = {"llvm.loop.unroll.disable", "llvm.loop.vectorize.enable"};
     LLVMMetadataRef self = LLVMTemporaryMDNode(e->context, NULL, 0), nodes[3] = {self, NULL, NULL};
     for (int i = 0; i < 2; i++) {
-        LLVMMetadataRef parts[2] = {LLVMMDStringInContext2(e->context, no[i], strlen(no[i])), LLVMValueAsMetadata(const_int(type_int(e, 1), 0))};
+        LLVMMetadataRef parts[2] = {LLVMMDStringInContext2(e->context, no[i], strlen(no[i])), LLVMValueAsMetadata(ll_const_int(ll_type_int(e, 1), 0))};
         nodes[i + 1] = LLVMMDNodeInContext2(e->context, parts, i == 0 ? 1 : 2);
     }
     LLVMMetadataRef node = LLVMMDNodeInContext2(e->context, nodes, 3);
@@ -63,17 +63,17 @@ static void keep_loop(struct emit *e, LLVMValueRef branch) {
     LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(e->context, "llvm.loop", 9), LLVMMetadataAsValue(e->context, node));
 }
 
-void loop_open(struct emit *e, LLVMValueRef from, LLVMValueRef to, int64_t step, struct loop *loop) {
-    *loop = (struct loop){block_new(e, "loop"), block_new(e, "after"), NULL, to, step};
+void ll_loop_open(struct emit *e, LLVMValueRef from, LLVMValueRef to, int64_t step, struct ll_loop *loop) {
+    *loop = (struct ll_loop){ll_block_new(e, "loop"), ll_block_new(e, "after"), NULL, to, step};
     LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, from, to, ""), loop->body, loop->end);
     LLVMPositionBuilderAtEnd(e->b, loop->body);
-    loop->index = LLVMBuildPhi(e->b, type_int(e, 64), "");
+    loop->index = LLVMBuildPhi(e->b, ll_type_int(e, 64), "");
     LLVMAddIncoming(loop->index, &from, &before, 1);
 }
 
-void loop_close(struct emit *e, struct loop *loop) {
-    LLVMValueRef next = LLVMBuildNSWAdd(e->b, loop->index, const_int(type_int(e, 64), loop->step), "");
+void ll_loop_close(struct emit *e, struct ll_loop *loop) {
+    LLVMValueRef next = LLVMBuildNSWAdd(e->b, loop->index, ll_const_int(ll_type_int(e, 64), loop->step), "");
     LLVMBasicBlockRef latch = LLVMGetInsertBlock(e->b);
     LLVMAddIncoming(loop->index, &next, &latch, 1);
     LLVMValueRef more = LLVMBuildICmp(e->b, LLVMIntSLT, next, loop->to, "");
@@ -83,7 +83,7 @@ void loop_close(struct emit *e, struct loop *loop) {
 
 /* Everything bound by BODY is forgotten at its end. */
 static void scoped_body(struct emit *e, const struct stmt *body) {
-    struct scope at = e->scope;
+    struct ll_scope at = e->scope;
     emit_body(e, body);
     e->scope.n_symbols = at.n_symbols;
     e->scope.n_lets = at.n_lets;
@@ -91,16 +91,16 @@ static void scoped_body(struct emit *e, const struct stmt *body) {
 }
 
 static void body_with(struct emit *e, dim axis, LLVMValueRef value, const struct stmt *body) {
-    scope_bind(e, axis, value);
+    ll_scope_bind(e, axis, value);
     scoped_body(e, body);
     e->scope.n_symbols--;
 }
 
 static void serial_loop(struct emit *e, const struct stmt *s) {
-    struct loop loop;
-    loop_open(e, emit_dim(e, s->from), emit_dim(e, s->to), s->step, &loop);
+    struct ll_loop loop;
+    ll_loop_open(e, emit_dim(e, s->from), emit_dim(e, s->to), s->step, &loop);
     body_with(e, s->axis, loop.index, s->body);
-    loop_close(e, &loop);
+    ll_loop_close(e, &loop);
 }
 
 static int64_t constant_trips(struct emit *e, const struct stmt *s) {
@@ -112,7 +112,7 @@ static int64_t constant_trips(struct emit *e, const struct stmt *s) {
 
 /* FROM + number * step: constant if FROM is. */
 static LLVMValueRef axis_value(struct emit *e, const struct stmt *s, int64_t number) {
-    return LLVMBuildNSWAdd(e->b, emit_dim(e, s->from), const_int(type_int(e, 64), number * s->step), "");
+    return LLVMBuildNSWAdd(e->b, emit_dim(e, s->from), ll_const_int(ll_type_int(e, 64), number * s->step), "");
 }
 
 static void unroll_loop(struct emit *e, const struct stmt *s) {
@@ -200,11 +200,11 @@ static int chunk_lanes(const struct emit *e, const struct inspect *in) {
 
 static LLVMValueRef wider_bound(struct emit *e, const char *intrinsic, LLVMValueRef a, LLVMValueRef b) {
     LLVMValueRef v[2] = {a, b};
-    LLVMTypeRef i64 = type_int(e, 64);
-    return a && b ? call_intrinsic(e, intrinsic, 1, &i64, 2, v) : a ? a : b;
+    LLVMTypeRef i64 = ll_type_int(e, 64);
+    return a && b ? ll_call_intrinsic(e, intrinsic, 1, &i64, 2, v) : a ? a : b;
 }
 
-static void range_join(struct emit *e, struct mask *a, const struct mask *b) {
+static void range_join(struct emit *e, struct ll_mask *a, const struct ll_mask *b) {
     a->low = wider_bound(e, "llvm.smax", a->low, b->low);
     a->high = wider_bound(e, "llvm.smin", a->high, b->high);
 }
@@ -214,10 +214,10 @@ static LLVMValueRef both(struct emit *e, LLVMValueRef a, LLVMValueRef b) {
 }
 
 /* A condition as a conjunction: of scalars, of lane ranges, and of what differs from lane to lane otherwise. */
-struct condition { LLVMValueRef scalar; struct mask mask; };
+struct condition { LLVMValueRef scalar; struct ll_mask mask; };
 
 static void split_condition(struct emit *e, const struct expr *x, struct condition *c) {
-    struct mask range;
+    struct ll_mask range;
     if (x->kind == EXPR_OP && x->op == SCALAR_and) {
         split_condition(e, x->arg[0], c);
         split_condition(e, x->arg[1], c);
@@ -225,52 +225,52 @@ static void split_condition(struct emit *e, const struct expr *x, struct conditi
         range_join(e, &c->mask, &range);
     } else {
         LLVMValueRef v = emit_expr(e, x);
-        if (value_lanes(v)) c->mask.bits = both(e, c->mask.bits, v);
+        if (ll_value_lanes(v)) c->mask.bits = both(e, c->mask.bits, v);
         else c->scalar = both(e, c->scalar, v);
     }
 }
 
 /* Every lane of 0 .. lanes is in the range; NULL: known to be. */
-static LLVMValueRef range_full(struct emit *e, const struct mask *range, int64_t lanes) {
-    LLVMTypeRef i64 = type_int(e, 64);
-    LLVMValueRef low = range->low ? LLVMBuildICmp(e->b, LLVMIntSLE, range->low, const_int(i64, 0), "") : NULL;
-    LLVMValueRef high = range->high ? LLVMBuildICmp(e->b, LLVMIntSGE, range->high, const_int(i64, lanes), "") : NULL;
+static LLVMValueRef range_full(struct emit *e, const struct ll_mask *range, int64_t lanes) {
+    LLVMTypeRef i64 = ll_type_int(e, 64);
+    LLVMValueRef low = range->low ? LLVMBuildICmp(e->b, LLVMIntSLE, range->low, ll_const_int(i64, 0), "") : NULL;
+    LLVMValueRef high = range->high ? LLVMBuildICmp(e->b, LLVMIntSGE, range->high, ll_const_int(i64, lanes), "") : NULL;
     return both(e, low, high);
 }
 
 static LLVMValueRef any_bit(struct emit *e, LLVMValueRef lanes) {
     LLVMTypeRef type = LLVMTypeOf(lanes);
-    return call_intrinsic(e, "llvm.vector.reduce.or", 1, &type, 1, &lanes);
+    return ll_call_intrinsic(e, "llvm.vector.reduce.or", 1, &type, 1, &lanes);
 }
 
-static LLVMValueRef any_lane(struct emit *e, const struct mask *m) {
-    LLVMTypeRef i64 = type_int(e, 64);
+static LLVMValueRef any_lane(struct emit *e, const struct ll_mask *m) {
+    LLVMTypeRef i64 = ll_type_int(e, 64);
     if (m->bits) return any_bit(e, m->vector);
-    LLVMValueRef low = m->low ? LLVMBuildICmp(e->b, LLVMIntSLT, m->low, const_int(i64, e->lanes), "") : NULL;
-    LLVMValueRef high = m->high ? LLVMBuildICmp(e->b, LLVMIntSGT, m->high, const_int(i64, 0), "") : NULL;
+    LLVMValueRef low = m->low ? LLVMBuildICmp(e->b, LLVMIntSLT, m->low, ll_const_int(i64, e->lanes), "") : NULL;
+    LLVMValueRef high = m->high ? LLVMBuildICmp(e->b, LLVMIntSGT, m->high, ll_const_int(i64, 0), "") : NULL;
     LLVMValueRef order = low && high ? LLVMBuildICmp(e->b, LLVMIntSLT, m->low, m->high, "") : NULL;
     return both(e, both(e, low, high), order);
 }
 
 /* Emits BODY under the present mask narrowed by MASK, skipped when no lane is left (so that scalar loads in it are safe). */
-static void masked_body(struct emit *e, const struct mask *mask, const struct stmt *body) {
-    struct mask before = e->mask, inner = e->mask;
+static void masked_body(struct emit *e, const struct ll_mask *mask, const struct stmt *body) {
+    struct ll_mask before = e->mask, inner = e->mask;
     range_join(e, &inner, mask);
     inner.bits = both(e, inner.bits, mask->bits);
     inner.vector = both(e, emit_range_vector(e, &inner), inner.bits);
-    LLVMBasicBlockRef some = block_new(e, "lanes"), end = block_new(e, "after");
+    LLVMBasicBlockRef some = ll_block_new(e, "lanes"), end = ll_block_new(e, "after");
     LLVMBuildCondBr(e->b, any_lane(e, &inner), some, end);
     LLVMPositionBuilderAtEnd(e->b, some);
     e->mask = inner;
     scoped_body(e, body);
     e->mask = before;
-    block_enter(e, end);
+    ll_block_enter(e, end);
 }
 
 /* Branches around what follows unless CONDITION (NULL: true); returns the block to go on in, NULL if there is none. */
 static LLVMBasicBlockRef skip_unless(struct emit *e, LLVMValueRef condition) {
     if (!condition) return NULL;
-    LLVMBasicBlockRef then = block_new(e, "then"), end = block_new(e, "after");
+    LLVMBasicBlockRef then = ll_block_new(e, "then"), end = ll_block_new(e, "after");
     LLVMBuildCondBr(e->b, condition, then, end);
     LLVMPositionBuilderAtEnd(e->b, then);
     return end;
@@ -283,9 +283,9 @@ static void emit_if(struct emit *e, const struct stmt *s) {
     bool some = c.mask.low || c.mask.high || c.mask.bits;
     LLVMBasicBlockRef edge = NULL, done = NULL;
     if (some && !c.mask.bits && !e->mask.vector && e->unrolled <= 64) { /* full lanes: a copy of the body without masks */
-        LLVMBasicBlockRef full = block_new(e, "full");
-        edge = block_new(e, "edge");
-        done = block_new(e, "after");
+        LLVMBasicBlockRef full = ll_block_new(e, "full");
+        edge = ll_block_new(e, "edge");
+        done = ll_block_new(e, "after");
         LLVMBuildCondBr(e->b, range_full(e, &c.mask, e->lanes), full, edge);
         LLVMPositionBuilderAtEnd(e->b, full);
         scoped_body(e, s->body);
@@ -294,27 +294,27 @@ static void emit_if(struct emit *e, const struct stmt *s) {
     }
     if (some) masked_body(e, &c.mask, s->body);
     else scoped_body(e, s->body);
-    if (done) block_enter(e, done);
-    if (end) block_enter(e, end);
+    if (done) ll_block_enter(e, done);
+    if (end) ll_block_enter(e, end);
 }
 
 /* --- vector loops --- */
 
 /* One chunk: lanes AT .. AT + LANES of the loop, counted from FIRST (the axis at lane AT); RANGE as in the whole loop. */
-static void chunk(struct emit *e, const struct stmt *s, LLVMValueRef first, LLVMValueRef at, int lanes, const struct mask *range,
+static void chunk(struct emit *e, const struct stmt *s, LLVMValueRef first, LLVMValueRef at, int lanes, const struct ll_mask *range,
                   const struct stmt *body) {
-    struct mask own = {NULL, NULL, NULL, NULL};
+    struct ll_mask own = {NULL, NULL, NULL, NULL};
     if (range && range->low) own.low = LLVMBuildNSWSub(e->b, range->low, at, "");
     if (range && range->high) own.high = LLVMBuildNSWSub(e->b, range->high, at, "");
     bool some = own.low || own.high;
-    scope_bind(e, s->axis, first);
+    ll_scope_bind(e, s->axis, first);
     if (lanes == 1) {
-        LLVMTypeRef i64 = type_int(e, 64);
-        LLVMValueRef low = own.low ? LLVMBuildICmp(e->b, LLVMIntSLE, own.low, const_int(i64, 0), "") : NULL;
-        LLVMValueRef high = own.high ? LLVMBuildICmp(e->b, LLVMIntSGT, own.high, const_int(i64, 0), "") : NULL;
+        LLVMTypeRef i64 = ll_type_int(e, 64);
+        LLVMValueRef low = own.low ? LLVMBuildICmp(e->b, LLVMIntSLE, own.low, ll_const_int(i64, 0), "") : NULL;
+        LLVMValueRef high = own.high ? LLVMBuildICmp(e->b, LLVMIntSGT, own.high, ll_const_int(i64, 0), "") : NULL;
         LLVMBasicBlockRef end = skip_unless(e, both(e, low, high));
         scoped_body(e, body);
-        if (end) block_enter(e, end);
+        if (end) ll_block_enter(e, end);
     } else {
         e->axis = s->axis;
         e->step = s->step;
@@ -334,20 +334,20 @@ static int largest_power(int64_t n) {
 }
 
 /* The whole loop in chunks of at most LANES: unrolled, or when there are many, a serial loop over them and the rest. */
-static void chunks(struct emit *e, const struct stmt *s, int64_t extent, int lanes, const struct mask *range, const struct stmt *body) {
-    LLVMTypeRef i64 = type_int(e, 64);
+static void chunks(struct emit *e, const struct stmt *s, int64_t extent, int lanes, const struct ll_mask *range, const struct stmt *body) {
+    LLVMTypeRef i64 = ll_type_int(e, 64);
     int64_t at = 0;
     if (extent / lanes > MAX_CHUNKS) {
-        struct loop loop;
+        struct ll_loop loop;
         at = extent / lanes * lanes;
-        loop_open(e, const_int(i64, 0), const_int(i64, at), lanes, &loop);
-        LLVMValueRef offset = LLVMBuildNSWMul(e->b, loop.index, const_int(i64, s->step), "");
+        ll_loop_open(e, ll_const_int(i64, 0), ll_const_int(i64, at), lanes, &loop);
+        LLVMValueRef offset = LLVMBuildNSWMul(e->b, loop.index, ll_const_int(i64, s->step), "");
         chunk(e, s, LLVMBuildNSWAdd(e->b, emit_dim(e, s->from), offset, ""), loop.index, lanes, range, body);
-        loop_close(e, &loop);
+        ll_loop_close(e, &loop);
     }
     while (at < extent) {
         int n = extent - at >= lanes ? lanes : largest_power(extent - at);
-        chunk(e, s, axis_value(e, s, at), const_int(i64, at), n, range, body);
+        chunk(e, s, axis_value(e, s, at), ll_const_int(i64, at), n, range, body);
         at += n;
     }
 }
@@ -360,7 +360,7 @@ static bool only_ranges(struct emit *e, const struct inspect *in, const struct e
     int64_t c;
     *some = true;
     return x->kind == EXPR_OP && x->op >= SCALAR_lt && x->op <= SCALAR_ge && x->arg[0]->kind == EXPR_DIM && x->arg[1]->kind == EXPR_DIM &&
-           coefficient_is(e, dim_sub(e->k->dims, x->arg[0]->dim, x->arg[1]->dim), in->axis, &c) && c != 0;
+           ll_coefficient_is(e, dim_sub(e->k->dims, x->arg[0]->dim, x->arg[1]->dim), in->axis, &c) && c != 0;
 }
 
 /* A loop whose whole body is one such condition: tested once for the whole loop, not for each chunk. */
@@ -369,7 +369,7 @@ static bool guarded_loop(struct emit *e, const struct inspect *in, int64_t exten
     bool some = false;
     if (!guard || guard->next || guard->kind != STMT_IF || !only_ranges(e, in, guard->value, &some) || !some) return false;
     struct condition c = {0};
-    scope_bind(e, s->axis, emit_dim(e, s->from));
+    ll_scope_bind(e, s->axis, emit_dim(e, s->from));
     e->axis = s->axis;
     e->step = s->step;
     split_condition(e, guard->value, &c);
@@ -380,16 +380,16 @@ static bool guarded_loop(struct emit *e, const struct inspect *in, int64_t exten
     if (!all) {
         chunks(e, s, extent, lanes, NULL, guard->body);
     } else {
-        LLVMBasicBlockRef full = block_new(e, "full"), edge = block_new(e, "edge"), done = block_new(e, "after");
+        LLVMBasicBlockRef full = ll_block_new(e, "full"), edge = ll_block_new(e, "edge"), done = ll_block_new(e, "after");
         LLVMBuildCondBr(e->b, all, full, edge);
         LLVMPositionBuilderAtEnd(e->b, full);
         chunks(e, s, extent, lanes, NULL, guard->body);
         LLVMBuildBr(e->b, done);
         LLVMPositionBuilderAtEnd(e->b, edge);
         chunks(e, s, extent, lanes, &c.mask, guard->body);
-        block_enter(e, done);
+        ll_block_enter(e, done);
     }
-    if (end) block_enter(e, end);
+    if (end) ll_block_enter(e, end);
     return true;
 }
 
@@ -411,7 +411,7 @@ static void vector_loop(struct emit *e, const struct stmt *s) {
 /* --- statements --- */
 
 static void declare(struct emit *e, const struct buffer *b) {
-    struct scope *scope = &e->scope;
+    struct ll_scope *scope = &e->scope;
     LLVMValueRef base = NULL;
     int lanes = 0;
     if (b->space == SPACE_REG) {
@@ -425,10 +425,10 @@ static void declare(struct emit *e, const struct buffer *b) {
         }
         lanes = e->axis ? e->lanes : 0;
         int64_t copies = n * (lanes ? lanes : 1);
-        base = stack_new(e, type_memory(e, b->dtype), copies, copies * (int64_t)yj_dtype_bytes(b->dtype));
+        base = ll_stack_new(e, ll_type_memory(e, b->dtype), copies, copies * (int64_t)yj_dtype_bytes(b->dtype));
     } else {
         LLVMValueRef offset = emit_dim(e, kernel_scratch_offset(e->k, b));
-        base = LLVMBuildGEP2(e->b, type_int(e, 8), e->scratch, &offset, 1, "");
+        base = LLVMBuildGEP2(e->b, ll_type_int(e, 8), e->scratch, &offset, 1, "");
     }
     if (scope->n_buffers == scope->buffer_room) {
         int room = scope->buffer_room ? scope->buffer_room * 2 : 16;
@@ -441,7 +441,7 @@ static void declare(struct emit *e, const struct buffer *b) {
 }
 
 static void bind_let(struct emit *e, const struct stmt *s) {
-    struct scope *scope = &e->scope;
+    struct ll_scope *scope = &e->scope;
     LLVMValueRef value = emit_expr(e, s->value);
     if (scope->n_lets == scope->let_room) {
         int room = scope->let_room ? scope->let_room * 2 : 32;
@@ -455,33 +455,33 @@ static void bind_let(struct emit *e, const struct stmt *s) {
 
 /* The fault is the first one: whoever changes its code from 0 writes the value. */
 static void record_fault(struct emit *e, int code, LLVMValueRef value) {
-    LLVMTypeRef i32 = type_int(e, 32), i64 = type_int(e, 64);
-    LLVMValueRef swap = LLVMBuildAtomicCmpXchg(e->b, e->fault, const_int(i32, 0), const_int(i32, code), LLVMAtomicOrderingMonotonic,
+    LLVMTypeRef i32 = ll_type_int(e, 32), i64 = ll_type_int(e, 64);
+    LLVMValueRef swap = LLVMBuildAtomicCmpXchg(e->b, e->fault, ll_const_int(i32, 0), ll_const_int(i32, code), LLVMAtomicOrderingMonotonic,
                                                LLVMAtomicOrderingMonotonic, 0);
     LLVMBasicBlockRef end = skip_unless(e, LLVMBuildExtractValue(e->b, swap, 1, ""));
-    LLVMValueRef eight = const_int(i64, 8);
-    LLVMSetAlignment(LLVMBuildStore(e->b, value, LLVMBuildGEP2(e->b, type_int(e, 8), e->fault, &eight, 1, "")), 8);
-    block_enter(e, end);
+    LLVMValueRef eight = ll_const_int(i64, 8);
+    LLVMSetAlignment(LLVMBuildStore(e->b, value, LLVMBuildGEP2(e->b, ll_type_int(e, 8), e->fault, &eight, 1, "")), 8);
+    ll_block_enter(e, end);
 }
 
 static void emit_check(struct emit *e, const struct stmt *s) {
     LLVMValueRef good = emit_expr(e, s->value), value = emit_expr(e, s->fault_value);
-    LLVMValueRef bad = LLVMBuildXor(e->b, good, const_int(LLVMTypeOf(good), -1), "");
-    if (e->mask.vector && (value_lanes(bad) || value_lanes(value))) bad = LLVMBuildAnd(e->b, value_widen(e, bad), e->mask.vector, "");
-    else if (value_lanes(value)) bad = value_widen(e, bad);
-    if (!value_lanes(bad)) {
+    LLVMValueRef bad = LLVMBuildXor(e->b, good, ll_const_int(LLVMTypeOf(good), -1), "");
+    if (e->mask.vector && (ll_value_lanes(bad) || ll_value_lanes(value))) bad = LLVMBuildAnd(e->b, ll_value_widen(e, bad), e->mask.vector, "");
+    else if (ll_value_lanes(value)) bad = ll_value_widen(e, bad);
+    if (!ll_value_lanes(bad)) {
         LLVMBasicBlockRef end = skip_unless(e, bad);
         record_fault(e, s->fault_code, value);
-        block_enter(e, end);
+        ll_block_enter(e, end);
         return;
     }
     LLVMBasicBlockRef end = skip_unless(e, any_bit(e, bad));
-    LLVMTypeRef bits = type_int(e, e->lanes);
-    LLVMValueRef args[2] = {LLVMBuildBitCast(e->b, bad, bits, ""), const_int(type_int(e, 1), 1)};
-    LLVMValueRef first = call_intrinsic(e, "llvm.cttz", 1, &bits, 2, args);
-    first = LLVMBuildIntCast2(e->b, first, type_int(e, 64), 0, "");
-    record_fault(e, s->fault_code, LLVMBuildExtractElement(e->b, value_widen(e, value), first, ""));
-    block_enter(e, end);
+    LLVMTypeRef bits = ll_type_int(e, e->lanes);
+    LLVMValueRef args[2] = {LLVMBuildBitCast(e->b, bad, bits, ""), ll_const_int(ll_type_int(e, 1), 1)};
+    LLVMValueRef first = ll_call_intrinsic(e, "llvm.cttz", 1, &bits, 2, args);
+    first = LLVMBuildIntCast2(e->b, first, ll_type_int(e, 64), 0, "");
+    record_fault(e, s->fault_code, LLVMBuildExtractElement(e->b, ll_value_widen(e, value), first, ""));
+    ll_block_enter(e, end);
 }
 
 static void emit_stmt(struct emit *e, const struct stmt *s) {
@@ -541,7 +541,7 @@ static bool may_alias(const struct kernel *k, const struct buffer *b) {
 /* The inner function: one pointer for each buffer, noalias, then the dims, the tile range, scratch and fault. */
 static LLVMValueRef inner_function(struct emit *e) {
     struct kernel *k = e->k;
-    LLVMTypeRef pointer = LLVMPointerTypeInContext(e->context, 0), i64 = type_int(e, 64);
+    LLVMTypeRef pointer = LLVMPointerTypeInContext(e->context, 0), i64 = ll_type_int(e, 64);
     int n = k->n_args + k->n_dims + 4, at = 0;
     LLVMTypeRef *types = NEW_ARRAY(e->arena, LLVMTypeRef, n);
     for (int i = 0; i < k->n_args; i++) types[at++] = pointer;
@@ -567,21 +567,21 @@ static LLVMValueRef inner_function(struct emit *e) {
 /* The exported function takes the arguments of ABI 1 apart and calls the inner one, whose parameters can be noalias. */
 static void outer_function(struct emit *e, LLVMValueRef inner) {
     struct kernel *k = e->k;
-    LLVMTypeRef pointer = LLVMPointerTypeInContext(e->context, 0), i64 = type_int(e, 64);
+    LLVMTypeRef pointer = LLVMPointerTypeInContext(e->context, 0), i64 = ll_type_int(e, 64);
     LLVMTypeRef types[6] = {pointer, pointer, i64, i64, pointer, pointer};
     LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(e->context), types, 6, 0);
     LLVMValueRef f = LLVMAddFunction(e->module, k->name, type);
     function_attributes(e, f);
     e->function = f;
-    LLVMPositionBuilderAtEnd(e->b, block_new(e, "entry"));
+    LLVMPositionBuilderAtEnd(e->b, ll_block_new(e, "entry"));
     int n = k->n_args + k->n_dims + 4, at = 0;
     LLVMValueRef *args = NEW_ARRAY(e->arena, LLVMValueRef, n);
     for (int i = 0; i < k->n_args; i++) {
-        LLVMValueRef index = const_int(i64, i);
+        LLVMValueRef index = ll_const_int(i64, i);
         args[at++] = LLVMBuildLoad2(e->b, pointer, LLVMBuildGEP2(e->b, pointer, LLVMGetParam(f, 0), &index, 1, ""), "");
     }
     for (int i = 0; i < k->n_dims; i++) {
-        LLVMValueRef index = const_int(i64, i);
+        LLVMValueRef index = ll_const_int(i64, i);
         args[at++] = LLVMBuildLoad2(e->b, i64, LLVMBuildGEP2(e->b, i64, LLVMGetParam(f, 1), &index, 1, ""), "");
     }
     for (unsigned i = 2; i < 6; i++) args[at++] = LLVMGetParam(f, i);
@@ -602,32 +602,32 @@ static LLVMValueRef tile_axes(struct emit *e, const struct stmt *s, LLVMValueRef
         number = LLVMBuildURem(e->b, left, n, "");
         left = LLVMBuildUDiv(e->b, left, n, "");
     } else if (!outermost) {
-        number = const_int(type_int(e, 64), 0);
+        number = ll_const_int(ll_type_int(e, 64), 0);
     }
-    LLVMValueRef offset = LLVMBuildNSWMul(e->b, number, const_int(type_int(e, 64), s->step), "");
-    scope_bind(e, s->axis, LLVMBuildNSWAdd(e->b, emit_dim(e, s->from), offset, ""));
+    LLVMValueRef offset = LLVMBuildNSWMul(e->b, number, ll_const_int(ll_type_int(e, 64), s->step), "");
+    ll_scope_bind(e, s->axis, LLVMBuildNSWAdd(e->b, emit_dim(e, s->from), offset, ""));
     return left;
 }
 
 static void tiles(struct emit *e, LLVMValueRef begin, LLVMValueRef end) {
     const struct stmt *s = e->k->body, *body = s;
-    struct loop loop;
+    struct ll_loop loop;
     if (!is_tile(s)) { /* one tile, number 0 */
-        LLVMTypeRef i64 = type_int(e, 64);
-        LLVMValueRef first = LLVMBuildICmp(e->b, LLVMIntSLE, begin, const_int(i64, 0), "");
-        LLVMBasicBlockRef done = skip_unless(e, LLVMBuildAnd(e->b, first, LLVMBuildICmp(e->b, LLVMIntSGT, end, const_int(i64, 0), ""), ""));
+        LLVMTypeRef i64 = ll_type_int(e, 64);
+        LLVMValueRef first = LLVMBuildICmp(e->b, LLVMIntSLE, begin, ll_const_int(i64, 0), "");
+        LLVMBasicBlockRef done = skip_unless(e, LLVMBuildAnd(e->b, first, LLVMBuildICmp(e->b, LLVMIntSGT, end, ll_const_int(i64, 0), ""), ""));
         scoped_body(e, body);
-        block_enter(e, done);
+        ll_block_enter(e, done);
         return;
     }
     if (s->next) emit_refuse(e, YJ_ERR_UNSUPPORTED, "something stands beside the tile loops");
-    loop_open(e, begin, end, 1, &loop);
+    ll_loop_open(e, begin, end, 1, &loop);
     int before = e->scope.n_symbols;
     tile_axes(e, s, loop.index, true);
     while (is_tile(body)) body = body->body;
     scoped_body(e, body);
     e->scope.n_symbols = before;
-    loop_close(e, &loop);
+    ll_loop_close(e, &loop);
 }
 
 static bool has_barrier(const struct stmt *body) {
@@ -646,18 +646,18 @@ void emit_function(struct emit *e) {
     outer_function(e, inner);
     e->function = inner;
     e->unrolled = 1;
-    e->entry = block_new(e, "entry");
-    LLVMBasicBlockRef start = block_new(e, "start");
+    e->entry = ll_block_new(e, "entry");
+    LLVMBasicBlockRef start = ll_block_new(e, "start");
     LLVMPositionBuilderAtEnd(e->b, e->entry);
     LLVMBuildBr(e->b, start);
     LLVMPositionBuilderAtEnd(e->b, start);
     unsigned at = 0;
-    struct scope *scope = &e->scope;
+    struct ll_scope *scope = &e->scope;
     scope->buffer_room = k->n_args + 16;
     scope->buffer = NEW_ARRAY(e->arena, struct bound_buffer, scope->buffer_room);
     for (const struct buffer *b = k->args; b; b = b->next)
         scope->buffer[scope->n_buffers++] = (struct bound_buffer){b, LLVMGetParam(inner, at++), 0};
-    for (int i = 0; i < k->n_dims; i++) scope_bind(e, k->dim_args[i], LLVMGetParam(inner, at++));
+    for (int i = 0; i < k->n_dims; i++) ll_scope_bind(e, k->dim_args[i], LLVMGetParam(inner, at++));
     LLVMValueRef begin = LLVMGetParam(inner, at), end = LLVMGetParam(inner, at + 1);
     e->scratch = LLVMGetParam(inner, at + 2);
     e->fault = LLVMGetParam(inner, at + 3);

@@ -14,12 +14,12 @@
 enum arch { ARCH_X86, ARCH_ARM, ARCH_RISCV, ARCH_LOONGARCH };
 
 /* Which lanes of a chunk run: low <= lane < high (i64, NULL: no bound) and bits (<lanes x i1>, NULL: all). */
-struct mask {
+struct ll_mask {
     LLVMValueRef low, high, bits;
     LLVMValueRef vector; /* the whole of it as <lanes x i1>; NULL when every lane runs */
 };
 
-struct scope {
+struct ll_scope {
     struct bound_symbol { dim symbol; LLVMValueRef value; } *symbol; /* innermost last; vector axis: its value at lane 0 */
     int n_symbols, symbol_room;
     struct bound_let { const struct stmt *let; LLVMValueRef value; } *let;
@@ -47,33 +47,33 @@ struct emit {
     LLVMValueRef scratch, fault;
     LLVMValueRef slot;       /* see lane_slot */
     int64_t stack_bytes;
-    struct scope scope;
+    struct ll_scope scope;
     int unrolled;           /* copies that unrolling has made of the code being emitted */
     /* the vector loop being emitted; axis NULL outside */
     dim axis;
     int64_t step;
     int lanes;
-    struct mask mask;
+    struct ll_mask mask;
 };
 
 /* --- refusals: the first one is kept, named after the kernel --- */
 void emit_refuse(struct emit *e, enum yj_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* --- types and constants (emit_llvm_scalar.c) --- */
-LLVMTypeRef type_int(struct emit *e, int bits);
-LLVMTypeRef type_value(struct emit *e, enum yj_dtype dtype);  /* of a value in a register: bool is i1, narrow floats are iN */
-LLVMTypeRef type_memory(struct emit *e, enum yj_dtype dtype); /* in memory: bool is i8 */
-LLVMTypeRef type_like(LLVMTypeRef element, LLVMValueRef v);   /* ELEMENT, or a vector of as many as v has */
-int value_lanes(LLVMValueRef v);                              /* 0: scalar */
-LLVMValueRef const_int(LLVMTypeRef type, int64_t value);      /* splat if the type is a vector */
-LLVMValueRef const_float(LLVMTypeRef type, double value);
-LLVMValueRef const_iota(struct emit *e, int bits, int lanes); /* 0, 1, 2, ... */
-LLVMValueRef value_splat(struct emit *e, LLVMValueRef v, int lanes);
-LLVMValueRef value_widen(struct emit *e, LLVMValueRef v);     /* splat to e->lanes unless it is a vector */
-void value_match(struct emit *e, int n, LLVMValueRef *v);     /* all scalar or all vectors */
-LLVMValueRef call_intrinsic(struct emit *e, const char *name, int n_types, LLVMTypeRef *types, int n, LLVMValueRef *args);
-LLVMValueRef value_bits(struct emit *e, LLVMValueRef v);      /* a float as an integer of its size */
-LLVMValueRef value_float(struct emit *e, LLVMValueRef v);     /* and back */
+LLVMTypeRef ll_type_int(struct emit *e, int bits);
+LLVMTypeRef ll_type_value(struct emit *e, enum yj_dtype dtype);  /* of a value in a register: bool is i1, narrow floats are iN */
+LLVMTypeRef ll_type_memory(struct emit *e, enum yj_dtype dtype); /* in memory: bool is i8 */
+LLVMTypeRef ll_type_like(LLVMTypeRef element, LLVMValueRef v);   /* ELEMENT, or a vector of as many as v has */
+int ll_value_lanes(LLVMValueRef v);                              /* 0: scalar */
+LLVMValueRef ll_const_int(LLVMTypeRef type, int64_t value);      /* splat if the type is a vector */
+LLVMValueRef ll_const_float(LLVMTypeRef type, double value);
+LLVMValueRef ll_const_iota(struct emit *e, int bits, int lanes); /* 0, 1, 2, ... */
+LLVMValueRef ll_value_splat(struct emit *e, LLVMValueRef v, int lanes);
+LLVMValueRef ll_value_widen(struct emit *e, LLVMValueRef v);     /* splat to e->lanes unless it is a vector */
+void ll_value_match(struct emit *e, int n, LLVMValueRef *v);     /* all scalar or all vectors */
+LLVMValueRef ll_call_intrinsic(struct emit *e, const char *name, int n_types, LLVMTypeRef *types, int n, LLVMValueRef *args);
+LLVMValueRef ll_value_bits(struct emit *e, LLVMValueRef v);      /* a float as an integer of its size */
+LLVMValueRef ll_value_float(struct emit *e, LLVMValueRef v);     /* and back */
 
 /* --- scalar ops and conversions: ARGS are all scalar or all vectors --- */
 LLVMValueRef emit_op(struct emit *e, enum scalar_op op, enum yj_dtype dtype, LLVMValueRef *args);
@@ -81,33 +81,33 @@ LLVMValueRef emit_cast(struct emit *e, enum yj_dtype to, enum yj_dtype from, LLV
 LLVMValueRef emit_bitcast(struct emit *e, enum yj_dtype to, enum yj_dtype from, LLVMValueRef v);
 
 /* --- dims and expressions (emit_llvm_expr.c) --- */
-void scope_bind(struct emit *e, dim symbol, LLVMValueRef value);
+void ll_scope_bind(struct emit *e, dim symbol, LLVMValueRef value);
 LLVMValueRef emit_dim(struct emit *e, dim d);        /* i64; a vector axis has its value at lane 0 */
 LLVMValueRef emit_dim_lanes(struct emit *e, dim d);  /* <lanes x i64> if d has the vector axis */
 LLVMValueRef emit_expr(struct emit *e, const struct expr *x);
 void emit_store(struct emit *e, const struct buffer *b, int n, struct expr *const *subs, LLVMValueRef value);
 /* X compares dims: the lanes for which it holds, as a range. False if it is something else. Bounds that always hold stay
  * NULL. */
-bool emit_lane_range(struct emit *e, const struct expr *x, struct mask *range);
+bool emit_lane_range(struct emit *e, const struct expr *x, struct ll_mask *range);
 
 /* low <= lane < high as <lanes x i1>; NULL if neither bound is there. */
-LLVMValueRef emit_range_vector(struct emit *e, const struct mask *range);
+LLVMValueRef emit_range_vector(struct emit *e, const struct ll_mask *range);
 
 /* Where an element lies: its flat subscript as one dim (NULL if data takes part), and the address. */
-dim place_flat(struct emit *e, const struct buffer *b, int n, struct expr *const *subs);
-LLVMValueRef place_pointer(struct emit *e, const struct buffer *b, dim flat); /* at lane 0 */
-unsigned place_align(const struct buffer *b, dim flat);
-bool coefficient_is(struct emit *e, dim flat, dim axis, int64_t *coefficient); /* flat is linear in axis, by a constant */
+dim ll_place_flat(struct emit *e, const struct buffer *b, int n, struct expr *const *subs);
+LLVMValueRef ll_place_pointer(struct emit *e, const struct buffer *b, dim flat); /* at lane 0 */
+unsigned ll_place_align(const struct buffer *b, dim flat);
+bool ll_coefficient_is(struct emit *e, dim flat, dim axis, int64_t *coefficient); /* flat is linear in axis, by a constant */
 
 /* --- statements (emit_llvm.c) --- */
 void emit_body(struct emit *e, const struct stmt *body);
-LLVMBasicBlockRef block_new(struct emit *e, const char *name);
-void block_enter(struct emit *e, LLVMBasicBlockRef block);
-LLVMValueRef stack_new(struct emit *e, LLVMTypeRef type, int64_t n, int64_t bytes); /* alloca in the entry, 64-byte aligned */
+LLVMBasicBlockRef ll_block_new(struct emit *e, const char *name);
+void ll_block_enter(struct emit *e, LLVMBasicBlockRef block);
+LLVMValueRef ll_stack_new(struct emit *e, LLVMTypeRef type, int64_t n, int64_t bytes); /* alloca in the entry, 64-byte aligned */
 /* for (i = from; i < to; i += step) around what is emitted between open and close; leaves the axis unbound. */
-struct loop { LLVMBasicBlockRef body, end; LLVMValueRef index, to; int64_t step; };
-void loop_open(struct emit *e, LLVMValueRef from, LLVMValueRef to, int64_t step, struct loop *loop);
-void loop_close(struct emit *e, struct loop *loop);
+struct ll_loop { LLVMBasicBlockRef body, end; LLVMValueRef index, to; int64_t step; };
+void ll_loop_open(struct emit *e, LLVMValueRef from, LLVMValueRef to, int64_t step, struct ll_loop *loop);
+void ll_loop_close(struct emit *e, struct ll_loop *loop);
 void emit_fma_tile(struct emit *e, const struct stmt *s);
 void emit_copy(struct emit *e, const struct stmt *s);
 

@@ -8,8 +8,8 @@
 
 /* --- scope --- */
 
-void scope_bind(struct emit *e, dim symbol, LLVMValueRef value) {
-    struct scope *s = &e->scope;
+void ll_scope_bind(struct emit *e, dim symbol, LLVMValueRef value) {
+    struct ll_scope *s = &e->scope;
     if (s->n_symbols == s->symbol_room) {
         int room = s->symbol_room ? s->symbol_room * 2 : 32;
         struct bound_symbol *bigger = NEW_ARRAY(e->arena, struct bound_symbol, room);
@@ -69,29 +69,29 @@ static LLVMValueRef floor_divide(struct emit *e, dim d, LLVMValueRef a, LLVMValu
     int64_t by;
     LLVMTypeRef type = LLVMTypeOf(a);
     if (dim_is_const(d->b, &by) && by > 0 && (by & (by - 1)) == 0) {
-        if (rem) return LLVMBuildAnd(e->b, a, const_int(type, by - 1), "");
-        return LLVMBuildAShr(e->b, a, const_int(type, __builtin_ctzll((uint64_t)by)), "");
+        if (rem) return LLVMBuildAnd(e->b, a, ll_const_int(type, by - 1), "");
+        return LLVMBuildAShr(e->b, a, ll_const_int(type, __builtin_ctzll((uint64_t)by)), "");
     }
     if (d->a->low >= 0 && d->b->low > 0) return rem ? LLVMBuildURem(e->b, a, b, "") : LLVMBuildUDiv(e->b, a, b, "");
-    LLVMValueRef zero = const_int(type, 0), r = LLVMBuildSRem(e->b, a, b, "");
+    LLVMValueRef zero = ll_const_int(type, 0), r = LLVMBuildSRem(e->b, a, b, "");
     LLVMValueRef inexact = LLVMBuildICmp(e->b, LLVMIntNE, r, zero, "");
     LLVMValueRef differ = LLVMBuildICmp(e->b, LLVMIntSLT, LLVMBuildXor(e->b, r, b, ""), zero, "");
     LLVMValueRef off = LLVMBuildAnd(e->b, inexact, differ, "");
     if (rem) return add_nsw(e, r, LLVMBuildSelect(e->b, off, b, zero, ""));
     LLVMValueRef q = LLVMBuildSDiv(e->b, a, b, "");
-    return add_nsw(e, q, LLVMBuildSelect(e->b, off, const_int(type, -1), zero, ""));
+    return add_nsw(e, q, LLVMBuildSelect(e->b, off, ll_const_int(type, -1), zero, ""));
 }
 
 static LLVMValueRef dim_op(struct emit *e, dim d, LLVMValueRef a, LLVMValueRef b) {
     LLVMValueRef v[2] = {a, b};
-    value_match(e, 2, v);
+    ll_value_match(e, 2, v);
     LLVMTypeRef type = LLVMTypeOf(v[0]);
     switch (d->op) {
     case DIM_MUL: return LLVMBuildNSWMul(e->b, v[0], v[1], "");
     case DIM_DIV:
     case DIM_MOD: return floor_divide(e, d, v[0], v[1]);
-    case DIM_MIN: return call_intrinsic(e, "llvm.smin", 1, &type, 2, v);
-    case DIM_MAX: return call_intrinsic(e, "llvm.smax", 1, &type, 2, v);
+    case DIM_MIN: return ll_call_intrinsic(e, "llvm.smin", 1, &type, 2, v);
+    case DIM_MAX: return ll_call_intrinsic(e, "llvm.smax", 1, &type, 2, v);
     default: return add_nsw(e, v[0], v[1]);
     }
 }
@@ -100,11 +100,11 @@ static LLVMValueRef symbol_value(struct emit *e, dim d) {
     int at = find_symbol(e, d);
     if (at >= 0) return e->scope.symbol[at].value;
     emit_refuse(e, YJ_ERR_INTERNAL, "%s is not bound", d->name);
-    return const_int(type_int(e, 64), 0);
+    return ll_const_int(ll_type_int(e, 64), 0);
 }
 
 LLVMValueRef emit_dim(struct emit *e, dim d) {
-    if (d->op == DIM_CONST) return const_int(type_int(e, 64), d->value);
+    if (d->op == DIM_CONST) return ll_const_int(ll_type_int(e, 64), d->value);
     if (d->op == DIM_SYMBOL) return symbol_value(e, d);
     int left = MAX_TERMS;
     if (d->op != DIM_ADD || !sum_fits(d, &left)) return dim_op(e, d, emit_dim(e, d->a), emit_dim(e, d->b));
@@ -117,12 +117,12 @@ LLVMValueRef emit_dim(struct emit *e, dim d) {
 
 /* The lanes of the vector axis: first, first + step, ... */
 static LLVMValueRef axis_lanes(struct emit *e, LLVMValueRef first, int64_t step) {
-    LLVMValueRef iota = const_iota(e, 64, e->lanes);
-    LLVMValueRef offsets = LLVMBuildNSWMul(e->b, iota, const_int(LLVMTypeOf(iota), step), "");
-    return add_nsw(e, value_splat(e, first, e->lanes), offsets);
+    LLVMValueRef iota = ll_const_iota(e, 64, e->lanes);
+    LLVMValueRef offsets = LLVMBuildNSWMul(e->b, iota, ll_const_int(LLVMTypeOf(iota), step), "");
+    return add_nsw(e, ll_value_splat(e, first, e->lanes), offsets);
 }
 
-bool coefficient_is(struct emit *e, dim flat, dim axis, int64_t *coefficient) {
+bool ll_coefficient_is(struct emit *e, dim flat, dim axis, int64_t *coefficient) {
     dim c, rest;
     return dim_linear(e->k->dims, flat, axis, &c, &rest) && dim_is_const(c, coefficient);
 }
@@ -130,7 +130,7 @@ bool coefficient_is(struct emit *e, dim flat, dim axis, int64_t *coefficient) {
 LLVMValueRef emit_dim_lanes(struct emit *e, dim d) {
     if (!e->axis || !dim_contains(d, e->axis)) return emit_dim(e, d);
     int64_t c;
-    if (coefficient_is(e, d, e->axis, &c)) return axis_lanes(e, emit_dim(e, d), c * e->step);
+    if (ll_coefficient_is(e, d, e->axis, &c)) return axis_lanes(e, emit_dim(e, d), c * e->step);
     return dim_op(e, d, emit_dim_lanes(e, d->a), emit_dim_lanes(e, d->b));
 }
 
@@ -144,7 +144,7 @@ static const struct bound_buffer *find_buffer(struct emit *e, const struct buffe
     return &none;
 }
 
-dim place_flat(struct emit *e, const struct buffer *b, int n, struct expr *const *subs) {
+dim ll_place_flat(struct emit *e, const struct buffer *b, int n, struct expr *const *subs) {
     struct dim_table *t = e->k->dims;
     dim flat = dim_const(t, 0);
     for (int i = 0; i < n; i++) {
@@ -156,12 +156,12 @@ dim place_flat(struct emit *e, const struct buffer *b, int n, struct expr *const
 
 static LLVMValueRef advance(struct emit *e, const struct buffer *b, LLVMValueRef pointer, LLVMValueRef elements) {
     if (LLVMIsConstant(elements) && LLVMIsNull(elements)) return pointer;
-    return LLVMBuildGEP2(e->b, type_memory(e, b->dtype), pointer, &elements, 1, "");
+    return LLVMBuildGEP2(e->b, ll_type_memory(e, b->dtype), pointer, &elements, 1, "");
 }
 
 /* One step for each loop depth, the constant last: invariant prefixes are hoisted and shared, and the constant becomes the
  * displacement of the instruction. */
-LLVMValueRef place_pointer(struct emit *e, const struct buffer *b, dim flat) {
+LLVMValueRef ll_place_pointer(struct emit *e, const struct buffer *b, dim flat) {
     LLVMValueRef pointer = find_buffer(e, b)->base;
     if (!pointer) return LLVMGetPoison(LLVMPointerTypeInContext(e->context, 0));
     struct term terms[MAX_TERMS];
@@ -179,7 +179,7 @@ LLVMValueRef place_pointer(struct emit *e, const struct buffer *b, dim flat) {
     return pointer;
 }
 
-unsigned place_align(const struct buffer *b, dim flat) {
+unsigned ll_place_align(const struct buffer *b, dim flat) {
     unsigned size = (unsigned)yj_dtype_bytes(b->dtype);
     uint64_t known = flat ? (uint64_t)flat->divisor * size : size;
     if (flat && flat->divisor == 0) return 64;
@@ -198,12 +198,12 @@ struct place {
 
 /* A subscript in which data takes part: summed dimension by dimension. */
 static LLVMValueRef flat_by_data(struct emit *e, const struct buffer *b, int n, struct expr *const *subs) {
-    LLVMValueRef sum = const_int(type_int(e, 64), 0);
+    LLVMValueRef sum = ll_const_int(ll_type_int(e, 64), 0);
     for (int i = 0; i < n; i++) {
         LLVMValueRef v[2] = {sum, emit_dim(e, b->shape[i])};
-        value_match(e, 2, v);
+        ll_value_match(e, 2, v);
         LLVMValueRef w[2] = {LLVMBuildNSWMul(e->b, v[0], v[1], ""), emit_expr(e, subs[i])};
-        value_match(e, 2, w);
+        ll_value_match(e, 2, w);
         sum = add_nsw(e, w[0], w[1]);
     }
     return sum;
@@ -221,14 +221,14 @@ static bool within(const struct buffer *b, int lanes, int64_t first) {
 /* A register buffer declared inside the vector loop has one copy a lane, the lanes side by side. */
 static struct place private_place(struct emit *e, const struct bound_buffer *bound, const struct buffer *b, int n,
                                   struct expr *const *subs) {
-    dim flat = place_flat(e, b, n, subs);
+    dim flat = ll_place_flat(e, b, n, subs);
     LLVMValueRef index = flat ? emit_dim_lanes(e, flat) : flat_by_data(e, b, n, subs);
     struct place p = {.align = (unsigned)yj_dtype_bytes(b->dtype), .safe = true};
-    LLVMValueRef scaled = LLVMBuildNSWMul(e->b, index, const_int(LLVMTypeOf(index), bound->lanes), "");
-    if (value_lanes(index)) {
+    LLVMValueRef scaled = LLVMBuildNSWMul(e->b, index, ll_const_int(LLVMTypeOf(index), bound->lanes), "");
+    if (ll_value_lanes(index)) {
         p.pattern = SCATTERED;
         p.safe = false;
-        p.pointer = advance(e, b, bound->base, add_nsw(e, scaled, const_iota(e, 64, e->lanes)));
+        p.pointer = advance(e, b, bound->base, add_nsw(e, scaled, ll_const_iota(e, 64, e->lanes)));
     } else {
         p.pattern = e->axis ? CONTIGUOUS : UNIFORM;
         p.pointer = advance(e, b, bound->base, scaled);
@@ -241,16 +241,16 @@ static struct place private_place(struct emit *e, const struct bound_buffer *bou
 static struct place place_find(struct emit *e, const struct buffer *b, int n, struct expr *const *subs) {
     const struct bound_buffer *bound = find_buffer(e, b);
     if (bound->lanes) return private_place(e, bound, b, n, subs);
-    dim flat = place_flat(e, b, n, subs);
-    struct place p = {.pattern = UNIFORM, .align = place_align(b, flat)};
+    dim flat = ll_place_flat(e, b, n, subs);
+    struct place p = {.pattern = UNIFORM, .align = ll_place_align(b, flat)};
     if (!flat) {
         LLVMValueRef index = flat_by_data(e, b, n, subs);
-        p.pattern = value_lanes(index) ? SCATTERED : UNIFORM;
+        p.pattern = ll_value_lanes(index) ? SCATTERED : UNIFORM;
         p.pointer = bound->base ? advance(e, b, bound->base, index) : LLVMGetPoison(LLVMPointerTypeInContext(e->context, 0));
         return p;
     }
     if (!e->axis || !dim_contains(flat, e->axis)) {
-        p.pointer = place_pointer(e, b, flat);
+        p.pointer = ll_place_pointer(e, b, flat);
         return p;
     }
     dim c, rest;
@@ -260,7 +260,7 @@ static struct place place_find(struct emit *e, const struct buffer *b, int n, st
         p.pointer = advance(e, b, bound->base, emit_dim_lanes(e, flat));
         return p;
     }
-    p.pointer = place_pointer(e, b, flat);
+    p.pointer = ll_place_pointer(e, b, flat);
     LLVMValueRef first = emit_dim(e, flat);
     if (dim_is(c, 1) && e->step == 1) {
         p.pattern = CONTIGUOUS;
@@ -269,8 +269,8 @@ static struct place place_find(struct emit *e, const struct buffer *b, int n, st
     }
     p.pattern = SCATTERED;
     p.align = (unsigned)yj_dtype_bytes(b->dtype);
-    LLVMValueRef stride = LLVMBuildNSWMul(e->b, emit_dim(e, c), const_int(type_int(e, 64), e->step), "");
-    LLVMValueRef offsets = LLVMBuildNSWMul(e->b, value_splat(e, stride, e->lanes), const_iota(e, 64, e->lanes), "");
+    LLVMValueRef stride = LLVMBuildNSWMul(e->b, emit_dim(e, c), ll_const_int(ll_type_int(e, 64), e->step), "");
+    LLVMValueRef offsets = LLVMBuildNSWMul(e->b, ll_value_splat(e, stride, e->lanes), ll_const_iota(e, 64, e->lanes), "");
     p.pointer = advance(e, b, p.pointer, offsets);
     return p;
 }
@@ -278,11 +278,11 @@ static struct place place_find(struct emit *e, const struct buffer *b, int n, st
 /* --- loads and stores --- */
 
 static LLVMTypeRef memory_lanes(struct emit *e, const struct buffer *b) {
-    return LLVMVectorType(type_memory(e, b->dtype), (unsigned)e->lanes);
+    return LLVMVectorType(ll_type_memory(e, b->dtype), (unsigned)e->lanes);
 }
 
 static LLVMValueRef mask_vector(struct emit *e) {
-    return e->mask.vector ? e->mask.vector : const_int(LLVMVectorType(type_int(e, 1), (unsigned)e->lanes), -1);
+    return e->mask.vector ? e->mask.vector : ll_const_int(LLVMVectorType(ll_type_int(e, 1), (unsigned)e->lanes), -1);
 }
 
 static bool native_masks(const struct emit *e, const struct buffer *b) {
@@ -291,24 +291,24 @@ static bool native_masks(const struct emit *e, const struct buffer *b) {
 
 /* One vector on the stack for the whole function: what passes through it is read back at once. */
 static LLVMValueRef lane_slot(struct emit *e) {
-    if (!e->slot) e->slot = stack_new(e, type_int(e, 8), 64 * 8, 64 * 8);
+    if (!e->slot) e->slot = ll_stack_new(e, ll_type_int(e, 8), 64 * 8, 64 * 8);
     return e->slot;
 }
 
 /* Copies the elements of the lanes low <= lane < high one by one, between memory and a vector on the stack. */
 static void copy_range(struct emit *e, const struct buffer *b, LLVMValueRef from, LLVMValueRef to) {
-    LLVMTypeRef i64 = type_int(e, 64), type = type_memory(e, b->dtype);
-    LLVMValueRef most = const_int(i64, e->lanes), zero = const_int(i64, 0);
+    LLVMTypeRef i64 = ll_type_int(e, 64), type = ll_type_memory(e, b->dtype);
+    LLVMValueRef most = ll_const_int(i64, e->lanes), zero = ll_const_int(i64, 0);
     LLVMValueRef low[2] = {e->mask.low ? e->mask.low : zero, zero}, high[2] = {e->mask.high ? e->mask.high : most, most};
-    struct loop loop;
-    loop_open(e, call_intrinsic(e, "llvm.smax", 1, &i64, 2, low), call_intrinsic(e, "llvm.smin", 1, &i64, 2, high), 1, &loop);
+    struct ll_loop loop;
+    ll_loop_open(e, ll_call_intrinsic(e, "llvm.smax", 1, &i64, 2, low), ll_call_intrinsic(e, "llvm.smin", 1, &i64, 2, high), 1, &loop);
     LLVMValueRef v = LLVMBuildLoad2(e->b, type, advance(e, b, from, loop.index), "");
     LLVMBuildStore(e->b, v, advance(e, b, to, loop.index));
-    loop_close(e, &loop);
+    ll_loop_close(e, &loop);
 }
 
 static LLVMValueRef load_contiguous(struct emit *e, const struct buffer *b, const struct place *p) {
-    LLVMTypeRef type = memory_lanes(e, b), i32 = type_int(e, 32);
+    LLVMTypeRef type = memory_lanes(e, b), i32 = ll_type_int(e, 32);
     if (!e->mask.vector || p->safe) {
         LLVMValueRef v = LLVMBuildLoad2(e->b, type, p->pointer, "");
         LLVMSetAlignment(v, p->align);
@@ -316,8 +316,8 @@ static LLVMValueRef load_contiguous(struct emit *e, const struct buffer *b, cons
     }
     if (native_masks(e, b) || e->mask.bits) {
         LLVMTypeRef types[2] = {type, LLVMTypeOf(p->pointer)};
-        LLVMValueRef args[4] = {p->pointer, const_int(i32, p->align), mask_vector(e), LLVMConstNull(type)};
-        return call_intrinsic(e, "llvm.masked.load", 2, types, 4, args);
+        LLVMValueRef args[4] = {p->pointer, ll_const_int(i32, p->align), mask_vector(e), LLVMConstNull(type)};
+        return ll_call_intrinsic(e, "llvm.masked.load", 2, types, 4, args);
     }
     LLVMValueRef slot = lane_slot(e);
     LLVMBuildStore(e->b, LLVMConstNull(type), slot);
@@ -328,24 +328,24 @@ static LLVMValueRef load_contiguous(struct emit *e, const struct buffer *b, cons
 static LLVMValueRef load_memory(struct emit *e, const struct buffer *b, const struct place *p) {
     if (p->pattern == CONTIGUOUS) return load_contiguous(e, b, p);
     if (p->pattern == UNIFORM) {
-        LLVMValueRef v = LLVMBuildLoad2(e->b, type_memory(e, b->dtype), p->pointer, "");
+        LLVMValueRef v = LLVMBuildLoad2(e->b, ll_type_memory(e, b->dtype), p->pointer, "");
         LLVMSetAlignment(v, p->align);
         return v;
     }
     LLVMTypeRef type = memory_lanes(e, b), types[2] = {type, LLVMTypeOf(p->pointer)};
-    LLVMValueRef args[4] = {p->pointer, const_int(type_int(e, 32), p->align), mask_vector(e), LLVMConstNull(type)};
-    return call_intrinsic(e, "llvm.masked.gather", 2, types, 4, args);
+    LLVMValueRef args[4] = {p->pointer, ll_const_int(ll_type_int(e, 32), p->align), mask_vector(e), LLVMConstNull(type)};
+    return ll_call_intrinsic(e, "llvm.masked.gather", 2, types, 4, args);
 }
 
 static LLVMValueRef emit_load(struct emit *e, const struct buffer *b, int n, struct expr *const *subs) {
     struct place p = place_find(e, b, n, subs);
     LLVMValueRef v = load_memory(e, b, &p);
     if (b->dtype != YJ_BOOL) return v;
-    return LLVMBuildICmp(e->b, LLVMIntNE, v, const_int(LLVMTypeOf(v), 0), "");
+    return LLVMBuildICmp(e->b, LLVMIntNE, v, ll_const_int(LLVMTypeOf(v), 0), "");
 }
 
 static void store_contiguous(struct emit *e, const struct buffer *b, const struct place *p, LLVMValueRef v) {
-    LLVMTypeRef type = memory_lanes(e, b), i32 = type_int(e, 32);
+    LLVMTypeRef type = memory_lanes(e, b), i32 = ll_type_int(e, 32);
     if (e->mask.vector && !p->safe && !native_masks(e, b) && !e->mask.bits) {
         LLVMValueRef slot = lane_slot(e);
         LLVMBuildStore(e->b, v, slot);
@@ -354,8 +354,8 @@ static void store_contiguous(struct emit *e, const struct buffer *b, const struc
     }
     if (e->mask.vector && !p->safe) {
         LLVMTypeRef types[2] = {type, LLVMTypeOf(p->pointer)};
-        LLVMValueRef args[4] = {v, p->pointer, const_int(i32, p->align), mask_vector(e)};
-        call_intrinsic(e, "llvm.masked.store", 2, types, 4, args);
+        LLVMValueRef args[4] = {v, p->pointer, ll_const_int(i32, p->align), mask_vector(e)};
+        ll_call_intrinsic(e, "llvm.masked.store", 2, types, 4, args);
         return;
     }
     if (e->mask.vector) {
@@ -368,26 +368,26 @@ static void store_contiguous(struct emit *e, const struct buffer *b, const struc
 
 void emit_store(struct emit *e, const struct buffer *b, int n, struct expr *const *subs, LLVMValueRef v) {
     struct place p = place_find(e, b, n, subs);
-    if (b->dtype == YJ_BOOL) v = LLVMBuildZExt(e->b, v, type_like(type_int(e, 8), v), "");
+    if (b->dtype == YJ_BOOL) v = LLVMBuildZExt(e->b, v, ll_type_like(ll_type_int(e, 8), v), "");
     if (p.pattern == UNIFORM) {
-        if (value_lanes(v) || e->axis) emit_refuse(e, YJ_ERR_UNSUPPORTED, "lanes of %s store to one element of %s", e->axis->name, b->name);
+        if (ll_value_lanes(v) || e->axis) emit_refuse(e, YJ_ERR_UNSUPPORTED, "lanes of %s store to one element of %s", e->axis->name, b->name);
         else LLVMSetAlignment(LLVMBuildStore(e->b, v, p.pointer), p.align);
         return;
     }
-    v = value_widen(e, v);
+    v = ll_value_widen(e, v);
     if (p.pattern == CONTIGUOUS) {
         store_contiguous(e, b, &p, v);
         return;
     }
     LLVMTypeRef types[2] = {LLVMTypeOf(v), LLVMTypeOf(p.pointer)};
-    LLVMValueRef args[4] = {v, p.pointer, const_int(type_int(e, 32), p.align), mask_vector(e)};
-    call_intrinsic(e, "llvm.masked.scatter", 2, types, 4, args);
+    LLVMValueRef args[4] = {v, p.pointer, ll_const_int(ll_type_int(e, 32), p.align), mask_vector(e)};
+    ll_call_intrinsic(e, "llvm.masked.scatter", 2, types, 4, args);
 }
 
 /* --- expressions --- */
 
 /* x < y over lanes is difference > 0, and the difference is linear in the lane: lanes up to a bound, or from one on. */
-bool emit_lane_range(struct emit *e, const struct expr *x, struct mask *range) {
+bool emit_lane_range(struct emit *e, const struct expr *x, struct ll_mask *range) {
     if (!e->axis || x->kind != EXPR_OP || x->op < SCALAR_lt || x->op > SCALAR_ge) return false;
     if (x->arg[0]->kind != EXPR_DIM || x->arg[1]->kind != EXPR_DIM) return false;
     struct dim_table *t = e->k->dims;
@@ -395,32 +395,32 @@ bool emit_lane_range(struct emit *e, const struct expr *x, struct mask *range) {
     dim small = x->arg[swap]->dim, large = x->arg[!swap]->dim;
     dim spare = dim_sub(t, dim_sub(t, large, small), dim_const(t, strict)); /* holds where spare >= 0 */
     int64_t c;
-    if (!coefficient_is(e, spare, e->axis, &c) || c == 0) return false;
-    *range = (struct mask){NULL, NULL, NULL, NULL};
+    if (!ll_coefficient_is(e, spare, e->axis, &c) || c == 0) return false;
+    *range = (struct ll_mask){NULL, NULL, NULL, NULL};
     if (spare->low >= 0) return true;
     c *= e->step;
-    LLVMValueRef first = emit_dim(e, spare), by = const_int(type_int(e, 64), c < 0 ? -c : c);
+    LLVMValueRef first = emit_dim(e, spare), by = ll_const_int(ll_type_int(e, 64), c < 0 ? -c : c);
     if (c != 1 && c != -1) {
-        LLVMTypeRef i64 = type_int(e, 64);
+        LLVMTypeRef i64 = ll_type_int(e, 64);
         LLVMValueRef r = LLVMBuildSRem(e->b, first, by, ""), q = LLVMBuildSDiv(e->b, first, by, "");
-        LLVMValueRef off = LLVMBuildICmp(e->b, LLVMIntSLT, r, const_int(i64, 0), "");
+        LLVMValueRef off = LLVMBuildICmp(e->b, LLVMIntSLT, r, ll_const_int(i64, 0), "");
         first = add_nsw(e, q, LLVMBuildSExt(e->b, off, i64, ""));
     }
-    if (c < 0) range->high = add_nsw(e, first, const_int(type_int(e, 64), 1));
+    if (c < 0) range->high = add_nsw(e, first, ll_const_int(ll_type_int(e, 64), 1));
     else range->low = LLVMBuildNSWNeg(e->b, first, "");
     return true;
 }
 
 /* A bound on lanes, brought into 0 .. lanes so that it fits in 32 bits. */
 static LLVMValueRef bound_lanes(struct emit *e, LLVMValueRef bound) {
-    LLVMTypeRef i64 = type_int(e, 64), i32 = type_int(e, 32);
-    LLVMValueRef low[2] = {bound, const_int(i64, 0)};
-    LLVMValueRef high[2] = {call_intrinsic(e, "llvm.smax", 1, &i64, 2, low), const_int(i64, e->lanes)};
-    return value_splat(e, LLVMBuildTrunc(e->b, call_intrinsic(e, "llvm.smin", 1, &i64, 2, high), i32, ""), e->lanes);
+    LLVMTypeRef i64 = ll_type_int(e, 64), i32 = ll_type_int(e, 32);
+    LLVMValueRef low[2] = {bound, ll_const_int(i64, 0)};
+    LLVMValueRef high[2] = {ll_call_intrinsic(e, "llvm.smax", 1, &i64, 2, low), ll_const_int(i64, e->lanes)};
+    return ll_value_splat(e, LLVMBuildTrunc(e->b, ll_call_intrinsic(e, "llvm.smin", 1, &i64, 2, high), i32, ""), e->lanes);
 }
 
-LLVMValueRef emit_range_vector(struct emit *e, const struct mask *range) {
-    LLVMValueRef iota = const_iota(e, 32, e->lanes), all = NULL;
+LLVMValueRef emit_range_vector(struct emit *e, const struct ll_mask *range) {
+    LLVMValueRef iota = ll_const_iota(e, 32, e->lanes), all = NULL;
     if (range->low) all = LLVMBuildICmp(e->b, LLVMIntSGE, iota, bound_lanes(e, range->low), "");
     if (!range->high) return all;
     LLVMValueRef below = LLVMBuildICmp(e->b, LLVMIntSLT, iota, bound_lanes(e, range->high), "");
@@ -428,7 +428,7 @@ LLVMValueRef emit_range_vector(struct emit *e, const struct mask *range) {
 }
 
 static LLVMValueRef emit_const(struct emit *e, const struct expr *x) {
-    LLVMTypeRef type = type_value(e, x->dtype);
+    LLVMTypeRef type = ll_type_value(e, x->dtype);
     double f = x->constant.f;
     switch (x->dtype) {
     case YJ_F32: return LLVMConstReal(type, (float)f);
@@ -445,18 +445,18 @@ static LLVMValueRef let_value(struct emit *e, const struct stmt *let) {
     for (int i = e->scope.n_lets - 1; i >= 0; i--)
         if (e->scope.let[i].let == let) return e->scope.let[i].value;
     emit_refuse(e, YJ_ERR_INTERNAL, "let %s is not bound here", let->name);
-    return LLVMGetPoison(type_value(e, let->value->dtype));
+    return LLVMGetPoison(ll_type_value(e, let->value->dtype));
 }
 
 static LLVMValueRef emit_operation(struct emit *e, const struct expr *x) {
-    struct mask range;
+    struct ll_mask range;
     if (emit_lane_range(e, x, &range)) {
         LLVMValueRef lanes = emit_range_vector(e, &range);
-        return lanes ? lanes : const_int(type_int(e, 1), 1);
+        return lanes ? lanes : ll_const_int(ll_type_int(e, 1), 1);
     }
     LLVMValueRef v[3];
     for (int i = 0; i < x->n; i++) v[i] = emit_expr(e, x->arg[i]);
-    value_match(e, x->n, v);
+    ll_value_match(e, x->n, v);
     return emit_op(e, x->op, x->arg[x->op == SCALAR_select]->dtype, v);
 }
 

@@ -210,7 +210,7 @@ static enum yj_status emit_with(struct emit *e, const struct build *build, LLVMT
     LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
     LLVMSetModuleDataLayout(e->module, layout);
     LLVMDisposeTargetData(layout);
-    LLVMTypeRef i32 = type_int(e, 32);
+    LLVMTypeRef i32 = ll_type_int(e, 32);
     add_flag(e, LLVMModuleFlagBehaviorError, "PIC Level", LLVMValueAsMetadata(LLVMConstInt(i32, 2, 0)));
     if (e->target->abi) {
         LLVMMetadataRef abi = LLVMMDStringInContext2(e->context, e->target->abi, strlen(e->target->abi));

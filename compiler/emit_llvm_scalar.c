@@ -10,27 +10,27 @@
 
 /* --- types and constants --- */
 
-LLVMTypeRef type_int(struct emit *e, int bits) {
+LLVMTypeRef ll_type_int(struct emit *e, int bits) {
     return LLVMIntTypeInContext(e->context, (unsigned)bits);
 }
 
-LLVMTypeRef type_value(struct emit *e, enum yj_dtype dtype) {
+LLVMTypeRef ll_type_value(struct emit *e, enum yj_dtype dtype) {
     if (dtype == YJ_F32) return LLVMFloatTypeInContext(e->context);
     if (dtype == YJ_F64) return LLVMDoubleTypeInContext(e->context);
-    return type_int(e, dtype == YJ_BOOL ? 1 : (int)yj_dtype_bytes(dtype) * 8);
+    return ll_type_int(e, dtype == YJ_BOOL ? 1 : (int)yj_dtype_bytes(dtype) * 8);
 }
 
-LLVMTypeRef type_memory(struct emit *e, enum yj_dtype dtype) {
-    return dtype == YJ_BOOL ? type_int(e, 8) : type_value(e, dtype);
+LLVMTypeRef ll_type_memory(struct emit *e, enum yj_dtype dtype) {
+    return dtype == YJ_BOOL ? ll_type_int(e, 8) : ll_type_value(e, dtype);
 }
 
-int value_lanes(LLVMValueRef v) {
+int ll_value_lanes(LLVMValueRef v) {
     LLVMTypeRef type = LLVMTypeOf(v);
     return LLVMGetTypeKind(type) == LLVMVectorTypeKind ? (int)LLVMGetVectorSize(type) : 0;
 }
 
-LLVMTypeRef type_like(LLVMTypeRef element, LLVMValueRef v) {
-    int lanes = value_lanes(v);
+LLVMTypeRef ll_type_like(LLVMTypeRef element, LLVMValueRef v) {
+    int lanes = ll_value_lanes(v);
     return lanes ? LLVMVectorType(element, (unsigned)lanes) : element;
 }
 
@@ -46,44 +46,44 @@ static LLVMValueRef const_splat(LLVMTypeRef type, LLVMValueRef element) {
     return LLVMConstVector(all, n);
 }
 
-LLVMValueRef const_int(LLVMTypeRef type, int64_t value) {
+LLVMValueRef ll_const_int(LLVMTypeRef type, int64_t value) {
     return const_splat(type, LLVMConstInt(element_type(type), (unsigned long long)value, 1));
 }
 
-LLVMValueRef const_float(LLVMTypeRef type, double value) {
+LLVMValueRef ll_const_float(LLVMTypeRef type, double value) {
     return const_splat(type, LLVMConstReal(element_type(type), value));
 }
 
-LLVMValueRef const_iota(struct emit *e, int bits, int lanes) {
+LLVMValueRef ll_const_iota(struct emit *e, int bits, int lanes) {
     LLVMValueRef all[64 * 8];
-    for (int i = 0; i < lanes && i < (int)COUNT(all); i++) all[i] = LLVMConstInt(type_int(e, bits), (unsigned)i, 0);
+    for (int i = 0; i < lanes && i < (int)COUNT(all); i++) all[i] = LLVMConstInt(ll_type_int(e, bits), (unsigned)i, 0);
     return LLVMConstVector(all, (unsigned)lanes);
 }
 
-LLVMValueRef value_splat(struct emit *e, LLVMValueRef v, int lanes) {
+LLVMValueRef ll_value_splat(struct emit *e, LLVMValueRef v, int lanes) {
     LLVMTypeRef type = LLVMVectorType(LLVMTypeOf(v), (unsigned)lanes);
     if (LLVMIsConstant(v)) return const_splat(type, v);
-    LLVMValueRef one = LLVMBuildInsertElement(e->b, LLVMGetPoison(type), v, const_int(type_int(e, 64), 0), "");
-    LLVMTypeRef zeros = LLVMVectorType(type_int(e, 32), (unsigned)lanes);
+    LLVMValueRef one = LLVMBuildInsertElement(e->b, LLVMGetPoison(type), v, ll_const_int(ll_type_int(e, 64), 0), "");
+    LLVMTypeRef zeros = LLVMVectorType(ll_type_int(e, 32), (unsigned)lanes);
     return LLVMBuildShuffleVector(e->b, one, LLVMGetPoison(type), LLVMConstNull(zeros), "");
 }
 
-LLVMValueRef value_widen(struct emit *e, LLVMValueRef v) {
-    return value_lanes(v) ? v : value_splat(e, v, e->lanes);
+LLVMValueRef ll_value_widen(struct emit *e, LLVMValueRef v) {
+    return ll_value_lanes(v) ? v : ll_value_splat(e, v, e->lanes);
 }
 
-void value_match(struct emit *e, int n, LLVMValueRef *v) {
+void ll_value_match(struct emit *e, int n, LLVMValueRef *v) {
     int lanes = 0;
-    for (int i = 0; i < n; i++) lanes = value_lanes(v[i]) ? value_lanes(v[i]) : lanes;
+    for (int i = 0; i < n; i++) lanes = ll_value_lanes(v[i]) ? ll_value_lanes(v[i]) : lanes;
     for (int i = 0; i < n && lanes; i++)
-        if (!value_lanes(v[i])) v[i] = value_splat(e, v[i], lanes);
+        if (!ll_value_lanes(v[i])) v[i] = ll_value_splat(e, v[i], lanes);
 }
 
-LLVMValueRef call_intrinsic(struct emit *e, const char *name, int n_types, LLVMTypeRef *types, int n, LLVMValueRef *args) {
+LLVMValueRef ll_call_intrinsic(struct emit *e, const char *name, int n_types, LLVMTypeRef *types, int n, LLVMValueRef *args) {
     unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
     if (!id) {
         emit_refuse(e, YJ_ERR_INTERNAL, "this LLVM has no %s", name);
-        return LLVMGetPoison(n ? LLVMTypeOf(args[0]) : type_int(e, 64));
+        return LLVMGetPoison(n ? LLVMTypeOf(args[0]) : ll_type_int(e, 64));
     }
     LLVMValueRef f = LLVMGetIntrinsicDeclaration(e->module, id, types, (size_t)n_types);
     LLVMTypeRef type = LLVMIntrinsicGetType(e->context, id, types, (size_t)n_types);
@@ -92,7 +92,7 @@ LLVMValueRef call_intrinsic(struct emit *e, const char *name, int n_types, LLVMT
 
 static LLVMValueRef call_same(struct emit *e, const char *name, int n, LLVMValueRef *args) {
     LLVMTypeRef type = LLVMTypeOf(args[0]);
-    return call_intrinsic(e, name, 1, &type, n, args);
+    return ll_call_intrinsic(e, name, 1, &type, n, args);
 }
 
 static int float_bits(LLVMTypeRef element) {
@@ -100,14 +100,14 @@ static int float_bits(LLVMTypeRef element) {
     return kind == LLVMDoubleTypeKind ? 64 : kind == LLVMHalfTypeKind ? 16 : 32;
 }
 
-LLVMValueRef value_bits(struct emit *e, LLVMValueRef v) {
+LLVMValueRef ll_value_bits(struct emit *e, LLVMValueRef v) {
     int bits = float_bits(element_type(LLVMTypeOf(v)));
-    return LLVMBuildBitCast(e->b, v, type_like(type_int(e, bits), v), "");
+    return LLVMBuildBitCast(e->b, v, ll_type_like(ll_type_int(e, bits), v), "");
 }
 
-LLVMValueRef value_float(struct emit *e, LLVMValueRef v) {
+LLVMValueRef ll_value_float(struct emit *e, LLVMValueRef v) {
     bool wide = LLVMGetIntTypeWidth(element_type(LLVMTypeOf(v))) == 64;
-    return LLVMBuildBitCast(e->b, v, type_like(type_value(e, wide ? YJ_F64 : YJ_F32), v), "");
+    return LLVMBuildBitCast(e->b, v, ll_type_like(ll_type_value(e, wide ? YJ_F64 : YJ_F32), v), "");
 }
 
 /* --- floats --- */
@@ -125,11 +125,11 @@ static LLVMValueRef float_abs(struct emit *e, LLVMValueRef v) {
 
 static LLVMValueRef copy_sign(struct emit *e, enum yj_dtype dtype, LLVMValueRef magnitude, LLVMValueRef sign) {
     struct float_form form = float_form(dtype);
-    LLVMValueRef m = value_bits(e, magnitude), s = value_bits(e, sign);
+    LLVMValueRef m = ll_value_bits(e, magnitude), s = ll_value_bits(e, sign);
     LLVMTypeRef type = LLVMTypeOf(m);
-    m = LLVMBuildAnd(e->b, m, const_int(type, ~form.sign), "");
-    s = LLVMBuildAnd(e->b, s, const_int(type, form.sign), "");
-    return value_float(e, LLVMBuildOr(e->b, m, s, ""));
+    m = LLVMBuildAnd(e->b, m, ll_const_int(type, ~form.sign), "");
+    s = LLVMBuildAnd(e->b, s, ll_const_int(type, form.sign), "");
+    return ll_value_float(e, LLVMBuildOr(e->b, m, s, ""));
 }
 
 /* NaN if either is NaN, -0 below +0: IEEE 754-2019 minimum and maximum. LLVM 19 has no LoongArch code for them. */
@@ -138,11 +138,11 @@ static LLVMValueRef float_min_max(struct emit *e, bool max, LLVMValueRef *v) {
     LLVMValueRef first = LLVMBuildFCmp(e->b, max ? LLVMRealOGT : LLVMRealOLT, v[0], v[1], "");
     LLVMValueRef equal = LLVMBuildFCmp(e->b, LLVMRealOEQ, v[0], v[1], "");
     LLVMValueRef nan = LLVMBuildFCmp(e->b, LLVMRealUNO, v[0], v[1], "");
-    LLVMValueRef a = value_bits(e, v[0]), b = value_bits(e, v[1]);
-    LLVMValueRef zeros = value_float(e, max ? LLVMBuildAnd(e->b, a, b, "") : LLVMBuildOr(e->b, a, b, ""));
+    LLVMValueRef a = ll_value_bits(e, v[0]), b = ll_value_bits(e, v[1]);
+    LLVMValueRef zeros = ll_value_float(e, max ? LLVMBuildAnd(e->b, a, b, "") : LLVMBuildOr(e->b, a, b, ""));
     LLVMValueRef r = LLVMBuildSelect(e->b, first, v[0], v[1], "");
     r = LLVMBuildSelect(e->b, equal, zeros, r, "");
-    return LLVMBuildSelect(e->b, nan, const_float(LLVMTypeOf(r), NAN), r, "");
+    return LLVMBuildSelect(e->b, nan, ll_const_float(LLVMTypeOf(r), NAN), r, "");
 }
 
 /* Rounding spelled out, for chips without the instructions: below 2^mantissa a number is rounded by the integer unit or by
@@ -154,14 +154,14 @@ static LLVMValueRef float_round(struct emit *e, enum scalar_op op, enum yj_dtype
                                             : "llvm.roundeven";
     if (e->arch == ARCH_X86 || e->arch == ARCH_ARM) return call_same(e, name, 1, &v);
     struct float_form form = float_form(dtype);
-    LLVMTypeRef type = LLVMTypeOf(v), ints = LLVMTypeOf(value_bits(e, v));
-    LLVMValueRef limit = const_float(type, ldexp(1, form.mantissa)), size = float_abs(e, v), r;
+    LLVMTypeRef type = LLVMTypeOf(v), ints = LLVMTypeOf(ll_value_bits(e, v));
+    LLVMValueRef limit = ll_const_float(type, ldexp(1, form.mantissa)), size = float_abs(e, v), r;
     if (op == SCALAR_round_nearest_even) {
         r = LLVMBuildFSub(e->b, LLVMBuildFAdd(e->b, size, limit, ""), limit, "");
         r = copy_sign(e, dtype, r, v);
     } else {
         r = LLVMBuildSIToFP(e->b, LLVMBuildFPToSI(e->b, v, ints, ""), type, "");
-        LLVMValueRef one = const_float(type, 1), zero = const_float(type, 0), off;
+        LLVMValueRef one = ll_const_float(type, 1), zero = ll_const_float(type, 0), off;
         if (op == SCALAR_floor) {
             off = LLVMBuildFCmp(e->b, LLVMRealOGT, r, v, "");
             r = LLVMBuildFSub(e->b, r, LLVMBuildSelect(e->b, off, one, zero, ""), "");
@@ -176,8 +176,8 @@ static LLVMValueRef float_round(struct emit *e, enum scalar_op op, enum yj_dtype
 
 static LLVMValueRef float_sign(struct emit *e, enum yj_dtype dtype, LLVMValueRef v) {
     LLVMTypeRef type = LLVMTypeOf(v);
-    LLVMValueRef one = copy_sign(e, dtype, const_float(type, 1), v);
-    LLVMValueRef counts = LLVMBuildFCmp(e->b, LLVMRealONE, v, const_float(type, 0), "");
+    LLVMValueRef one = copy_sign(e, dtype, ll_const_float(type, 1), v);
+    LLVMValueRef counts = LLVMBuildFCmp(e->b, LLVMRealONE, v, ll_const_float(type, 0), "");
     return LLVMBuildSelect(e->b, counts, one, v, "");
 }
 
@@ -186,13 +186,13 @@ static LLVMValueRef float_sign(struct emit *e, enum yj_dtype dtype, LLVMValueRef
 /* Division by zero gives 0 (the quotient and the remainder), MIN / -1 gives MIN: the divisor is replaced by 1 before. */
 static LLVMValueRef int_divide(struct emit *e, bool rem, bool is_signed, LLVMValueRef *v) {
     LLVMTypeRef type = LLVMTypeOf(v[0]);
-    LLVMValueRef zero = const_int(type, 0), one = const_int(type, 1);
+    LLVMValueRef zero = ll_const_int(type, 0), one = ll_const_int(type, 1);
     LLVMValueRef by_zero = LLVMBuildICmp(e->b, LLVMIntEQ, v[1], zero, ""), unsafe = by_zero;
     if (is_signed) {
         int bits = (int)LLVMGetIntTypeWidth(element_type(type));
-        LLVMValueRef least = const_int(type, (int64_t)(UINT64_MAX << (bits - 1)));
+        LLVMValueRef least = ll_const_int(type, (int64_t)(UINT64_MAX << (bits - 1)));
         LLVMValueRef overflow = LLVMBuildAnd(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, v[0], least, ""),
-                                             LLVMBuildICmp(e->b, LLVMIntEQ, v[1], const_int(type, -1), ""), "");
+                                             LLVMBuildICmp(e->b, LLVMIntEQ, v[1], ll_const_int(type, -1), ""), "");
         unsafe = LLVMBuildOr(e->b, unsafe, overflow, "");
     }
     LLVMValueRef by = LLVMBuildSelect(e->b, unsafe, one, v[1], "");
@@ -204,18 +204,18 @@ static LLVMValueRef int_divide(struct emit *e, bool rem, bool is_signed, LLVMVal
 static LLVMValueRef int_shift(struct emit *e, enum scalar_op op, bool is_signed, LLVMValueRef *v) {
     LLVMTypeRef type = LLVMTypeOf(v[0]);
     int bits = (int)LLVMGetIntTypeWidth(element_type(type));
-    LLVMValueRef inside = LLVMBuildICmp(e->b, LLVMIntULT, v[1], const_int(type, bits), "");
-    LLVMValueRef by = LLVMBuildSelect(e->b, inside, v[1], const_int(type, bits - 1), "");
+    LLVMValueRef inside = LLVMBuildICmp(e->b, LLVMIntULT, v[1], ll_const_int(type, bits), "");
+    LLVMValueRef by = LLVMBuildSelect(e->b, inside, v[1], ll_const_int(type, bits - 1), "");
     if (op == SCALAR_shift_right && is_signed) return LLVMBuildAShr(e->b, v[0], by, "");
     LLVMValueRef r = op == SCALAR_shift_left ? LLVMBuildShl(e->b, v[0], by, "") : LLVMBuildLShr(e->b, v[0], by, "");
-    return LLVMBuildSelect(e->b, inside, r, const_int(type, 0), "");
+    return LLVMBuildSelect(e->b, inside, r, ll_const_int(type, 0), "");
 }
 
 static LLVMValueRef int_sign(struct emit *e, LLVMValueRef v) {
     LLVMTypeRef type = LLVMTypeOf(v);
-    LLVMValueRef zero = const_int(type, 0);
-    LLVMValueRef negative = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, v, zero, ""), const_int(type, -1), zero, "");
-    return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSGT, v, zero, ""), const_int(type, 1), negative, "");
+    LLVMValueRef zero = ll_const_int(type, 0);
+    LLVMValueRef negative = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, v, zero, ""), ll_const_int(type, -1), zero, "");
+    return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSGT, v, zero, ""), ll_const_int(type, 1), negative, "");
 }
 
 /* --- the table --- */
@@ -261,10 +261,10 @@ static LLVMValueRef int_op(struct emit *e, enum scalar_op op, enum yj_dtype dtyp
     case SCALAR_mul: return LLVMBuildMul(e->b, v[0], v[1], "");
     case SCALAR_div: return int_divide(e, false, is_signed, v);
     case SCALAR_rem: return int_divide(e, true, is_signed, v);
-    case SCALAR_neg: return LLVMBuildSub(e->b, const_int(type, 0), v[0], "");
+    case SCALAR_neg: return LLVMBuildSub(e->b, ll_const_int(type, 0), v[0], "");
     case SCALAR_abs: {
-        LLVMValueRef negative = LLVMBuildICmp(e->b, LLVMIntSLT, v[0], const_int(type, 0), "");
-        return LLVMBuildSelect(e->b, negative, LLVMBuildSub(e->b, const_int(type, 0), v[0], ""), v[0], "");
+        LLVMValueRef negative = LLVMBuildICmp(e->b, LLVMIntSLT, v[0], ll_const_int(type, 0), "");
+        return LLVMBuildSelect(e->b, negative, LLVMBuildSub(e->b, ll_const_int(type, 0), v[0], ""), v[0], "");
     }
     case SCALAR_sign: return int_sign(e, v[0]);
     case SCALAR_min: return kind == 'b' ? LLVMBuildAnd(e->b, v[0], v[1], "") : call_same(e, is_signed ? "llvm.smin" : "llvm.umin", 2, v);
@@ -272,7 +272,7 @@ static LLVMValueRef int_op(struct emit *e, enum scalar_op op, enum yj_dtype dtyp
     case SCALAR_and: return LLVMBuildAnd(e->b, v[0], v[1], "");
     case SCALAR_or: return LLVMBuildOr(e->b, v[0], v[1], "");
     case SCALAR_xor: return LLVMBuildXor(e->b, v[0], v[1], "");
-    case SCALAR_not: return LLVMBuildXor(e->b, v[0], const_int(type, -1), "");
+    case SCALAR_not: return LLVMBuildXor(e->b, v[0], ll_const_int(type, -1), "");
     case SCALAR_shift_left:
     case SCALAR_shift_right: return int_shift(e, op, is_signed, v);
     default: break;

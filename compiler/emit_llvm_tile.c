@@ -23,10 +23,10 @@ struct tile {
 };
 
 static void bind_tile(struct emit *e, const struct tile *t, LLVMValueRef lane, LLVMValueRef other, LLVMValueRef k) {
-    LLVMValueRef zero = const_int(type_int(e, 64), 0);
-    scope_bind(e, t->s->tile_axis[t->lane_axis], lane ? lane : zero);
-    scope_bind(e, t->s->tile_axis[t->other_axis], other ? other : zero);
-    scope_bind(e, t->s->tile_axis[2], k ? k : zero);
+    LLVMValueRef zero = ll_const_int(ll_type_int(e, 64), 0);
+    ll_scope_bind(e, t->s->tile_axis[t->lane_axis], lane ? lane : zero);
+    ll_scope_bind(e, t->s->tile_axis[t->other_axis], other ? other : zero);
+    ll_scope_bind(e, t->s->tile_axis[2], k ? k : zero);
 }
 
 static void unbind_tile(struct emit *e) {
@@ -34,25 +34,25 @@ static void unbind_tile(struct emit *e) {
 }
 
 static LLVMValueRef index_const(struct emit *e, int64_t i) {
-    return const_int(type_int(e, 64), i);
+    return ll_const_int(ll_type_int(e, 64), i);
 }
 
 /* --- how the tile is laid out --- */
 
 static bool lane_axis_is(struct emit *e, const struct stmt *s, int axis) {
     int64_t c;
-    dim flat = place_flat(e, s->c->buffer, s->c->n, s->c->arg);
-    return flat && coefficient_is(e, flat, s->tile_axis[axis], &c) && c == 1;
+    dim flat = ll_place_flat(e, s->c->buffer, s->c->n, s->c->arg);
+    return flat && ll_coefficient_is(e, flat, s->tile_axis[axis], &c) && c == 1;
 }
 
 static void find_group(struct emit *e, struct tile *t) {
     const struct buffer *b = t->lane->buffer;
     int bytes = (int)yj_dtype_bytes(b->dtype), group = 4 / bytes;
-    dim flat = place_flat(e, b, t->lane->n, t->lane->arg);
+    dim flat = ll_place_flat(e, b, t->lane->n, t->lane->arg);
     int64_t by_lane, by_k;
     if (bytes > 2 || !flat || t->n_k % group != 0) return;
-    if (!coefficient_is(e, flat, t->s->tile_axis[t->lane_axis], &by_lane) || by_lane != group) return;
-    if (!coefficient_is(e, flat, t->s->tile_axis[2], &by_k) || by_k != 1) return;
+    if (!ll_coefficient_is(e, flat, t->s->tile_axis[t->lane_axis], &by_lane) || by_lane != group) return;
+    if (!ll_coefficient_is(e, flat, t->s->tile_axis[2], &by_k) || by_k != 1) return;
     t->group = group;
 }
 
@@ -99,7 +99,7 @@ static LLVMValueRef load_lanes(struct emit *e, const struct tile *t, const struc
     bind_tile(e, t, index_const(e, t->at[piece]), other, k);
     enter_lanes(e, t, piece);
     LLVMValueRef v = emit_cast(e, t->dtype, x->dtype, emit_expr(e, x));
-    if (t->piece[piece] > 1) v = value_widen(e, v);
+    if (t->piece[piece] > 1) v = ll_value_widen(e, v);
     leave_lanes(e);
     unbind_tile(e);
     return v;
@@ -109,11 +109,11 @@ static LLVMValueRef load_lanes(struct emit *e, const struct tile *t, const struc
 static LLVMValueRef load_packed(struct emit *e, const struct tile *t, int piece, int k) {
     const struct buffer *b = t->lane->buffer;
     bind_tile(e, t, index_const(e, t->at[piece]), NULL, index_const(e, k));
-    dim flat = place_flat(e, b, t->lane->n, t->lane->arg);
-    LLVMTypeRef type = type_int(e, 32);
+    dim flat = ll_place_flat(e, b, t->lane->n, t->lane->arg);
+    LLVMTypeRef type = ll_type_int(e, 32);
     if (t->piece[piece] > 1) type = LLVMVectorType(type, (unsigned)t->piece[piece]);
-    LLVMValueRef v = LLVMBuildLoad2(e->b, type, place_pointer(e, b, flat), "");
-    unsigned align = place_align(b, flat);
+    LLVMValueRef v = LLVMBuildLoad2(e->b, type, ll_place_pointer(e, b, flat), "");
+    unsigned align = ll_place_align(b, flat);
     LLVMSetAlignment(v, align < 4 ? align : 4);
     unbind_tile(e);
     return v;
@@ -123,10 +123,10 @@ static LLVMValueRef unpack(struct emit *e, const struct tile *t, LLVMValueRef pa
     enum yj_dtype from = t->lane->dtype;
     int bits = (int)yj_dtype_bytes(from) * 8;
     LLVMTypeRef type = LLVMTypeOf(packed);
-    if (from == YJ_BF16 && number == 1) return value_float(e, LLVMBuildAnd(e->b, packed, const_int(type, (int64_t)0xffff0000u), ""));
-    if (from == YJ_BF16) return value_float(e, LLVMBuildShl(e->b, packed, const_int(type, 16), ""));
-    LLVMValueRef v = LLVMBuildLShr(e->b, packed, const_int(type, (int64_t)number * bits), "");
-    return emit_cast(e, t->dtype, from, LLVMBuildTrunc(e->b, v, type_like(type_int(e, bits), v), ""));
+    if (from == YJ_BF16 && number == 1) return ll_value_float(e, LLVMBuildAnd(e->b, packed, ll_const_int(type, (int64_t)0xffff0000u), ""));
+    if (from == YJ_BF16) return ll_value_float(e, LLVMBuildShl(e->b, packed, ll_const_int(type, 16), ""));
+    LLVMValueRef v = LLVMBuildLShr(e->b, packed, ll_const_int(type, (int64_t)number * bits), "");
+    return emit_cast(e, t->dtype, from, LLVMBuildTrunc(e->b, v, ll_type_like(ll_type_int(e, bits), v), ""));
 }
 
 static LLVMValueRef lane_operand(struct emit *e, const struct tile *t, int piece, int k) {
@@ -143,7 +143,7 @@ static LLVMValueRef other_operand(struct emit *e, const struct tile *t, int i, L
 
 static LLVMValueRef multiply_add(struct emit *e, const struct tile *t, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c) {
     LLVMValueRef v[3] = {a, b, c};
-    value_match(e, 3, v);
+    ll_value_match(e, 3, v);
     if (dtype_kind(t->dtype) == 'f') return emit_op(e, SCALAR_fma, t->dtype, v);
     return LLVMBuildAdd(e->b, LLVMBuildMul(e->b, v[0], v[1], ""), v[2], "");
 }
@@ -163,9 +163,9 @@ static bool has_feature(const struct emit *e, const char *name) {
 static enum dot find_dot(struct emit *e, const struct tile *t) {
     if (t->group != 4 || t->dtype != YJ_I32) return DOT_NONE;
     int64_t by_k;
-    dim flat = place_flat(e, t->other->buffer, t->other->n, t->other->arg);
+    dim flat = ll_place_flat(e, t->other->buffer, t->other->n, t->other->arg);
     if (!flat || yj_dtype_bytes(t->other->dtype) != 1) return DOT_NONE;
-    if (!coefficient_is(e, flat, t->s->tile_axis[2], &by_k) || by_k != 1) return DOT_NONE;
+    if (!ll_coefficient_is(e, flat, t->s->tile_axis[2], &by_k) || by_k != 1) return DOT_NONE;
     for (int p = 0; p < t->n_pieces; p++)
         if (t->piece[p] != e->vector_bits / 32) return DOT_NONE;
     if (e->arch == ARCH_X86 && e->vector_bits >= 128) {
@@ -179,16 +179,16 @@ static enum dot find_dot(struct emit *e, const struct tile *t) {
 static LLVMValueRef splat_bytes(struct emit *e, const struct tile *t, int i, int k, int lanes) {
     const struct buffer *b = t->other->buffer;
     bind_tile(e, t, NULL, index_const(e, i), index_const(e, k));
-    LLVMValueRef v = LLVMBuildLoad2(e->b, type_int(e, 32), place_pointer(e, b, place_flat(e, b, t->other->n, t->other->arg)), "");
+    LLVMValueRef v = LLVMBuildLoad2(e->b, ll_type_int(e, 32), ll_place_pointer(e, b, ll_place_flat(e, b, t->other->n, t->other->arg)), "");
     LLVMSetAlignment(v, 1);
     unbind_tile(e);
-    return value_splat(e, v, lanes);
+    return ll_value_splat(e, v, lanes);
 }
 
 /* The even or the odd bytes of V, widened to 16 bits. */
 static LLVMValueRef byte_pairs(struct emit *e, LLVMValueRef v, bool odd, bool is_signed) {
-    LLVMTypeRef type = LLVMVectorType(type_int(e, 16), (unsigned)value_lanes(v) * 2);
-    LLVMValueRef h = LLVMBuildBitCast(e->b, v, type, ""), eight = const_int(type, 8);
+    LLVMTypeRef type = LLVMVectorType(ll_type_int(e, 16), (unsigned)ll_value_lanes(v) * 2);
+    LLVMValueRef h = LLVMBuildBitCast(e->b, v, type, ""), eight = ll_const_int(type, 8);
     if (!odd) h = LLVMBuildShl(e->b, h, eight, "");
     return is_signed ? LLVMBuildAShr(e->b, h, eight, "") : LLVMBuildLShr(e->b, h, eight, "");
 }
@@ -199,7 +199,7 @@ static LLVMValueRef dot_pairs(struct emit *e, const struct tile *t, LLVMValueRef
                                                : "llvm.x86.sse2.pmadd.wd";
     for (int odd = 0; odd < 2; odd++) {
         LLVMValueRef v[2] = {byte_pairs(e, other, odd, t->other->dtype == YJ_I8), byte_pairs(e, lane, odd, t->lane->dtype == YJ_I8)};
-        c = LLVMBuildAdd(e->b, c, call_intrinsic(e, name, 0, NULL, 2, v), "");
+        c = LLVMBuildAdd(e->b, c, ll_call_intrinsic(e, name, 0, NULL, 2, v), "");
     }
     return c;
 }
@@ -210,19 +210,19 @@ static LLVMValueRef dot_vnni(struct emit *e, const struct tile *t, LLVMValueRef 
     snprintf(name, sizeof name, "llvm.x86.avx512.vpdpbusd.%d", e->vector_bits);
     LLVMTypeRef type = LLVMTypeOf(c);
     if (t->other->dtype == YJ_I8) {
-        LLVMValueRef offset = const_int(type, (int64_t)0x80808080u);
-        LLVMValueRef extra[3] = {const_int(type, 0), offset, lane};
-        c = LLVMBuildSub(e->b, c, call_intrinsic(e, name, 0, NULL, 3, extra), "");
+        LLVMValueRef offset = ll_const_int(type, (int64_t)0x80808080u);
+        LLVMValueRef extra[3] = {ll_const_int(type, 0), offset, lane};
+        c = LLVMBuildSub(e->b, c, ll_call_intrinsic(e, name, 0, NULL, 3, extra), "");
         other = LLVMBuildXor(e->b, other, offset, "");
     }
     LLVMValueRef v[3] = {c, other, lane};
-    return call_intrinsic(e, name, 0, NULL, 3, v);
+    return ll_call_intrinsic(e, name, 0, NULL, 3, v);
 }
 
 static LLVMValueRef dot_arm(struct emit *e, const struct tile *t, LLVMValueRef c, LLVMValueRef other, LLVMValueRef lane) {
-    LLVMTypeRef bytes = LLVMVectorType(type_int(e, 8), (unsigned)value_lanes(lane) * 4), types[2] = {LLVMTypeOf(c), bytes};
+    LLVMTypeRef bytes = LLVMVectorType(ll_type_int(e, 8), (unsigned)ll_value_lanes(lane) * 4), types[2] = {LLVMTypeOf(c), bytes};
     LLVMValueRef v[3] = {c, LLVMBuildBitCast(e->b, other, bytes, ""), LLVMBuildBitCast(e->b, lane, bytes, "")};
-    return call_intrinsic(e, t->lane->dtype == YJ_I8 ? "llvm.aarch64.neon.sdot" : "llvm.aarch64.neon.udot", 2, types, 3, v);
+    return ll_call_intrinsic(e, t->lane->dtype == YJ_I8 ? "llvm.aarch64.neon.sdot" : "llvm.aarch64.neon.udot", 2, types, 3, v);
 }
 
 static void dot_steps(struct emit *e, struct tile *t, enum dot dot) {
@@ -276,17 +276,17 @@ static void unrolled_steps(struct emit *e, struct tile *t) {
 
 /* Anything the register form does not fit: three serial loops over single elements, k outermost. */
 static void tile_by_loops(struct emit *e, const struct stmt *s) {
-    struct loop loops[3];
+    struct ll_loop loops[3];
     static const int order[3] = {2, 0, 1};
     for (int n = 0; n < 3; n++) {
-        loop_open(e, index_const(e, 0), index_const(e, s->tile_extent[order[n]]), 1, &loops[n]);
-        scope_bind(e, s->tile_axis[order[n]], loops[n].index);
+        ll_loop_open(e, index_const(e, 0), index_const(e, s->tile_extent[order[n]]), 1, &loops[n]);
+        ll_scope_bind(e, s->tile_axis[order[n]], loops[n].index);
     }
     struct tile t = {.dtype = s->c->dtype};
     LLVMValueRef a = emit_cast(e, t.dtype, s->a->dtype, emit_expr(e, s->a));
     LLVMValueRef b = emit_cast(e, t.dtype, s->b->dtype, emit_expr(e, s->b));
     emit_store(e, s->c->buffer, s->c->n, s->c->arg, multiply_add(e, &t, a, b, emit_expr(e, s->c)));
-    for (int n = 2; n >= 0; n--) loop_close(e, &loops[n]);
+    for (int n = 2; n >= 0; n--) ll_loop_close(e, &loops[n]);
     e->scope.n_symbols -= 3;
 }
 
