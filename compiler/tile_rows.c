@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Kernels that walk rows inside a tile: reductions over the last axes and what follows them (softmax, LayerNorm), sorts. The
+ * tile axes count rows: some rows make a tile. The passes over a row become vectors where their iterations are
+ * independent; a REDUCE stays as it is: its 32 partial results are vectors already (kernel_expand_reduce).
+ */
+#include "compiler/tiling.h"
+
+#define TILE_WORK 131072
+
+static void vector_passes(struct tiler *t, struct stmt **body);
+
+/* One pass: its perfect nest, merged; vectors along the innermost axis. */
+static struct stmt *vector_pass(struct tiler *t, struct stmt *loop) {
+    struct stmt *out, *next = loop->next;
+    struct nest nest = nest_read(loop, AXIS_SERIAL);
+    if (nest.n == 0 || !is_parallel(t, loop)) {
+        vector_passes(t, &loop->body);
+        return loop;
+    }
+    nest_merge(t, &nest);
+    struct stmt *inner = NULL;
+    struct cursor in = kernel_at(&inner);
+    nest.n--;
+    stmt_loop(t->k, &in, AXIS_SERIAL, nest.axis[nest.n], num(t, 0), nest.extent[nest.n], 1)->body = nest.body;
+    bool parallel = is_parallel(t, inner);
+    if (parallel) {
+        inner = NULL;
+        in = kernel_at(&inner);
+        emit_span(t, &in, nest.body, nest.axis[nest.n], num(t, 0), nest.extent[nest.n], span_lanes(t, nest.body, nest.extent[nest.n]));
+    } else {
+        vector_passes(t, &inner->body);
+    }
+    nest.body = inner;
+    out = nest_write(t, &nest, AXIS_SERIAL);
+    *kernel_at(&out).end = next;
+    return out;
+}
+
+static void vector_passes(struct tiler *t, struct stmt **body) {
+    for (struct stmt **link = body; *link; link = &(*link)->next) {
+        if ((*link)->kind == STMT_IF) {
+            vector_passes(t, &(*link)->body);
+        } else if ((*link)->kind == STMT_LOOP && (*link)->axis_kind == AXIS_SERIAL) {
+            struct stmt *after = (*link)->next;
+            *link = vector_pass(t, *link);
+            while ((*link)->next != after) link = &(*link)->next;
+        }
+    }
+}
+
+static void find_reduce(void *user, struct stmt *s) {
+    *(bool *)user |= s->kind == STMT_REDUCE;
+}
+
+static void find_row_store(void *user, struct stmt *s) {
+    dim *axis = user;
+    if (s->kind != STMT_STORE || s->buffer->space != SPACE_GLOBAL || !*axis) return;
+    bool named = false;
+    for (int i = 0; i < s->n_subs; i++) named |= expr_has(s->subs[i], *axis) && i + 1 == s->n_subs;
+    if (named) *axis = NULL;
+}
+
+/* Rows are walked where a REDUCE stands, or where the last tile axis is not the one along which results lie. */
+bool tile_rows(struct tiler *t) {
+    struct nest nest = nest_read(t->k->body, AXIS_TILE);
+    bool rows = nest.n == 0;
+    kernel_walk(nest.body, find_reduce, &rows);
+    if (!rows) {
+        dim axis = nest.axis[nest.n - 1];
+        kernel_walk(nest.body, find_row_store, &axis);
+        rows = axis != NULL;
+    }
+    if (!rows) return false;
+    nest_merge(t, &nest);
+    int64_t worth = max64(TILE_WORK / body_weight(nest.body), 1);
+    if (nest.n > 0) t->k->body = nest_write(t, &nest, AXIS_TILE);
+    struct stmt **inside = &t->k->body;
+    for (int i = 0; i < nest.n; i++) inside = &(*inside)->body;
+    vector_passes(t, inside);
+    if (nest.n > 0) t->k->body = nest_group(t, &nest, worth, *inside);
+    return true;
+}
