@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The OpenCL C emitter on whatever OpenCL device is here (PoCL will do): every kernel of tests/ir/kernels that has no scratch
- * of symbolic size, with every set of dims; the bits must be those of kernel_eval. The OpenCL library is opened at run time:
- * without one, or without a device, the test says so and is skipped.
+ * The OpenCL C emitter on whatever OpenCL device is here (PoCL will do): every kernel of tests/ir/kernels that has no
+ * scratch of symbolic size, with every set of dims; the bits must be those of kernel_eval. The OpenCL library is opened
+ * at run time: without one, or without a device, the test says so and is skipped.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,10 +19,11 @@
 #include <CL/cl.h>
 
 #define OPENCL_FUNCTIONS(F)                                                                                            \
-    F(clGetPlatformIDs) F(clGetDeviceIDs) F(clCreateContext) F(clCreateCommandQueue) F(clCreateProgramWithSource)      \
-    F(clBuildProgram) F(clGetProgramBuildInfo) F(clCreateKernel) F(clSetKernelArg) F(clCreateBuffer)                   \
-    F(clEnqueueNDRangeKernel) F(clEnqueueReadBuffer) F(clEnqueueWriteBuffer) F(clFinish) F(clReleaseMemObject)         \
-    F(clReleaseKernel) F(clReleaseProgram) F(clReleaseCommandQueue) F(clReleaseContext) F(clGetDeviceInfo)
+    F(clGetPlatformIDs)                                                                                                \
+    F(clGetDeviceIDs) F(clCreateContext) F(clCreateCommandQueue) F(clCreateProgramWithSource) F(clBuildProgram)        \
+        F(clGetProgramBuildInfo) F(clCreateKernel) F(clSetKernelArg) F(clCreateBuffer) F(clEnqueueNDRangeKernel)       \
+            F(clEnqueueReadBuffer) F(clEnqueueWriteBuffer) F(clFinish) F(clReleaseMemObject) F(clReleaseKernel)        \
+                F(clReleaseProgram) F(clReleaseCommandQueue) F(clReleaseContext) F(clGetDeviceInfo)
 #define FIELD(name) __typeof__(&name) name;
 static struct { OPENCL_FUNCTIONS(FIELD) } cl;
 
@@ -53,7 +54,8 @@ static const char *open_device(void) {
 
 static cl_program build(const char *source) {
     cl_program program = cl.clCreateProgramWithSource(context, 1, &source, NULL, NULL);
-    if (cl.clBuildProgram(program, 1, &device, emit_source_options(SOURCE_OPENCL), NULL, NULL) == CL_SUCCESS) return program;
+    if (cl.clBuildProgram(program, 1, &device, emit_source_options(SOURCE_OPENCL), NULL, NULL) == CL_SUCCESS)
+        return program;
     static char log[20000];
     cl.clGetProgramBuildInfo(program, device, CL_PROGRAM_BUILD_LOG, sizeof log - 1, log, NULL);
     fail_msg("%s", log);
@@ -70,19 +72,23 @@ static void launch_on_device(struct launch *l, cl_kernel kernel) {
     cl_long first = 0;
     size_t lanes = (size_t)emit_source_lanes(l->k), total = (size_t)l->tiles * lanes;
     for (const struct buffer *b = l->k->args; b; b = b->next, at++) {
-        memory[at] = cl.clCreateBuffer(context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, padded_bytes(l, b), l->buffer[b->index], NULL);
+        memory[at] = cl.clCreateBuffer(context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, padded_bytes(l, b),
+                                       l->buffer[b->index], NULL);
         assert_int_equal(cl.clSetKernelArg(kernel, at, sizeof memory[at], &memory[at]), CL_SUCCESS);
     }
     memory[at] = cl.clCreateBuffer(context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, sizeof l->fault, &l->fault, NULL);
-    for (int i = 0; i < l->k->n_dims; i++) assert_int_equal(cl.clSetKernelArg(kernel, at + (cl_uint)i, 8, &l->scalar[i]), CL_SUCCESS);
+    for (int i = 0; i < l->k->n_dims; i++)
+        assert_int_equal(cl.clSetKernelArg(kernel, at + (cl_uint)i, 8, &l->scalar[i]), CL_SUCCESS);
     assert_int_equal(cl.clSetKernelArg(kernel, at + (cl_uint)l->k->n_dims, 8, &first), CL_SUCCESS);
-    assert_int_equal(cl.clSetKernelArg(kernel, at + (cl_uint)l->k->n_dims + 1, sizeof memory[at], &memory[at]), CL_SUCCESS);
+    assert_int_equal(cl.clSetKernelArg(kernel, at + (cl_uint)l->k->n_dims + 1, sizeof memory[at], &memory[at]),
+                     CL_SUCCESS);
     assert_int_equal(cl.clEnqueueNDRangeKernel(queue, kernel, 1, NULL, &total, &lanes, 0, NULL, NULL), CL_SUCCESS);
     at = 0;
     for (const struct buffer *b = l->k->args; b; b = b->next, at++)
         cl.clEnqueueReadBuffer(queue, memory[at], CL_TRUE, 0, padded_bytes(l, b), l->buffer[b->index], 0, NULL, NULL);
     cl.clEnqueueReadBuffer(queue, memory[at], CL_TRUE, 0, sizeof l->fault, &l->fault, 0, NULL, NULL);
-    for (cl_uint i = 0; i <= at; i++) cl.clReleaseMemObject(memory[i]);
+    for (cl_uint i = 0; i <= at; i++)
+        cl.clReleaseMemObject(memory[i]);
 }
 
 static void compare(struct kernel *k, const struct kernel_case *c, cl_kernel kernel, bool bad_index) {
@@ -110,7 +116,8 @@ static void test_kernels(void **state) {
     int n = 0;
     for (size_t i = 0; i < COUNT(kernel_cases); i++) {
         const char *name = kernel_cases[i].name;
-        if (strcmp(name, "rms_norm") == 0 || strcmp(name, "softmax_tiled") == 0) continue; /* scratch of symbolic size */
+        if (strcmp(name, "rms_norm") == 0 || strcmp(name, "softmax_tiled") == 0)
+            continue; /* scratch of symbolic size */
         struct kernel *k = NULL;
         char *text = case_text(name);
         if (kernel_parse(arena, text, name, &k) != YJ_OK) fail_msg("%s", yj_error_text());

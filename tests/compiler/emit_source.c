@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The C emitter: every kernel of tests/ir/kernels, all in one source, through gcc and through clang, loaded and run with every
- * set of dims; the bits must be those of kernel_eval. What the objects leave undefined is listed.
+ * The C emitter: every kernel of tests/ir/kernels, all in one source, through gcc and through clang, loaded and run
+ * with every set of dims; the bits must be those of kernel_eval. What the objects leave undefined is listed.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -37,8 +37,9 @@ static void run(const char *format, ...) {
 
 /* Only what rounds once, what compilers make of loops, and what the linker itself asks for. */
 static void check_undefined(const char *object) {
-    static const char *const allowed[] = {"fma",   "fmaf",   "sqrt", "sqrtf", "floor", "floorf", "ceil",   "ceilf",
-                                          "trunc", "truncf", "rint", "rintf", "memcpy", "memset", "_ITM", "__cxa", "__gmon", "__stack_chk"};
+    static const char *const allowed[] = {"fma",    "fmaf",   "sqrt",  "sqrtf",  "floor",  "floorf",
+                                          "ceil",   "ceilf",  "trunc", "truncf", "rint",   "rintf",
+                                          "memcpy", "memset", "_ITM",  "__cxa",  "__gmon", "__stack_chk"};
     char command[700], line[300];
     snprintf(command, sizeof command, "nm -D --undefined-only %s", object);
     FILE *out = popen(command, "r");
@@ -49,7 +50,8 @@ static void check_undefined(const char *object) {
         if (sscanf(line, " %c %199s", &kind, name) != 2) continue;
         name[strcspn(name, "@")] = 0;
         for (size_t i = 0; i < COUNT(allowed); i++)
-            known |= allowed[i][0] == '_' ? strncmp(name, allowed[i], strlen(allowed[i])) == 0 : strcmp(name, allowed[i]) == 0;
+            known |= allowed[i][0] == '_' ? strncmp(name, allowed[i], strlen(allowed[i])) == 0
+                                          : strcmp(name, allowed[i]) == 0;
         if (!known) fail_msg("undefined symbol %s", name);
     }
     assert_int_equal(pclose(out), 0);
@@ -83,7 +85,8 @@ static void with_compiler(const char *compiler) {
     snprintf(path, sizeof path, "%s/k.c", folder);
     assert_int_equal(file_write_atomic(path, source.data, source.n), YJ_OK);
     text_free(&source);
-    run("%s %s -O2 -Wall -Wextra -Werror -Wno-unused -Wno-unused-parameter -shared -fPIC -o %s/k.so %s -lm", compiler, emit_source_options(SOURCE_C), folder, path);
+    run("%s %s -O2 -Wall -Wextra -Werror -Wno-unused -Wno-unused-parameter -shared -fPIC -o %s/k.so %s -lm", compiler,
+        emit_source_options(SOURCE_C), folder, path);
     snprintf(path, sizeof path, "%s/k.so", folder);
     check_undefined(path);
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -113,10 +116,13 @@ static void test_clang(void **state) {
 
 /* Every cast and every op on every type, on random and special bits, against scalar_cast and scalar_eval. */
 static void add_case(struct text *text, char *names, const char *types, const char *expression) {
-    text_add(text, "kernel %s(N in 1..)\n%s{\n  serial i = 0 .. N {\n    y[i] = %s\n  }\n}\n", names, types, expression);
+    text_add(text, "kernel %s(N in 1..)\n%s{\n  serial i = 0 .. N {\n    y[i] = %s\n  }\n}\n", names, types,
+             expression);
 }
 
-struct generated { char name[64], text[600]; };
+struct generated {
+    char name[64], text[600];
+};
 
 static size_t generate(struct generated *g, size_t room) {
     size_t n = 0;
@@ -125,7 +131,8 @@ static size_t generate(struct generated *g, size_t room) {
         for (int to = YJ_F32; to <= YJ_BOOL; to++) {
             struct text text = {0};
             snprintf(g[n].name, sizeof g[n].name, "cast_%d_%d", from, to);
-            snprintf(types, sizeof types, "  in a %s [N]\n  out y %s [N]\n", yj_dtype_name((enum yj_dtype)from), yj_dtype_name((enum yj_dtype)to));
+            snprintf(types, sizeof types, "  in a %s [N]\n  out y %s [N]\n", yj_dtype_name((enum yj_dtype)from),
+                     yj_dtype_name((enum yj_dtype)to));
             snprintf(expression, sizeof expression, "cast.%s(a[i])", yj_dtype_name((enum yj_dtype)to));
             add_case(&text, g[n].name, types, expression);
             snprintf(g[n].text, sizeof g[n].text, "%s", text.data);
@@ -141,9 +148,10 @@ static size_t generate(struct generated *g, size_t room) {
             if (t == YJ_F64 && (strchr(info->types, 'm') || op == SCALAR_rem)) continue;
             struct text text = {0};
             snprintf(g[n].name, sizeof g[n].name, "op_%s_%s", info->name, name);
-            snprintf(types, sizeof types, "  in a %s [N]\n  in b %s [N]\n  in c %s [N]\n  out y %s [N]\n", name, name, name,
-                     info->result == 'b' ? "bool" : name);
-            snprintf(expression, sizeof expression, "%s(a[i]%s%s)", info->name, info->arity > 1 ? ", b[i]" : "", info->arity > 2 ? ", c[i]" : "");
+            snprintf(types, sizeof types, "  in a %s [N]\n  in b %s [N]\n  in c %s [N]\n  out y %s [N]\n", name, name,
+                     name, info->result == 'b' ? "bool" : name);
+            snprintf(expression, sizeof expression, "%s(a[i]%s%s)", info->name, info->arity > 1 ? ", b[i]" : "",
+                     info->arity > 2 ? ", c[i]" : "");
             add_case(&text, g[n].name, types, expression);
             snprintf(g[n].text, sizeof g[n].text, "%s", text.data);
             text_free(&text);
@@ -154,17 +162,52 @@ static size_t generate(struct generated *g, size_t room) {
 
 /* Bits of all kinds: small numbers, edges, anything. */
 static void fill_bits(struct launch *l, uint64_t seed) {
-    static const uint64_t edges[] = {0, 1, 2, 3, 7, 31, 32, 33, 63, 64, UINT64_MAX, UINT64_C(1) << 63, INT64_MAX, 0x80000000, 0x7fffffff, 0x8000,
-                                     0x7fff, 0x80, 0x7f, 0x7f800000, 0xff800000, 0x7fc00000, 0x3f800000, 0xbf000000, 0x4f000000, 0xcf000000,
-                                     0x5f000000, 0xdf000000, 0x4effffff, UINT64_C(0x43e0000000000000), UINT64_C(0xc3e0000000000000),
-                                     UINT64_C(0x7ff0000000000000), UINT64_C(0x7ff8000000000000), 0x477fe000, 0x477ff000, 0x33000000, 0x33000001, 0x43e00000};
+    static const uint64_t edges[] = {0,
+                                     1,
+                                     2,
+                                     3,
+                                     7,
+                                     31,
+                                     32,
+                                     33,
+                                     63,
+                                     64,
+                                     UINT64_MAX,
+                                     UINT64_C(1) << 63,
+                                     INT64_MAX,
+                                     0x80000000,
+                                     0x7fffffff,
+                                     0x8000,
+                                     0x7fff,
+                                     0x80,
+                                     0x7f,
+                                     0x7f800000,
+                                     0xff800000,
+                                     0x7fc00000,
+                                     0x3f800000,
+                                     0xbf000000,
+                                     0x4f000000,
+                                     0xcf000000,
+                                     0x5f000000,
+                                     0xdf000000,
+                                     0x4effffff,
+                                     UINT64_C(0x43e0000000000000),
+                                     UINT64_C(0xc3e0000000000000),
+                                     UINT64_C(0x7ff0000000000000),
+                                     UINT64_C(0x7ff8000000000000),
+                                     0x477fe000,
+                                     0x477ff000,
+                                     0x33000000,
+                                     0x33000001,
+                                     0x43e00000};
     for (const struct buffer *b = l->k->args; b; b = b->next) {
         size_t each = yj_dtype_bytes(b->dtype);
         if (b->role == ROLE_OUT) continue;
         for (int64_t i = 0; i < l->n[b->index]; i++) {
             uint64_t r = case_random(&seed), bits = r >> (case_random(&seed) % 64);
             if (r % 3 == 0) bits = edges[r / 3 % COUNT(edges)];
-            if (r % 3 == 1 && dtype_kind(b->dtype) == 'f') bits = scalar_cast(b->dtype, YJ_I64, (uint64_t)((int64_t)(r >> 3) >> (r % 61)));
+            if (r % 3 == 1 && dtype_kind(b->dtype) == 'f')
+                bits = scalar_cast(b->dtype, YJ_I64, (uint64_t)((int64_t)(r >> 3) >> (r % 61)));
             if (b->dtype == YJ_BOOL) bits &= 1;
             memcpy((char *)l->buffer[b->index] + (size_t)i * each, &bits, each);
         }
@@ -180,12 +223,14 @@ static void test_scalars(void **state) {
     struct text source = {0};
     assert_non_null(mkdtemp(folder));
     for (size_t i = 0; i < n; i++)
-        if (kernel_parse(arena, g[i].text, g[i].name, (struct kernel **)&kernels[i]) != YJ_OK) fail_msg("%s", yj_error_text());
+        if (kernel_parse(arena, g[i].text, g[i].name, (struct kernel **)&kernels[i]) != YJ_OK)
+            fail_msg("%s", yj_error_text());
     if (emit_source(kernels, (int)n, SOURCE_C, &source) != YJ_OK) fail_msg("%s", yj_error_text());
     snprintf(path, sizeof path, "%s/k.c", folder);
     assert_int_equal(file_write_atomic(path, source.data, source.n), YJ_OK);
     text_free(&source);
-    run("gcc %s -O1 -fsanitize=undefined -fno-sanitize-recover=all -fno-sanitize=float-cast-overflow,alignment -shared -fPIC -o %s/k.so %s -lm",
+    run("gcc %s -O1 -fsanitize=undefined -fno-sanitize-recover=all -fno-sanitize=float-cast-overflow,alignment -shared "
+        "-fPIC -o %s/k.so %s -lm",
         emit_source_options(SOURCE_C), folder, path);
     snprintf(path, sizeof path, "%s/k.so", folder);
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);

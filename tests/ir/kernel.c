@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The kernel form: every kernel of tests/ir/kernels is parsed, verified, printed, copied, expanded and interpreted under several
- * seeds, and compared with plain loops in C; mutants are refused by the parser, the verifier or the interpreter.
+ * The kernel form: every kernel of tests/ir/kernels is parsed, verified, printed, copied, expanded and interpreted
+ * under several seeds, and compared with plain loops in C; mutants are refused by the parser, the verifier or the
+ * interpreter.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -48,7 +49,8 @@ static void test_print(void **state) {
     for (size_t i = 0; i < COUNT(kernel_cases); i++) {
         struct arena *arena = arena_open(), *other = arena_open();
         char *file = case_text(kernel_cases[i].name), *golden = strstr(file, "kernel ");
-        while (golden != file && golden[-1] != '\n') golden = strstr(golden + 1, "kernel ");
+        while (golden != file && golden[-1] != '\n')
+            golden = strstr(golden + 1, "kernel ");
         struct kernel *k = parse_text(arena, file, kernel_cases[i].name), *copy = kernel_copy(other, k);
         char *once = printed(k), *copied = printed(copy);
         if (strcmp(once, golden) != 0) update_golden(kernel_cases[i].name, file, golden, once);
@@ -60,6 +62,36 @@ static void test_print(void **state) {
         free(copied);
         free(file);
     }
+}
+
+/* The kernels shown in docs/kernel.md are those of the tests, and the one in kernel.h parses. */
+static void test_docs(void **state) {
+    struct arena *arena = arena_open();
+    char *page, *header, *end, *example;
+    size_t bytes;
+    int shown = 0;
+    assert_int_equal(file_read(SOURCE_DIR "/docs/kernel.md", &page, &bytes), YJ_OK);
+    for (char *at = page; (at = strstr(at, "```\nkernel ")); at = end + 3) {
+        at += 4;
+        end = strstr(at, "```");
+        *end = 0;
+        struct kernel *k = parse_text(arena, at, "docs/kernel.md");
+        char *text = printed(k), *golden = printed(parse_case(arena, k->name));
+        assert_string_equal(text, golden);
+        free(text);
+        free(golden);
+        shown++;
+    }
+    assert_int_equal(shown, 2);
+    assert_int_equal(file_read(SOURCE_DIR "/ir/kernel.h", &header, &bytes), YJ_OK);
+    example = strstr(header, "kernel matmul(");
+    *strstr(example, "*\n * Integer arithmetic") = 0;
+    for (char *c = example; *c; c++)
+        if (c[0] == '\n' && c[1] == ' ' && c[2] == '*') c[2] = ' ';
+    parse_text(arena, example, "ir/kernel.h");
+    free(page);
+    free(header);
+    arena_close(arena);
 }
 
 static void evaluate(struct launch *l, uint64_t seed) {
@@ -143,7 +175,8 @@ static void test_expand(void **state) {
 
 static float element(const struct launch *l, int argument, int64_t at) {
     const struct buffer *b = l->k->args;
-    while (b->index != argument) b = b->next;
+    while (b->index != argument)
+        b = b->next;
     uint64_t bits = 0;
     size_t each = yj_dtype_bytes(b->dtype);
     memcpy(&bits, (char *)l->buffer[argument] + (size_t)at * each, each);
@@ -156,7 +189,8 @@ static float element(const struct launch *l, int argument, int64_t at) {
 enum layout { PLAIN, PANELS };
 
 /* B[k, n], from plain rows or from panels of 16 columns with GROUP values of k side by side. */
-static float b_element(const struct launch *l, enum layout layout, int64_t group, int64_t k_count, int64_t n_count, int64_t k, int64_t n) {
+static float b_element(const struct launch *l, enum layout layout, int64_t group, int64_t k_count, int64_t n_count,
+                       int64_t k, int64_t n) {
     if (layout == PLAIN) return element(l, 1, k * n_count + n);
     return element(l, 1, ((n / 16 * (k_count / group) + k / group) * 16 + n % 16) * group + k % group);
 }
@@ -169,7 +203,8 @@ static void check_gemm(const char *name, size_t which, enum layout layout, int64
         launch_open(&l, &kernel_cases[which], k, d, 17);
         launch_open(&before, &kernel_cases[which], k, d, 17);
         int64_t rows = l.scalar[0], depth = l.scalar[1] * group, columns = l.scalar[2];
-        bool bias = strcmp(name, "gemm_f32") == 0, adds = strcmp(name, "gemm_bf16") == 0, scaled = strcmp(name, "gemm_int8") == 0;
+        bool bias = strcmp(name, "gemm_f32") == 0, adds = strcmp(name, "gemm_bf16") == 0,
+             scaled = strcmp(name, "gemm_int8") == 0;
         evaluate(&l, 1);
         for (int64_t m = 0; m < rows; m++)
             for (int64_t n = 0; n < columns; n++) {
@@ -207,8 +242,10 @@ static void test_softmax(void **state) {
         for (int64_t r = 0; r < a.scalar[0]; r++) {
             double peak = -INFINITY, sum = 0;
             int64_t n = a.scalar[1];
-            for (int64_t i = 0; i < n; i++) peak = fmax(peak, element(&a, 0, r * n + i));
-            for (int64_t i = 0; i < n; i++) sum += exp(element(&a, 0, r * n + i) - peak);
+            for (int64_t i = 0; i < n; i++)
+                peak = fmax(peak, element(&a, 0, r * n + i));
+            for (int64_t i = 0; i < n; i++)
+                sum += exp(element(&a, 0, r * n + i) - peak);
             for (int64_t i = 0; i < n; i++) {
                 double want = exp(element(&a, 0, r * n + i) - peak) / sum;
                 assert_true(fabs(element(&a, 1, r * n + i) - want) <= 1e-6 * want);
@@ -237,7 +274,9 @@ static void test_fault(void **state) {
 /* --- what must be refused --- */
 
 #define BODY(text) "kernel t(N in 1..)\n in x f32 [N]\n in h f16 [N]\n in q i64 [N]\n inout y f32 [N]\n{\n" text "\n}\n"
-struct refusal { const char *text, *message; };
+struct refusal {
+    const char *text, *message;
+};
 
 static const struct refusal parse_refusals[] = {
     {"", ":1:1: expected 'kernel'"},
@@ -249,7 +288,8 @@ static const struct refusal parse_refusals[] = {
     {BODY("serial i = 0 .. N { y[i, i] = 0.0 }"), "y has 1 dimensions, not 2"},
     {BODY("serial i = 0 .. N { y[i] = 300:u8 }"), "the constant is out of the range of its type"},
     {BODY("serial i = 0 .. N { y[i / (N - N)] = 0.0 }"), "the divisor may be 0"},
-    {BODY("serial i = 0 .. N { y[i] = 0.0 }\nserial i = 0 .. N + 1 { y[i] = 0.0 }"), "this axis has another range above"},
+    {BODY("serial i = 0 .. N { y[i] = 0.0 }\nserial i = 0 .. N + 1 { y[i] = 0.0 }"),
+     "this axis has another range above"},
     {BODY("serial i = 0 .. N { let i = 0.0 }"), "the name i is taken"},
     {BODY("serial i = 0 .. N { y[i] = 0.0 "), "expected a statement or '}', found the end of the text"},
     {BODY("serial i = 0 .. N step 0 { y[i] = 0.0 }"), "out of range"},
@@ -271,7 +311,8 @@ static const struct refusal verify_refusals[] = {
     {BODY("vector i = 0 .. 8 { y[0] = x[i] }"), "all iterations of i write the same element of y"},
     {BODY("tile i = 0 .. N { y[i] = 0.0 }\ny[0] = 0.0"), "tile loops are outermost and perfectly nested"},
     {BODY("serial i = 0 .. N { tile j = 0 .. N { y[j] = 0.0 } }"), "tile loops are outermost"},
-    {BODY("tile i = 0 .. N { tile j = i .. N { y[i + j * N] = 0.0 } }"), "may hold dims of the kernel only, not the axis i"},
+    {BODY("tile i = 0 .. N { tile j = i .. N { y[i + j * N] = 0.0 } }"),
+     "may hold dims of the kernel only, not the axis i"},
     {BODY("vector i = 0 .. N { y[i] = 0.0 }"), "need a constant extent"},
     {BODY("vector i = 0 .. 4 { vector j = 0 .. 4 { y[i * 4 + j] = 0.0 } }"), "a vector loop inside a vector loop"},
     {BODY("vector i = 0 .. 4 { serial j = 0 .. i { y[i] = 0.0 } }"), "depend on the vector axis"},
@@ -287,7 +328,8 @@ static const struct refusal verify_refusals[] = {
     {BODY("shared s f32 [4]\nlane i = 0 .. 4 { s[0] = x[i] }"), "all iterations of i write the same element of s"},
     {BODY("reg r f32 [4, 4]\nfma_tile a:4 b:4 c:1 r[a, c] += x[a] * x[c]"), "c must be subscripted by i and j"},
     {BODY("reg r f32 [4, 4]\nfma_tile a:4 b:4 c:1 r[a, b] += x[b] * x[c]"), "a must not be subscripted by j"},
-    {BODY("reg r f32 [4, 4]\nfma_tile a:4 b:4 c:1 r[a, b] += h[a] * x[c + b]"), "fma_tile has no form f32 += f16 * f32"},
+    {BODY("reg r f32 [4, 4]\nfma_tile a:4 b:4 c:1 r[a, b] += h[a] * x[c + b]"),
+     "fma_tile has no form f32 += f16 * f32"},
     {BODY("shared s f32 [4]\nlane i = 0 .. 4 { copy 0 s[0] = x[0] [4] }"), "copy inside a lane or vector loop"},
     {BODY("shared s f16 [4]\ncopy 0 s[0] = x[0] [4]\nwait 0"), "copy between different ranks or types"},
 };
@@ -297,7 +339,8 @@ static void check_refusals(const struct refusal *r, size_t n, const char *place)
         struct arena *arena = arena_open();
         struct kernel *k = NULL;
         if (kernel_parse(arena, r[i].text, "file", &k) != YJ_ERR_INPUT) fail_msg("accepted: %s", r[i].text);
-        if (!strstr(yj_error_text(), r[i].message)) fail_msg("%s\n  should say: %s\n  says: %s", r[i].text, r[i].message, yj_error_text());
+        if (!strstr(yj_error_text(), r[i].message))
+            fail_msg("%s\n  should say: %s\n  says: %s", r[i].text, r[i].message, yj_error_text());
         if (!strstr(yj_error_text(), place)) fail_msg("%s: says no place", yj_error_text());
         assert_null(k);
         arena_close(arena);
@@ -314,18 +357,25 @@ static const struct refusal eval_refusals[] = {
     {BODY("serial i = 0 .. N { y[i] = x[i + 1] }"), "subscript 0 of x is 8, the extent is 8"},
     {BODY("serial i = 0 .. N { y[i] = x[i - 1] }"), "subscript 0 of x is -1"},
     {BODY("reg r f32 [2]\nr[0] = 1.0\ny[0] = r[1]"), "reads undefined memory of r"},
-    {BODY("serial i = 0 .. N { reg r f32 [1]\nif eq(i, 0) { r[0] = 1.0 }\ny[i] = r[0] }"), "reads undefined memory of r"},
+    {BODY("serial i = 0 .. N { reg r f32 [1]\nif eq(i, 0) { r[0] = 1.0 }\ny[i] = r[0] }"),
+     "reads undefined memory of r"},
     {BODY("tile i = 0 .. N { y[i / 2] = x[i] }"), "writes an element of y that another tile wrote"},
     {BODY("tile i = 0 .. N { y[i] = x[i]\n y[N - 1 - i] = x[i] }"), "writes an element of y that another tile wrote"},
-    {BODY("shared s f32 [4]\ncopy 0 s[0] = x[0] [4]\ny[0] = s[1]\nwait 0"), "reads s before the copy into it was waited for"},
-    {BODY("shared s f32 [4]\ncopy 0 s[0] = x[0] [4]\ns[1] = 0.0\nwait 0"), "writes s before the copy into it was waited for"},
+    {BODY("shared s f32 [4]\ncopy 0 s[0] = x[0] [4]\ny[0] = s[1]\nwait 0"),
+     "reads s before the copy into it was waited for"},
+    {BODY("shared s f32 [4]\ncopy 0 s[0] = x[0] [4]\ns[1] = 0.0\nwait 0"),
+     "writes s before the copy into it was waited for"},
     {BODY("shared s f32 [4]\ncopy 0 s[0] = x[0] [4]"), "ends with copy 0 under way"},
-    {BODY("shared s f32 [4]\ncopy 0 s[0] = x[0] [4]\nwait 1\ny[0] = s[0]\nwait 0"), "before the copy into it was waited for"},
+    {BODY("shared s f32 [4]\ncopy 0 s[0] = x[0] [4]\nwait 1\ny[0] = s[0]\nwait 0"),
+     "before the copy into it was waited for"},
     {BODY("shared s f32 [4]\ncopy 0 s[0] = y[0] [4]\ny[1] = 5.0\nwait 0"), "the source y changed before the wait"},
     {BODY("shared s f32 [4]\ncopy 0 s[1] = x[0] [4]\nwait 0"), "the box leaves s"},
-    {BODY("shared s f32 [4]\nlane i = 0 .. 4 { s[i] = 0.0\nbarrier\ns[i] = x[i]\ny[i] = s[3 - i] }"), "with no barrier between"},
-    {BODY("shared s f32 [4]\nlane i = 0 .. 4 { s[i] = x[i]\nbarrier\ny[i] = s[3 - i]\ns[i] = 0.0 }"), "with no barrier between"},
-    {BODY("lane i = 0 .. 4 { reg r f32 [1]\nif eq(i, 1) { r[0] = 0.0 }\nbarrier\ny[i] = r[0] }"), "reads undefined memory of r"},
+    {BODY("shared s f32 [4]\nlane i = 0 .. 4 { s[i] = 0.0\nbarrier\ns[i] = x[i]\ny[i] = s[3 - i] }"),
+     "with no barrier between"},
+    {BODY("shared s f32 [4]\nlane i = 0 .. 4 { s[i] = x[i]\nbarrier\ny[i] = s[3 - i]\ns[i] = 0.0 }"),
+     "with no barrier between"},
+    {BODY("lane i = 0 .. 4 { reg r f32 [1]\nif eq(i, 1) { r[0] = 0.0 }\nbarrier\ny[i] = r[0] }"),
+     "reads undefined memory of r"},
     {BODY("y[0] = x[N * 4611686018427387904 * 4]"), "overflows"},
 };
 
@@ -336,8 +386,10 @@ static void test_eval_refusals(void **state) {
         const struct kernel_case c = {"mutant", -1, {{8}}};
         struct launch l;
         launch_open(&l, &c, k, 0, 1);
-        if (kernel_eval(k, l.buffer, l.scalar, 0, l.tiles, 3, NULL) == YJ_OK) fail_msg("ran: %s", eval_refusals[i].text);
-        if (!strstr(yj_error_text(), eval_refusals[i].message)) fail_msg("%s\n  says: %s", eval_refusals[i].text, yj_error_text());
+        if (kernel_eval(k, l.buffer, l.scalar, 0, l.tiles, 3, NULL) == YJ_OK)
+            fail_msg("ran: %s", eval_refusals[i].text);
+        if (!strstr(yj_error_text(), eval_refusals[i].message))
+            fail_msg("%s\n  says: %s", eval_refusals[i].text, yj_error_text());
         launch_close(&l);
         arena_close(arena);
     }
@@ -345,7 +397,10 @@ static void test_eval_refusals(void **state) {
 
 /* A lane kernel with its first barrier taken out, and the NPU kernel without its wait. */
 static void test_removed(void **state) {
-    static const struct { const char *name, *line, *message; size_t which; } removed[] = {
+    static const struct {
+        const char *name, *line, *message;
+        size_t which;
+    } removed[] = {
         {"gemm_lanes", "            barrier\n", " of sa", 3},
         {"npu_matmul", "        wait 0\n", "before the copy into it was waited for", 4},
         {"npu_matmul", "      wait 1\n", "under way", 4},
@@ -371,7 +426,8 @@ static void test_removed(void **state) {
 
 static void test_clone(void **state) {
     struct arena *arena = arena_open();
-    struct kernel *k = parse_text(arena, BODY("serial i = 0 .. N { let v = x[i]\nreg r f32 [1]\nr[0] = add(v, v)\ny[i] = r[0] }"), "clone");
+    struct kernel *k = parse_text(
+        arena, BODY("serial i = 0 .. N { let v = x[i]\nreg r f32 [1]\nr[0] = add(v, v)\ny[i] = r[0] }"), "clone");
     struct stmt *loop = k->body;
     struct cursor at = kernel_at(&k->body);
     *at.end = stmt_clone(k, loop->body, loop->axis, dim_const(k->dims, 3));
@@ -406,10 +462,11 @@ static void test_names(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_print),    cmocka_unit_test(test_seeds),         cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_expand),   cmocka_unit_test(test_gemm),          cmocka_unit_test(test_softmax),
-        cmocka_unit_test(test_fault),    cmocka_unit_test(test_refusals),      cmocka_unit_test(test_eval_refusals),
-        cmocka_unit_test(test_removed),  cmocka_unit_test(test_clone),         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_print),   cmocka_unit_test(test_seeds),    cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_expand),  cmocka_unit_test(test_gemm),     cmocka_unit_test(test_softmax),
+        cmocka_unit_test(test_fault),   cmocka_unit_test(test_refusals), cmocka_unit_test(test_eval_refusals),
+        cmocka_unit_test(test_removed), cmocka_unit_test(test_clone),    cmocka_unit_test(test_names),
+        cmocka_unit_test(test_docs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

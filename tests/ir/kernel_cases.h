@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The kernels of tests/ir/kernels with the dims they are tried with, and launches of them on random data: shared by the tests
- * of the interpreter and of the emitters, so that all of them run the same cases.
+ * The kernels of tests/ir/kernels with the dims they are tried with, and launches of them on random data: shared by the
+ * tests of the interpreter and of the emitters, so that all of them run the same cases.
  */
 #ifndef KERNEL_CASES_H
 #define KERNEL_CASES_H
@@ -12,7 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-struct kernel_case { const char *name; int index_dim; int64_t dims[4][4]; /* index_dim: i64 inputs are below this dim; -1: none */ };
+struct kernel_case {
+    const char *name;
+    int index_dim;
+    int64_t dims[4][4]; /* index_dim: i64 inputs are below this dim; -1: none */
+};
 
 static const struct kernel_case kernel_cases[] = {
     {"gemm_f32", -1, {{64, 64, 64}, {1, 1, 1}, {7, 5, 17}, {13, 0, 31}}},
@@ -62,12 +66,15 @@ static inline int64_t case_number(struct launch *l, dim d) {
 
 /* Mostly numbers around 1, some of any size; the special ones come first. */
 static inline float case_float(int64_t i, uint64_t r) {
-    static const uint32_t special[] = {0,          0x80000000, 0x7f800000, 0xff800000, 0x7fc00000, 1,          0x807fffff, 0x00800000,
-                                       0x7f7fffff, 0x3f800000, 0xbf800000, 0x42b17218, 0xc2cff1b5, 0x3f000000, 0x4b000001, 0x40490fdb};
+    static const uint32_t special[] = {0,          0x80000000, 0x7f800000, 0xff800000, 0x7fc00000, 1,
+                                       0x807fffff, 0x00800000, 0x7f7fffff, 0x3f800000, 0xbf800000, 0x42b17218,
+                                       0xc2cff1b5, 0x3f000000, 0x4b000001, 0x40490fdb};
     uint32_t bits = (uint32_t)r;
     float f = (float)((double)bits / 4294967296.0 * 4 - 2);
-    if (i >= 0 && (size_t)i < COUNT(special)) bits = special[(size_t)i];
-    else if (i < 0 || r >> 60) return f;
+    if (i >= 0 && (size_t)i < COUNT(special))
+        bits = special[(size_t)i];
+    else if (i < 0 || r >> 60)
+        return f;
     memcpy(&f, &bits, sizeof f);
     return f;
 }
@@ -79,15 +86,19 @@ static inline void case_fill(struct launch *l, const struct buffer *b, int64_t b
         float f = case_float(wild ? i : -1, r);
         uint32_t word;
         memcpy(&word, &f, sizeof word);
-        if (dtype_kind(b->dtype) == 'f') bits = scalar_cast(b->dtype, YJ_F32, word);
-        else if (b->dtype == YJ_I64) bits = below > 0 ? r % (uint64_t)below : r;
-        else if (b->dtype == YJ_BOOL) bits = r & 1;
+        if (dtype_kind(b->dtype) == 'f')
+            bits = scalar_cast(b->dtype, YJ_F32, word);
+        else if (b->dtype == YJ_I64)
+            bits = below > 0 ? r % (uint64_t)below : r;
+        else if (b->dtype == YJ_BOOL)
+            bits = r & 1;
         memcpy((char *)l->buffer[b->index] + (size_t)i * each, &bits, each);
     }
 }
 
 /* Inputs get random data, outputs a pattern; 64 bytes behind every buffer hold the pattern too. */
-static inline void launch_open(struct launch *l, const struct kernel_case *c, struct kernel *k, int which, uint64_t seed) {
+static inline void launch_open(struct launch *l, const struct kernel_case *c, struct kernel *k, int which,
+                               uint64_t seed) {
     *l = (struct launch){.k = k};
     memcpy(l->scalar, c->dims[which], sizeof c->dims[which]);
     int64_t scratch = case_number(l, kernel_scratch_bytes(k));
@@ -95,17 +106,20 @@ static inline void launch_open(struct launch *l, const struct kernel_case *c, st
     l->scratch = aligned_alloc(64, (size_t)scratch + 64);
     for (const struct buffer *b = k->args; b; b = b->next) {
         int64_t n = 1;
-        for (int i = 0; i < b->rank; i++) n *= case_number(l, b->shape[i]);
+        for (int i = 0; i < b->rank; i++)
+            n *= case_number(l, b->shape[i]);
         size_t bytes = (((size_t)n * yj_dtype_bytes(b->dtype) + 63) & ~(size_t)63) + 64;
         l->n[b->index] = n;
         l->buffer[b->index] = aligned_alloc(64, bytes);
         memset(l->buffer[b->index], 0xA5, bytes);
-        if (b->role != ROLE_OUT) case_fill(l, b, c->index_dim >= 0 ? l->scalar[c->index_dim] : 0, strcmp(c->name, "math") == 0, &seed);
+        if (b->role != ROLE_OUT)
+            case_fill(l, b, c->index_dim >= 0 ? l->scalar[c->index_dim] : 0, strcmp(c->name, "math") == 0, &seed);
     }
 }
 
 static inline void launch_close(struct launch *l) {
-    for (int i = 0; i < l->k->n_args; i++) free(l->buffer[i]);
+    for (int i = 0; i < l->k->n_args; i++)
+        free(l->buffer[i]);
     free(l->scratch);
 }
 
@@ -124,7 +138,8 @@ static inline bool launch_differs(const struct launch *a, const struct launch *b
             memcpy(&u, x + i, i < bytes ? each : 1);
             memcpy(&v, y + i, i < bytes ? each : 1);
             if (u == v || (i < bytes && case_is_nan(p->dtype, u) && case_is_nan(p->dtype, v))) continue;
-            snprintf(where, room, "%s[%zu]: %llx and %llx", p->name, i / each, (unsigned long long)u, (unsigned long long)v);
+            snprintf(where, room, "%s[%zu]: %llx and %llx", p->name, i / each, (unsigned long long)u,
+                     (unsigned long long)v);
             return true;
         }
     }

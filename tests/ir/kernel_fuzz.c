@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Seeded mutations of the kernels in tests/ir/kernels: the parser and the verifier must answer, not crash or hang, and what they
- * accept must print to a text that parses to the same text, copy, and expand to a kernel that verifies.
+ * Seeded mutations of the kernels in tests/ir/kernels: the parser and the verifier must answer, not crash or hang, and
+ * what they accept must print to a text that parses to the same text, copy, and expand to a kernel that verifies.
  * YUNJIN_FUZZ=N runs N mutations of every kernel instead of 3000.
  */
 #include <setjmp.h>
@@ -20,10 +20,48 @@ static size_t below(size_t n) {
 }
 
 /* Words that change a text in interesting ways. */
-static const char *const words[] = {"tile ", "vector ", "lane ", "serial ", "0", "1", "-", "9223372036854775807", "-9223372036854775808", "1e999",
-                                    "(", ")", "[", "]", "{", "}", "barrier\n", "wait 0\n", "copy 1 ", "f16", "bool", "i64", ":u8", "nan", "N", "K",
-                                    "min(", "/ 0", "% 0", "* 4611686018427387904", ".. ", "let x = 0.5\n", "reduce r = add(i = 0 .. N) 1.0\n", "\x80", "#",
-                                    "step 0", "lanes 64", "select(true, 0.5, 1.5)", "cast.e4m3(", "bitcast.i32(", "@1,2", "guard N <= 5 <= M\n"};
+static const char *const words[] = {"tile ",
+                                    "vector ",
+                                    "lane ",
+                                    "serial ",
+                                    "0",
+                                    "1",
+                                    "-",
+                                    "9223372036854775807",
+                                    "-9223372036854775808",
+                                    "1e999",
+                                    "(",
+                                    ")",
+                                    "[",
+                                    "]",
+                                    "{",
+                                    "}",
+                                    "barrier\n",
+                                    "wait 0\n",
+                                    "copy 1 ",
+                                    "f16",
+                                    "bool",
+                                    "i64",
+                                    ":u8",
+                                    "nan",
+                                    "N",
+                                    "K",
+                                    "min(",
+                                    "/ 0",
+                                    "% 0",
+                                    "* 4611686018427387904",
+                                    ".. ",
+                                    "let x = 0.5\n",
+                                    "reduce r = add(i = 0 .. N) 1.0\n",
+                                    "\x80",
+                                    "#",
+                                    "step 0",
+                                    "lanes 64",
+                                    "select(true, 0.5, 1.5)",
+                                    "cast.e4m3(",
+                                    "bitcast.i32(",
+                                    "@1,2",
+                                    "guard N <= 5 <= M\n"};
 
 /* One change to TEXT of N bytes, with room for 64 more. */
 static size_t change(char *text, size_t n) {
@@ -89,7 +127,8 @@ static void test_mutations(void **state) {
             state_of_random = (uint64_t)m * COUNT(kernel_cases) + i;
             size_t size = strlen(base), changes = 1 + below(3);
             memcpy(text, base, size);
-            for (size_t c = 0; c < changes; c++) size = change(text, size);
+            for (size_t c = 0; c < changes; c++)
+                size = change(text, size);
             text[size] = 0;
             struct arena *arena = arena_open();
             struct kernel *k = NULL;
@@ -118,9 +157,11 @@ static void test_deep(void **state) {
         struct arena *arena = arena_open();
         struct kernel *k = NULL;
         text_add(&text, "kernel deep(N in 1..)\n inout y f32 [N]\n{\n y[");
-        for (int n = 0; n < 100000; n++) text_add(&text, "%s", pieces[i][0]);
+        for (int n = 0; n < 100000; n++)
+            text_add(&text, "%s", pieces[i][0]);
         text_add(&text, "N");
-        for (int n = 0; n < 100000; n++) text_add(&text, "%s", pieces[i][1]);
+        for (int n = 0; n < 100000; n++)
+            text_add(&text, "%s", pieces[i][1]);
         text_add(&text, "] = 0.0\n}\n");
         enum yj_status status = kernel_parse(arena, text.data, "deep", &k);
         assert_true(status == YJ_ERR_INPUT || (i == 4 && status == YJ_OK));
@@ -131,7 +172,8 @@ static void test_deep(void **state) {
     struct arena *arena = arena_open();
     struct kernel *k = NULL;
     text_add(&text, "kernel deep(N in 1..)\n{\n");
-    for (int n = 0; n < 100000; n++) text_add(&text, "serial i%d = 0 .. N {", n);
+    for (int n = 0; n < 100000; n++)
+        text_add(&text, "serial i%d = 0 .. N {", n);
     assert_int_equal(kernel_parse(arena, text.data, "deep", &k), YJ_ERR_INPUT);
     arena_close(arena);
     text_free(&text);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Every row of math.def against libm in double: the error in units in the last place, on a sample of all operands (every
- * 4093rd), around every edge of the expansions, and on special operands; pow and rem on drawn pairs. Infinities, NaN, signs
- * of zero and overflow must be exact. YUNJIN_MATH_ALL=NAME (or `all`) goes through all 2^32 operands of that row.
- * That the expansions as kernels give the same bits is shown by tests/ir/kernel.c and tests/compiler/emit_source.c.
+ * Every row of math.def against libm in double: the error in units in the last place, on a sample of all operands
+ * (every 4093rd), around every edge of the expansions, and on special operands; pow and rem on drawn pairs. Infinities,
+ * NaN, signs of zero and overflow must be exact. YUNJIN_MATH_ALL=NAME (or `all`) goes through all 2^32 operands of that
+ * row. That the expansions as kernels give the same bits is shown by tests/ir/kernel.c and
+ * tests/compiler/emit_source.c.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,13 +25,17 @@ static float float_of(uint32_t bits) {
 
 static double reference(enum scalar_op op, double a, double b) {
     switch (op) {
-    case SCALAR_pow: return pow(a, b);
-    case SCALAR_rem: return fmod(a, b);
-    default: return f64_math(op, a, b);
+    case SCALAR_pow:
+        return pow(a, b);
+    case SCALAR_rem:
+        return fmod(a, b);
+    default:
+        return f64_math(op, a, b);
     }
 }
 
-/* In units in the last place of WANT as an f32, where it is denormal of 2^-149; INFINITY where no rounding explains it. */
+/* In units in the last place of WANT as an f32, where it is denormal of 2^-149; INFINITY where no rounding explains it.
+ */
 static double error_of(float got, double want) {
     int exponent;
     if (isnan(got) || isnan(want)) return isnan(got) && isnan(want) ? 0 : INFINITY;
@@ -40,7 +45,10 @@ static double error_of(float got, double want) {
     return fabs((double)got - want) / ldexp(1, exponent - 24 < -149 ? -149 : exponent - 24);
 }
 
-struct worst { double error; float a, b; };
+struct worst {
+    double error;
+    float a, b;
+};
 
 static void measure(struct worst *worst, enum scalar_op op, float a, float b) {
     double error = error_of(f32_math(op, a, b), reference(op, a, b));
@@ -48,15 +56,32 @@ static void measure(struct worst *worst, enum scalar_op op, float a, float b) {
 }
 
 static void check(const struct worst *worst, enum scalar_op op) {
-    print_message("%-8s %.4f at %a %a, allowed %.2f\n", scalar_info[op].name, worst->error, worst->a, worst->b, math_ulp(op));
+    print_message("%-8s %.4f at %a %a, allowed %.2f\n", scalar_info[op].name, worst->error, worst->a, worst->b,
+                  math_ulp(op));
     assert_true(worst->error <= math_ulp(op));
 }
 
 /* Where an expansion changes its way, overflows, or loses all digits: 4096 operands around each, of both signs. */
-static const uint32_t edges[] = {
-    0,          0x00800000, 0x7f800000, 0x7f7fffff, 0x3f800000, 0x3f000000, 0x42b17218 /* e^x overflows */,
-    0x42cff1b5 /* e^-x is 0 */, 0x42aeac50 /* e^-x is denormal */, 0x3f200000 /* tanh */, 0x41102cb4, 0x40800000 /* erf */,
-    0x3f490fdb /* pi/4 */, 0x3fc90fdb, 0x40490fdb, 0x4096cbe4, 0x40c90fdb, 0x3f3504f3 /* log */, 0x42b00000, 0x42d00000};
+static const uint32_t edges[] = {0,
+                                 0x00800000,
+                                 0x7f800000,
+                                 0x7f7fffff,
+                                 0x3f800000,
+                                 0x3f000000,
+                                 0x42b17218 /* e^x overflows */,
+                                 0x42cff1b5 /* e^-x is 0 */,
+                                 0x42aeac50 /* e^-x is denormal */,
+                                 0x3f200000 /* tanh */,
+                                 0x41102cb4,
+                                 0x40800000 /* erf */,
+                                 0x3f490fdb /* pi/4 */,
+                                 0x3fc90fdb,
+                                 0x40490fdb,
+                                 0x4096cbe4,
+                                 0x40c90fdb,
+                                 0x3f3504f3 /* log */,
+                                 0x42b00000,
+                                 0x42d00000};
 
 static void test_rows(void **state) {
     const char *all = getenv("YUNJIN_MATH_ALL");
@@ -65,7 +90,8 @@ static void test_rows(void **state) {
         if (!math_has(op) || scalar_info[op].arity != 1) continue;
         bool every = all && (strcmp(all, "all") == 0 || strcmp(all, scalar_info[op].name) == 0);
         struct worst worst = {0};
-        for (uint64_t bits = 0; bits < UINT64_C(1) << 32; bits += every ? 1 : 4093) measure(&worst, op, float_of((uint32_t)bits), 0);
+        for (uint64_t bits = 0; bits < UINT64_C(1) << 32; bits += every ? 1 : 4093)
+            measure(&worst, op, float_of((uint32_t)bits), 0);
         for (size_t e = 0; e < COUNT(edges); e++)
             for (uint32_t near = 0; near < 4096; near++) {
                 measure(&worst, op, float_of(edges[e] - 2048 + near), 0);
@@ -83,13 +109,14 @@ static uint32_t random_bits(void) {
     return (uint32_t)(z >> 32);
 }
 
-static const uint32_t special[] = {0,          1,          0x007fffff, 0x00800000, 0x3effffff, 0x3f000000, 0x3f7fffff, 0x3f800000,
-                                   0x3f800001, 0x40000000, 0x40200000, 0x40400000, 0x4a800001, 0x4b000001, 0x4b7fffff, 0x4b800001,
-                                   0x7f7fffff, 0x7f800000, 0x7fc00000};
+static const uint32_t special[] = {0,          1,          0x007fffff, 0x00800000, 0x3effffff, 0x3f000000, 0x3f7fffff,
+                                   0x3f800000, 0x3f800001, 0x40000000, 0x40200000, 0x40400000, 0x4a800001, 0x4b000001,
+                                   0x4b7fffff, 0x4b800001, 0x7f7fffff, 0x7f800000, 0x7fc00000};
 
 static void measure_special(struct worst *worst, enum scalar_op op) {
     for (size_t i = 0; i < 4 * COUNT(special) * COUNT(special); i++) {
-        uint32_t a = special[i / 4 % COUNT(special)] | (uint32_t)(i & 1) << 31, b = special[i / 4 / COUNT(special)] | (uint32_t)(i & 2) << 30;
+        uint32_t a = special[i / 4 % COUNT(special)] | (uint32_t)(i & 1) << 31,
+                 b = special[i / 4 / COUNT(special)] | (uint32_t)(i & 2) << 30;
         measure(worst, op, float_of(a), float_of(b));
     }
 }
@@ -116,7 +143,9 @@ static void test_rem(void **state) {
     measure_special(&worst, SCALAR_rem);
     for (int i = 0; i < 1 << 20; i++) {
         uint32_t a = random_bits(), b = random_bits();
-        if (i & 1) a = (a & 0x807fffff) | (100 + random_bits() % 60) << 23, b = (b & 0x807fffff) | (100 + random_bits() % 40) << 23;
+        if (i & 1)
+            a = (a & 0x807fffff) | (100 + random_bits() % 60) << 23, b = (b & 0x807fffff) | (100 + random_bits() % 40)
+                                                                                                << 23;
         measure(&worst, SCALAR_rem, float_of(a), float_of(b));
     }
     check(&worst, SCALAR_rem);
@@ -129,7 +158,7 @@ static void test_complete(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_pow), cmocka_unit_test(test_rem),
-                                       cmocka_unit_test(test_complete)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_pow),
+                                       cmocka_unit_test(test_rem), cmocka_unit_test(test_complete)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
