@@ -18,6 +18,7 @@ struct maker {
     int *request_of;             /* by value id: of a pending result */
     int *start_of;               /* by request: its step */
     struct plan_block *block;
+    struct planned *placed;
 };
 
 static dim plan_dim_of(struct maker *m, dim d) { return dim_copy(m->p->dims, d); }
@@ -184,14 +185,23 @@ static enum yj_status make_constant(struct maker *m, const struct op *op) {
     int64_t each = (int64_t)w->n_bytes / parts;
     if (split && each % PLAN_ALIGN)
         return report(YJ_ERR_UNSUPPORTED, "%s: a part of %lld bytes is not a multiple of %d", op_where(op), (long long)each, PLAN_ALIGN);
-    struct plan_buffer *b = add_buffer(m, w->name, v->type.dtype, PLAN_WEIGHT, plan_c(m, each), &number);
-    b->at = plan_c(m, w->offset);
-    if (split) {
-        dim rank = dim_find(m->p->dims, arena_text(m->arena, "rank.%s", split));
-        b->at = dim_add(m->p->dims, b->at, dim_mul(m->p->dims, rank, plan_c(m, each)));
-    }
+    add_buffer(m, w->name, v->type.dtype, PLAN_WEIGHT, plan_c(m, each), &number);
+    m->placed->weight[m->placed->n++] = (struct planned_weight){number, weight, parts, split};
     m->buffer_of[v->id] = number;
     return YJ_OK;
+}
+
+enum yj_status plan_place_weights(struct planned *planned, const struct safetensor *tensors) {
+    struct plan *p = planned->plan;
+    for (int i = 0; i < planned->n; i++) {
+        const struct planned_weight *w = &planned->weight[i];
+        struct plan_buffer *b = &p->buffers[w->buffer];
+        b->at = dim_const(p->dims, tensors[w->weight].at);
+        if (!w->axis) continue;
+        dim rank = dim_find(p->dims, arena_text(p->arena, "rank.%s", w->axis));
+        b->at = dim_add(p->dims, b->at, dim_mul(p->dims, rank, b->bytes));
+    }
+    return plan_verify(p);
 }
 
 static enum yj_status make_alias(struct maker *m, const struct value *v, int of) {
@@ -476,10 +486,11 @@ static void make_nodes(struct maker *m) {
 }
 
 enum yj_status plan_make(const struct graph *g, struct arena *arena, struct program_kernels *kernels, struct weights *weights,
-                         struct plan **plan) {
-    struct maker m = {.g = g, .arena = arena, .kernels = kernels, .weights = weights, .p = plan_new(arena)};
+                         struct planned *planned) {
+    struct maker m = {.g = g, .arena = arena, .kernels = kernels, .weights = weights, .p = plan_new(arena), .placed = planned};
     if (!m.p) return report(YJ_ERR_MEMORY, "out of memory");
     int n = graph_number((struct graph *)g);
+    *planned = (struct planned){.weight = NEW_ARRAY(arena, struct planned_weight, n + 1)};
     m.buffer_of = NEW_ARRAY(arena, int, n + 1);
     m.request_of = NEW_ARRAY(arena, int, n + 1);
     m.start_of = NEW_ARRAY(arena, int, n + 1);
@@ -501,7 +512,6 @@ enum yj_status plan_make(const struct graph *g, struct arena *arena, struct prog
     TRY(make_outputs(&m));
     make_nodes(&m);
     m.p->n_requests = m.n_requests;
-    TRY(plan_verify(m.p));
-    *plan = m.p;
+    planned->plan = m.p;
     return YJ_OK;
 }

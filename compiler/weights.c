@@ -50,8 +50,23 @@ enum yj_status weights_add(struct weights *w, const struct graph *g, const struc
     const char *name = v->op->data.name && v->op->data.name[0] ? v->op->data.name : v->name;
     for (int i = 0; i < w->n; i++)
         if (!strcmp(w->weight[i].name, name)) name = arena_text(w->arena, "%s.%d", name, w->n);
-    *added = (struct weight){name, v, bytes, n_bytes, w->bytes, {hash[0], hash[1]}};
-    w->bytes += ((int64_t)n_bytes + PLAN_ALIGN - 1) / PLAN_ALIGN * PLAN_ALIGN;
+    *added = (struct weight){name, v, bytes, n_bytes, {hash[0], hash[1]}};
     *weight = w->n++;
     return YJ_OK;
+}
+
+/* A plain constant keeps its shape; what is packed, or holds the parts of several ranks, is a row of elements. */
+void weights_tensors(const struct weights *w, struct safetensor *tensors) {
+    for (int i = 0; i < w->n; i++) {
+        const struct weight *x = &w->weight[i];
+        const struct type *t = &x->value->type;
+        struct safetensor *out = &tensors[i];
+        *out = (struct safetensor){.name = x->name, .dtype = t->dtype, .rank = 1, .shape = {(int64_t)(x->n_bytes / yj_dtype_bytes(t->dtype))}};
+        int64_t shape[GRAPH_MAX_RANK], n = 1;
+        if (!type_constant(t, shape)) continue;
+        for (int d = 0; d < t->rank; d++) n *= shape[d];
+        if (n != out->shape[0] || x->value->layout.format) continue;
+        out->rank = t->rank;
+        memcpy(out->shape, shape, sizeof *shape * (size_t)t->rank);
+    }
 }
