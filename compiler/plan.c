@@ -309,7 +309,7 @@ static int in_place_operand(struct maker *m, const struct op *op, int result) {
 }
 
 static enum yj_status make_launch(struct maker *m, const struct op *op) {
-    int n = op->n_in + op->n_out, kernel, step = m->block->n_steps;
+    int n = op->n_in + op->n_out, kernel = -1, step = m->block->n_steps;
     struct lower_place *places = NEW_ARRAY(m->arena, struct lower_place, n + 1);
     bool placed = false;
     for (int i = 0; i < n; i++) places[i].in_place = -1;

@@ -23,6 +23,27 @@ YJ_EXPORT enum yj_status yj_targets_each(yj_target_fn *fn, void *user);
 YJ_EXPORT enum yj_status yj_target_find(const char *name, const struct yj_target **target);
 YJ_EXPORT const char *yj_support_name(enum yj_support support); /* "ran on silicon", "emulated", "assembled" */
 
+/* --- compile: an ONNX model becomes a model.yj folder --- */
+
+struct yj_compile_options {
+    uint32_t size;                /* sizeof(struct yj_compile_options); fields beyond it are 0 */
+    const char *model, *output;   /* MODEL.onnx; OUT.yj (NULL: nothing is written) */
+    const char *targets;          /* "host", "kunpeng920,loongson_3a6000": one program for each; NULL: host */
+    const char *shard;            /* "tp=2"; NULL: one rank */
+    int32_t n_dims, n_states;
+    const char *const *dims;      /* "NAME=LO..HI" or "NAME=N": bounds of symbolic dims */
+    const char *const *states;    /* "IN=OUT": an input that the output updates in place; a * in both is any same text */
+    const char *passes;           /* "fold,fuse": only these; NULL: all */
+    const char *print_after;      /* a pass: its graph goes to PRINT; "kernels": the kernels */
+    void (*print)(void *user, const char *text);
+    void *user;
+    uint32_t flags;               /* YJ_COMPILE_... */
+};
+enum { YJ_COMPILE_NO_CACHE = 1 };
+struct yj_compile_result { uint32_t size; int32_t nodes, ops, kernels, cached; double seconds; uint64_t weight_bytes; };
+/* Call it before the process has threads: kernels compile in processes of their own. RESULT may be NULL. */
+YJ_EXPORT enum yj_status yj_compile(const struct yj_compile_options *options, struct yj_compile_result *result);
+
 #ifdef __cplusplus
 }
 #endif
