@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a pass is: a function that changes a graph in place, one row in pipeline.c. After every pass the graph is verified.
+ */
+#ifndef COMPILER_PASS_H
+#define COMPILER_PASS_H
+
+#include "compiler/fuse.h"
+#include "ir/graph.h"
+#include <yunjin/target.h>
+
+struct pass_options {
+    const struct yj_target *target; /* whose facts passes may read; NULL: none */
+    const char *only;               /* "fold,fuse": only these; NULL: all */
+    const char *print_after;        /* the graph goes to PRINT after this pass */
+    void (*print)(void *user, const char *text);
+    void *user;
+    struct fuse_log *fuse_log;      /* what fuse says of the edges that it left; NULL */
+};
+
+typedef enum yj_status pass_fn(struct graph *g, const struct pass_options *o);
+
+/* All passes in the order of the table. Unknown names in ONLY or PRINT_AFTER are errors that list the known ones. */
+enum yj_status pipeline_run(struct graph *g, const struct pass_options *o);
+
+#endif

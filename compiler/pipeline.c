@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The passes, in the order in which they run: read this first. Each is a file of its name.
+ */
+#include "compiler/pass.h"
+#include "compiler/shard.h"
+
+static enum yj_status pass_shard(struct graph *g, const struct pass_options *o) { return shard_graph(g); }
+static enum yj_status pass_fuse(struct graph *g, const struct pass_options *o) { return fuse_graph(g, o->fuse_log); }
+
+static const struct pass { const char *name; pass_fn *run; const char *doc; } passes[] = {
+    {"shard", pass_shard, "share the work among the ranks of the mesh, with collectives where values must meet"},
+    {"fuse", pass_fuse, "join ops that one kernel can compute"},
+};
+
+/* Is NAME one of the comma-separated LIST? */
+static bool listed(const char *list, const char *name) {
+    size_t n = strlen(name);
+    for (; *list; list += strcspn(list, ","), list += *list == ',')
+        if (strcspn(list, ",") == n && !strncmp(list, name, n)) return true;
+    return false;
+}
+
+static enum yj_status check_names(const char *list) {
+    while (list && *list) {
+        size_t n = strcspn(list, ",");
+        bool known = n == 7 && !strncmp(list, "kernels", n);
+        for (size_t i = 0; i < COUNT(passes); i++) known |= strlen(passes[i].name) == n && !strncmp(list, passes[i].name, n);
+        if (!known) {
+            struct text names = {0};
+            for (size_t i = 0; i < COUNT(passes); i++) text_add(&names, " %s", passes[i].name);
+            report(YJ_ERR_INPUT, "there is no pass '%.*s'; the passes are:%s", (int)n, list, names.data ? names.data : "");
+            text_free(&names);
+            return YJ_ERR_INPUT;
+        }
+        list += n + (list[n] == ',');
+    }
+    return YJ_OK;
+}
+
+enum yj_status pipeline_run(struct graph *g, const struct pass_options *o) {
+    TRY(check_names(o->only));
+    TRY(check_names(o->print_after));
+    TRY(graph_verify(g));
+    for (size_t i = 0; i < COUNT(passes); i++) {
+        if (o->only && !listed(o->only, passes[i].name)) continue;
+        TRY(passes[i].run(g, o));
+        enum yj_status status = graph_verify(g);
+        if (status != YJ_OK) return report_in(YJ_ERR_INTERNAL, "after pass %s", passes[i].name);
+        if (!o->print || !o->print_after || strcmp(o->print_after, passes[i].name)) continue;
+        struct text text = {0};
+        graph_print(&text, g);
+        if (!text.failed && text.data) o->print(o->user, text.data);
+        text_free(&text);
+    }
+    return YJ_OK;
+}
