@@ -24,10 +24,32 @@ struct maker {
 static dim plan_dim_of(struct maker *m, dim d) { return dim_copy(m->p->dims, d); }
 static dim plan_c(struct maker *m, int64_t v) { return dim_const(m->p->dims, v); }
 
-static dim bytes_of(struct maker *m, const struct type *t) {
-    dim n = plan_c(m, (int64_t)yj_dtype_bytes(t->dtype));
-    for (int i = 0; i < t->rank; i++) n = dim_mul(m->p->dims, n, plan_dim_of(m, t->shape[i]));
-    return n;
+/* D with what is known only during a run (born dims, lengths of states) at its bound: what storage is sized for. */
+static dim bounded(struct maker *m, dim d) {
+    for (int i = 0; i < m->p->n_dims; i++) {
+        const struct plan_dim *p = &m->p->dim[i];
+        dim slope, rest;
+        if ((p->kind != PLAN_DIM_BORN && p->kind != PLAN_DIM_STATE) || !dim_contains(d, p->symbol)) continue;
+        bool linear = dim_linear(m->p->dims, d, p->symbol, &slope, &rest);
+        int64_t at = linear && slope->low >= 0 ? p->high : linear && slope->high <= 0 ? p->low : DIM_UNBOUNDED;
+        if (at != DIM_UNBOUNDED) d = dim_substitute(m->p->dims, d, p->symbol, plan_c(m, at));
+        else if (d->high != DIM_UNBOUNDED) return plan_c(m, d->high);
+        else return NULL;
+    }
+    return d;
+}
+
+static enum yj_status bytes_of(struct maker *m, const struct value *v, dim *bytes) {
+    dim n = plan_c(m, (int64_t)yj_dtype_bytes(v->type.dtype));
+    for (int i = 0; i < v->type.rank; i++) {
+        dim size = bounded(m, plan_dim_of(m, v->type.shape[i]));
+        if (!size)
+            return report(YJ_ERR_UNSUPPORTED, "%s: dimension %d is known only during a run and has no bound: give one with --dim",
+                          v->op ? op_where(v->op) : v->name, i);
+        n = dim_mul(m->p->dims, n, size);
+    }
+    *bytes = n;
+    return YJ_OK;
 }
 
 /* ---- dims */
@@ -122,7 +144,9 @@ static void use_buffer(struct maker *m, int buffer, int step) {
 }
 
 static enum yj_status temp_for(struct maker *m, const struct value *v, int step, int *buffer) {
-    struct plan_buffer *b = add_buffer(m, v->name, v->type.dtype, PLAN_TEMP, bytes_of(m, &v->type), buffer);
+    dim bytes;
+    TRY(bytes_of(m, v, &bytes));
+    struct plan_buffer *b = add_buffer(m, v->name, v->type.dtype, PLAN_TEMP, bytes, buffer);
     b->block = 0;
     b->first = b->last = step;
     m->buffer_of[v->id] = *buffer;
@@ -135,8 +159,10 @@ static enum yj_status make_inputs(struct maker *m) {
     for (int i = 0; i < g->n_in; i++) {
         struct value *v = g->in[i];
         int number;
+        dim bytes;
         if (state_of_input(g, v)) continue;
-        add_buffer(m, v->name, v->type.dtype, PLAN_INPUT, bytes_of(m, &v->type), &number);
+        TRY(bytes_of(m, v, &bytes));
+        add_buffer(m, v->name, v->type.dtype, PLAN_INPUT, bytes, &number);
         m->buffer_of[v->id] = number;
         struct plan_port *port = &m->p->inputs[m->p->n_inputs++];
         *port = (struct plan_port){.name = arena_text(m->arena, "%s", v->name), .buffer = number, .dtype = v->type.dtype, .rank = v->type.rank};
@@ -206,7 +232,9 @@ enum yj_status plan_place_weights(struct planned *planned, const struct safetens
 
 static enum yj_status make_alias(struct maker *m, const struct value *v, int of) {
     int number;
-    struct plan_buffer *b = add_buffer(m, v->name, v->type.dtype, PLAN_ALIAS, bytes_of(m, &v->type), &number);
+    dim bytes;
+    TRY(bytes_of(m, v, &bytes));
+    struct plan_buffer *b = add_buffer(m, v->name, v->type.dtype, PLAN_ALIAS, bytes, &number);
     b->of = of;
     m->buffer_of[v->id] = number;
     return YJ_OK;
@@ -450,7 +478,7 @@ static enum yj_status make_state_copies(struct maker *m) {
         s->buffers[0] = to;
         s->buffers[1] = from;
         s->at = s->from = plan_c(m, 0);
-        s->count = bytes_of(m, &m->g->states[i].out->type);
+        TRY(bytes_of(m, m->g->states[i].out, &s->count));
         use_buffer(m, from, number);
     }
     return YJ_OK;
