@@ -107,26 +107,28 @@ static void emit_array(struct source *s, const struct buffer *b, const char *spa
     text_add(&s->body, b->rank ? "];\n" : "1];\n");
 }
 
+/* SCRATCH, and in C also SHARED: a part of the scratch memory of this tile. */
+static void emit_scratch(struct source *s, const struct buffer *b) {
+    const char *type = source_type(s, b->dtype), *name = source_name(s, b, b->name);
+    bool opencl = s->dialect == SOURCE_OPENCL;
+    begin_line(s);
+    if (opencl)
+        text_add(&s->body, "__global %s *const %s = (__global %s *)(scratch + (i64)get_group_id(0) * ", type, name,
+                 type);
+    else
+        text_add(&s->body, "%s *const %s = (%s *)((u8 *)scratch", type, name, type);
+    if (opencl) dim_text(s, kernel_scratch_bytes(s->k));
+    text_add(&s->body, " + ");
+    dim_text(s, kernel_scratch_offset(s->k, b));
+    text_add(&s->body, ");\n");
+}
+
 static void emit_buffer(struct source *s, const struct buffer *b) {
-    int64_t n;
-    if (b->space == SPACE_REG) {
+    if (b->space == SPACE_REG)
         emit_array(s, b, "");
-        return;
-    }
-    if (s->dialect == SOURCE_C) {
-        const char *type = source_type(s, b->dtype), *name = source_name(s, b, b->name);
-        begin_line(s);
-        text_add(&s->body, "%s *const %s = (%s *)((char *)scratch + ", type, name, type);
-        dim_text(s, kernel_scratch_offset(s->k, b));
-        text_add(&s->body, ");\n");
-        return;
-    }
-    if (b->space == SPACE_SHARED) return; /* declared at the top: OpenCL C wants it there */
-    for (int i = 0; i < b->rank; i++)
-        if (!dim_is_const(b->shape[i], &n))
-            unsupported(s, "scratch buffer %s needs a constant shape in OpenCL C", b->name);
-    if (emit_source_lanes(s->k) > 1) unsupported(s, "scratch buffer %s beside lanes in OpenCL C", b->name);
-    emit_array(s, b, "");
+    else if (s->dialect == SOURCE_C || b->space == SPACE_SCRATCH)
+        emit_scratch(s, b);
+    /* else SHARED, which OpenCL C wants declared at the top */
 }
 
 static void emit_store(struct source *s, const struct buffer *b, int n, struct expr *const *subs,
@@ -307,7 +309,7 @@ static void emit_head_opencl(struct source *s) {
                  source_name(s, b, b->name));
     for (int i = 0; i < s->k->n_dims; i++)
         text_add(&s->body, "i64 %s, ", source_name(s, s->k->dim_args[i], s->k->dim_args[i]->name));
-    text_add(&s->body, "i64 first_tile, __global struct yj_fault *fault) {\n");
+    text_add(&s->body, "i64 first_tile, __global u8 *scratch, __global struct yj_fault *fault) {\n");
     s->indent = 1;
     kernel_walk(s->k->body, add_shared, s);
     begin_line(s);

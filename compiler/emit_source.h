@@ -10,13 +10,14 @@
 #include "ir/kernel.h"
 
 enum source_dialect {
-    /* C11 with the builtins of gcc and clang. Each kernel is one function of kernel ABI 1, named as the kernel is; the only
-     * undefined symbols may be fma, sqrt and rounding functions, where the chip has no instruction for them, and memcpy and
-     * memset, which compilers make of loops. A kernel with barriers is YJ_ERR_UNSUPPORTED. */
+    /* C11 with the builtins of gcc and clang. Each kernel is one function of kernel ABI 1, named as the kernel is;
+     * the only undefined symbols may be fma, sqrt and rounding functions, where the chip has no instruction for them,
+     * and memcpy and memset, which compilers make of loops. A kernel with barriers is YJ_ERR_UNSUPPORTED. */
     SOURCE_C,
-    /* OpenCL C 1.2. __kernel void NAME(buffers in argument order, long dims in order, long first_tile, __global struct
-     * yj_fault *fault): one work-group a tile, from tile first_tile + get_group_id(0) on; the local size is that of the
-     * lane nest, in one dimension, or 1. SHARED buffers are __local; SCRATCH needs a constant shape and no lanes. */
+    /* OpenCL C 1.2. __kernel void NAME(buffers in argument order, long dims in order, long first_tile, __global uchar
+     * *scratch, __global struct yj_fault *fault): one work-group a tile, from tile first_tile + get_group_id(0) on; the
+     * local size is that of the lane nest, in one dimension, or 1. scratch has kernel_scratch_bytes for each group of
+     * the launch, or may be NULL if that is 0. SHARED buffers are __local. */
     SOURCE_OPENCL,
 };
 

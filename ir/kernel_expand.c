@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Rewrites shared by emitters: afterwards a kernel has no transcendental, and no REDUCE. Both put statements before the one
- * that they rewrite; the one idea is that a REDUCE becomes its own LET, so that what refers to it stays as it is.
+ * Rewrites shared by emitters: afterwards a kernel has no transcendental, and no REDUCE. Both put statements before
+ * the one that they rewrite; the one idea is that a REDUCE becomes its own LET, so that what refers to it stays as it
+ * is.
  */
 #include "ir/math.h"
 
@@ -51,7 +52,8 @@ struct reduction {
 };
 
 static void add_to_part(struct reduction *r, struct cursor *at, dim part, dim index) {
-    struct expr *old = expr_load_dims(r->k, r->part, 1, &part), *value = expr_substitute(r->k, r->value, r->s->axis, index);
+    struct expr *old = expr_load_dims(r->k, r->part, 1, &part);
+    struct expr *value = expr_substitute(r->k, r->value, r->s->axis, index);
     stmt_store_dims(r->k, at, r->part, 1, &part, expr_op(r->k, r->s->op, old, value, NULL));
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Pointer -> pointer, for tables that a pass keeps beside a kernel or a graph: open addressing in an arena, never deletes
- * (a value is set to NULL instead).
+ * Pointer -> pointer, for tables that a pass keeps beside a kernel or a graph: open addressing in an arena, never
+ * deletes (a value is set to NULL instead).
  */
 #ifndef IR_MAP_H
 #define IR_MAP_H

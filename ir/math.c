@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Transcendentals. math_expand.h is included twice: once its operations are C arithmetic (f32_math), once they build kernel
- * expressions (kernel_expand_math), so the interpreters and compiled kernels agree in every bit.
+ * Transcendentals. math_expand.h is included twice: once its operations are C arithmetic (f32_math), once they build
+ * kernel expressions (kernel_expand_math), so the interpreters and compiled kernels agree in every bit.
  */
 #include "ir/math.h"
 
@@ -48,7 +48,8 @@ static inline int32_t f32_as_i32(float f) { int32_t i; memcpy(&i, &f, sizeof i);
 static inline int64_t f32_to_i64(float f) { /* never NaN here */
     return f >= 0x1p63f ? INT64_MAX : f <= -0x1p63f ? INT64_MIN : (int64_t)f;
 }
-#define BY_TYPE(op, a) _Generic((a), float: op##_f32, int32_t: op##_i32, uint32_t: op##_u32, int64_t: op##_i64, uint64_t: op##_u64)
+#define BY_TYPE(op, a)                                                                                                 \
+    _Generic((a), float: op##_f32, int32_t: op##_i32, uint32_t: op##_u32, int64_t: op##_i64, uint64_t: op##_u64)
 #define INT_BY_TYPE(op, a) _Generic((a), int32_t: op##_i32, uint32_t: op##_u32, int64_t: op##_i64, uint64_t: op##_u64)
 
 typedef float number_F32;

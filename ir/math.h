@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Transcendentals as numbers: the expansions of math_expand.h computed directly, so that scalar_eval gives the bits that
- * compiled kernels give. f64 has no expansion yet: the verifiers refuse it, and f64_math answers with libm.
+ * Transcendentals as numbers: the expansions of math_expand.h computed directly, so that scalar_eval gives the bits
+ * that compiled kernels give. f64 has no expansion yet: the verifiers refuse it, and f64_math answers with libm.
  */
 #ifndef IR_MATH_H
 #define IR_MATH_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * math_expand.h a second time: here its operations build kernel expressions, and every LET is a let statement before the
- * statement that used the transcendental.
+ * math_expand.h a second time: here its operations build kernel expressions, and every LET is a let statement before
+ * the statement that used the transcendental.
  */
 #include "ir/math.h"
 

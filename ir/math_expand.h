@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The expansions of math.def, written once and included twice by math.c: with the operations below as C arithmetic (what
- * scalar_eval computes) and as builders of kernel expressions (what kernel_expand_math inserts). So both give the same bits.
- * Only basic scalar ops, no branches, any number of lanes. Polynomials are minimax fits with f32 coefficients.
- * Clamps are selects, which keep a NaN.
+ * The expansions of math.def, written once and included twice by math.c: with the operations below as C arithmetic
+ * (what scalar_eval computes) and as builders of kernel expressions (what kernel_expand_math inserts). So both give
+ * the same bits. Only basic scalar ops, no branches, any number of lanes. Polynomials are minimax fits with f32
+ * coefficients. Clamps are selects, which keep a NaN.
  */
 
 #define POLY2(x, c0, c1, c2) FMA(FMA(F(c2), x, F(c1)), x, F(c0))
@@ -15,9 +15,9 @@
 #define ABS_SIGN_OF(value, x) AS_F32(OR(AS_I32(value), AND(AS_I32(x), I(INT32_MIN)))) /* value >= 0 */
 #define POWER_OF_2(i) AS_F32(SHIFT_LEFT(ADD(i, I(127)), I(23)))
 
-/* e^(x + low) for a low that is small beside x: x = n ln 2 + r, with a second float of r. Adding 1.5 * 2^23 rounds to an
- * integer, which then stands in the low bits. The factor 2^n is applied in two halves: both exist, and a denormal result is
- * rounded once. */
+/* e^(x + low) for a low that is small beside x: x = n ln 2 + r, with a second float of r. Adding 1.5 * 2^23 rounds to
+ * an integer, which then stands in the low bits. The factor 2^n is applied in two halves: both exist, and a denormal
+ * result is rounded once. */
 FUNCTION2(exp_sum, x, low) {
     LET(F32, capped, SELECT(LT(F(89.0f), x), F(89.0f), x));
     LET(F32, c, SELECT(LT(capped, F(-104.0f)), F(-104.0f), capped));
@@ -38,16 +38,16 @@ FUNCTION1(exp, x) {
     return CALL2(exp_sum, x, F(0.0f));
 }
 
-/* x = 2^e m with m in [0.7071, 1.4142): e ln 2 + f - f^2/2 + f^3 P(f) with f = m - 1; the sum of e ln2_high (exact) and f keeps
- * its rounding error. */
+/* x = 2^e m with m in [0.7071, 1.4142): e ln 2 + f - f^2/2 + f^3 P(f) with f = m - 1; the sum of e ln2_high (exact)
+ * and f keeps its rounding error. */
 FUNCTION1(log, x) {
     LET(BOOL, tiny, LT(x, F(0x1p-126f)));
     LET(I32, bits, AS_I32(SELECT(tiny, MUL(x, F(0x1p23f)), x)));
     LET(I32, e, SHIFT_RIGHT(SUB(bits, I(0x3f3504f3)), I(23)));
     LET(F32, f, SUB(AS_F32(SUB(bits, SHIFT_LEFT(e, I(23)))), F(1.0f)));
     LET(F32, n, ADD(TO_F32(e), SELECT(tiny, F(-23.0f), F(0.0f))));
-    LET(F32, p, POLY8(f, 0x1.555554p-2f, -0x1.ffffe6p-3f, 0x1.999d2cp-3f, -0x1.55628cp-3f, 0x1.23ddf4p-3f, -0x1.fbbddp-4f,
-                      0x1.dc7adp-4f, -0x1.ddc016p-4f, 0x1.2cb776p-4f));
+    LET(F32, p, POLY8(f, 0x1.555554p-2f, -0x1.ffffe6p-3f, 0x1.999d2cp-3f, -0x1.55628cp-3f, 0x1.23ddf4p-3f,
+                      -0x1.fbbddp-4f, 0x1.dc7adp-4f, -0x1.ddc016p-4f, 0x1.2cb776p-4f));
     LET(F32, rest, MUL(MUL(f, f), FMA(f, p, F(-0.5f))));
     LET(F32, high, MUL(n, F(0x1.62e4p-1f)));
     LET(F32, sum, ADD(high, f));
@@ -70,11 +70,11 @@ FUNCTION1(tanh, x) {
 FUNCTION1(erf, x) {
     LET(F32, a, ABS(x));
     LET(F32, t, MUL(a, a));
-    LET(F32, p, POLY6(t, 0x1.06eba8p-3f, -0x1.81274p-2f, 0x1.ce2d52p-4f, -0x1.b7fec4p-6f, 0x1.542fecp-8f, -0x1.a5197ap-11f,
-                      0x1.4c5cb4p-14f));
+    LET(F32, p, POLY6(t, 0x1.06eba8p-3f, -0x1.81274p-2f, 0x1.ce2d52p-4f, -0x1.b7fec4p-6f, 0x1.542fecp-8f,
+                      -0x1.a5197ap-11f, 0x1.4c5cb4p-14f));
     LET(F32, c, SELECT(LT(F(4.0f), a), F(4.0f), a));
-    LET(F32, g, POLY8(c, -0x1.313174p-12f, 0x1.214f8ap0f, 0x1.439734p-1f, 0x1.c2314ap-4f, -0x1.af5b2ep-6f, 0x1.35d7dcp-8f,
-                      -0x1.357426p-11f, 0x1.7c05a8p-15f, -0x1.ad813p-20f));
+    LET(F32, g, POLY8(c, -0x1.313174p-12f, 0x1.214f8ap0f, 0x1.439734p-1f, 0x1.c2314ap-4f, -0x1.af5b2ep-6f,
+                      0x1.35d7dcp-8f, -0x1.357426p-11f, 0x1.7c05a8p-15f, -0x1.ad813p-20f));
     LET(F32, far, SUB(F(1.0f), CALL2(exp_sum, NEG(g), F(0.0f))));
     return ABS_SIGN_OF(SELECT(LT(a, F(1.0f)), FMA(a, p, a), far), x);
 }
@@ -86,10 +86,10 @@ FUNCTION1(sigmoid, x) {
     return SELECT(LT(x, F(0.0f)), FMA(NEG(e), q, e), SUB(F(1.0f), q));
 }
 
-/* sin (turn 0) or cos (turn 1), by Payne and Hanek: |x| = m 2^s with a 24-bit m; of 2/pi only 96 bits matter, those whose
- * product with m 2^s lies between 2 and 2^-94: they start at bit FIRST of the words 0, 2/pi, and are chosen by moving down 4, 2
- * and 1 words and then single bits. The product mod 2^96 is the quadrant (2 bits) and the fraction. Below pi/4 |x| itself is
- * the reduced argument. */
+/* sin (turn 0) or cos (turn 1), by Payne and Hanek: |x| = m 2^s with a 24-bit m; of 2/pi only 96 bits matter, those
+ * whose product with m 2^s lies between 2 and 2^-94: they start at bit FIRST of the words 0, 2/pi, and are chosen by
+ * moving down 4, 2 and 1 words and then single bits. The product mod 2^96 is the quadrant (2 bits) and the fraction.
+ * Below pi/4 |x| itself is the reduced argument. */
 FUNCTION_CIRCLE(x, turn) {
     LET(F32, a, ABS(x));
     LET(I32, bits, AS_I32(a));
@@ -152,8 +152,9 @@ FUNCTION1(cos, x) {
     return CALL_CIRCLE(x, 1);
 }
 
-/* ln |x| as a sum of two floats (about 40 bits), times y, through exp_sum. With s = f / (2 + f): ln m = 2 s + s^3 P(s^2), and
- * both s and the leading coefficient 2/3 carry a second float. What C says of special operands follows at the end. */
+/* ln |x| as a sum of two floats (about 40 bits), times y, through exp_sum. With s = f / (2 + f): ln m = 2 s + s^3
+ * P(s^2), and both s and the leading coefficient 2/3 carry a second float. What C says of special operands follows at
+ * the end. */
 FUNCTION2(pow, x, y) {
     LET(F32, a, ABS(x));
     LET(BOOL, tiny, LT(a, F(0x1p-126f)));
@@ -168,7 +169,7 @@ FUNCTION2(pow, x, y) {
     LET(F32, s_low, DIV(FMA(NEG(s), d_low, FMA(NEG(s), d, f)), d));
     LET(F32, t, MUL(s, s));
     LET(F32, t_low, FMA(ADD(s, s), s_low, FMA(s, s, NEG(t))));
-    LET(F32, q, MUL(t, FMA(FMA(FMA(F(0x1.82a812p-3f), t, F(0x1.c70262p-3f)), t, F(0x1.249212p-2f)), t, F(0x1.99999ap-2f))));
+    LET(F32, q, MUL(t, FMA(POLY2(t, 0x1.249212p-2f, 0x1.c70262p-3f, 0x1.82a812p-3f), t, F(0x1.99999ap-2f))));
     LET(F32, p, ADD(F(0x1.555556p-1f), q));
     LET(F32, p_low, ADD(SUB(q, SUB(p, F(0x1.555556p-1f))), F(-0x1.555556p-26f)));
     LET(F32, u, MUL(t, p));
@@ -208,7 +209,9 @@ FUNCTION2(rem, x, y) {
     LET(U64, m, TO_U64(OR(AND(bits_x, I(0x7fffff)), SELECT(tiny_x, I(0), I(0x800000)))));
     LET(U64, d, TO_U64(OR(AND(bits_y, I(0x7fffff)), SELECT(tiny_y, I(0), I(0x800000)))));
     LET(I32, distance, SUB(exponent_x, exponent_y));
-#define REM_STEP(from, to, done)                                                                                           LET(I32, to##_left, SUB(distance, I(done)));                                                                           LET(U64, to, REM(SHIFT_LEFT(from, TO_U64(MAX(MIN(to##_left, I(40)), I(0)))), d))
+#define REM_STEP(from, to, done)                                                                                       \
+    LET(I32, to##_left, SUB(distance, I(done)));                                                                       \
+    LET(U64, to, REM(SHIFT_LEFT(from, TO_U64(MAX(MIN(to##_left, I(40)), I(0)))), d))
     REM_STEP(m, r1, 0);
     REM_STEP(r1, r2, 40);
     REM_STEP(r2, r3, 80);
