@@ -35,6 +35,8 @@ enum yj_status emit_llvm(const struct emit_options *options, const struct kernel
 /* "19.1.7": part of the key of the cache. */
 void emit_llvm_version(char text[32]);
 
+/* There is an emitter for the target and its length is one that it lists. */
+enum yj_status emit_check(const struct emit_options *options);
 /* The vector length that OPTIONS means; YJ_ERR_INPUT if the target does not list it. */
 enum yj_status emit_vector_bits(const struct emit_options *options, int *bits);
 

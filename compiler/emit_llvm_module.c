@@ -223,13 +223,21 @@ static enum yj_status emit_with(struct emit *e, const struct build *build, LLVMT
     return diagnosed;
 }
 
+enum yj_status emit_check(const struct emit_options *options) {
+    enum arch arch;
+    int bits;
+    const struct yj_target *t = options->target;
+    if (strcmp(t->emitter, "llvm") != 0) return report(YJ_ERR_UNSUPPORTED, "target %s is for the emitter %s", t->name, t->emitter);
+    TRY(find_arch(t, &arch));
+    return emit_vector_bits(options, &bits);
+}
+
 enum yj_status emit_llvm(const struct emit_options *options, const struct kernel *const *kernels, int n, enum emit_form form,
                          char **data, size_t *bytes) {
     struct emit e = {.target = options->target, .scalar = options->scalar};
     struct build build = {options, kernels, n, &e};
     LLVMTargetMachineRef machine;
-    if (strcmp(e.target->emitter, "llvm") != 0)
-        return report(YJ_ERR_UNSUPPORTED, "target %s is for the emitter %s", e.target->name, e.target->emitter);
+    TRY(emit_check(options));
     TRY(find_arch(e.target, &e.arch));
     TRY(emit_vector_bits(options, &e.vector_bits));
     find_memory_features(&e);

@@ -50,6 +50,14 @@ static bool put(int file, const void *data, size_t bytes) {
     return true;
 }
 
+/* For tests: YUNJIN_KILL_WORKER=NAME kills the worker of the kernel NAME, NAME! also when it compiles scalar code. */
+static void fault_injection(const struct pass *p, const struct kernel *k) {
+    const char *name = getenv("YUNJIN_KILL_WORKER");
+    size_t n = strlen(k->name);
+    if (!name || strncmp(name, k->name, n) != 0) return;
+    if ((name[n] == 0 && !p->emit.scalar) || strcmp(name + n, "!") == 0) raise(SIGKILL);
+}
+
 static void work(const struct pass *p, int file) {
     for (;;) {
         int at = atomic_fetch_add(p->next, 1);
@@ -58,6 +66,7 @@ static void work(const struct pass *p, int file) {
         char *object = NULL;
         size_t bytes = 0;
         if (!put(file, &m, sizeof m)) return;
+        fault_injection(p, p->kernels[m.index]);
         alarm(SECONDS_A_KERNEL);
         m.status = (int32_t)emit_llvm(&p->emit, &p->kernels[m.index], 1, EMIT_OBJECT, &object, &bytes);
         alarm(0);
@@ -267,6 +276,7 @@ static const char *why(const struct pass *p, int kernel) {
 static enum yj_status compile_all(struct pass *p, const struct compile_options *options, int *todo) {
     p->emit = (struct emit_options){options->target, options->vector_bits, false};
     p->todo = todo;
+    TRY(emit_check(&p->emit));
     if (!options->no_cache) TRY(from_cache(p));
     p->n_todo = list_missing(p->out, p->n, todo);
     TRY(run_pass(p, options->workers));
