@@ -81,7 +81,7 @@ enum yj_status engine_start(struct yj_prepared *p, const void *send, void *recv)
     } else {
         e->flight[e->nflight++] = p;
         p->in_flight = true;
-        if (p->line) line_post(p);
+        if (p->line) engine_line_post(p);
         else engine_look(comm);
     }
     engine_unlock(e);
@@ -148,7 +148,7 @@ static void line_wait(struct yj_prepared *p) {
     engine_lock(e);
     if (e->nflight == 1 && e->flight[0] == p)
         for (int i = 0; i < 2000; i++)
-            if (line_run(p)) {
+            if (engine_line_run(p)) {
                 comm_moved(p->comm);
                 atomic_store_explicit(&p->done, true, memory_order_relaxed);
                 engine_sweep(p->comm);

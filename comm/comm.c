@@ -398,7 +398,7 @@ static enum yj_status cached(struct yj_comm *comm, const struct yj_call *call, s
     struct engine *e = comm->engine;
     struct yj_prepared *p = e->last;
     const struct collective *c = collective_find((int)call->collective);
-    bool in_place = call_in_place(comm, c, call->count, yj_dtype_bytes((enum yj_dtype)call->dtype), call->root, call->send,
+    bool in_place = prepare_in_place(comm, c, call->count, yj_dtype_bytes((enum yj_dtype)call->dtype), call->root, call->send,
                                   call->recv);
     if (!p || p->active || !fits(p, call, in_place)) {
         p = e->cache;
@@ -420,7 +420,7 @@ static enum yj_status cached(struct yj_comm *comm, const struct yj_call *call, s
 
 enum yj_status yj_comm_start(struct yj_comm *comm, const struct yj_call *call, struct yj_request **request) {
     struct yj_prepared *p;
-    TRY(call_check(comm, call));
+    TRY(prepare_check(comm, call));
     if (atomic_load_explicit(&comm->failed, memory_order_relaxed)) return comm_failure(comm);
     TRY(cached(comm, call, &p));
     TRY(engine_start(p, call->send, call->recv));
@@ -455,7 +455,7 @@ enum yj_status yj_comm_progress(struct yj_comm *comm) {
 }
 
 enum yj_status yj_comm_prepare(struct yj_comm *comm, const struct yj_call *call, struct yj_prepared **prepared) {
-    TRY(call_check(comm, call));
+    TRY(prepare_check(comm, call));
     TRY(prepare(comm, call, prepared));
     (*prepared)->kept = true;
     return YJ_OK;
@@ -463,7 +463,7 @@ enum yj_status yj_comm_prepare(struct yj_comm *comm, const struct yj_call *call,
 
 enum yj_status yj_prepared_start(struct yj_prepared *p, const void *send, void *recv, struct yj_request **request) {
     if (p->bytes &&
-        p->in_place != call_in_place(p->comm, p->collective, p->card.count, p->element_bytes, p->card.root, send, recv))
+        p->in_place != prepare_in_place(p->comm, p->collective, p->card.count, p->element_bytes, p->card.root, send, recv))
         return report(YJ_ERR_INPUT, "%s: it was prepared %s", p->collective->name,
                       p->in_place ? "in place" : "for separate buffers");
     TRY(engine_start(p, send, recv));
@@ -497,7 +497,7 @@ enum yj_status yj_comm_explain(struct yj_comm *comm, const struct yj_call *call,
     static _Thread_local char line[512];
     struct yj_prepared *p;
     char what[160];
-    TRY(call_check(comm, call));
+    TRY(prepare_check(comm, call));
     TRY(cached(comm, call, &p));
     card_print(&p->card, what, sizeof what);
     const struct transport *t = p->nrounds && p->round[0].nouts + p->round[0].nins

@@ -165,7 +165,7 @@ static void take_pending(struct control *c) {
     for (int i = c->npending; i-- > 0;) {
         struct hello hello;
         bool known;
-        if (!links_hello(c, &c->pending[i], &hello, &known) || known) pending_drop(c, i); /* no rank may join twice */
+        if (!links_hello(c, &c->pending[i], &hello, &known) || known) links_drop(c, i); /* no rank may join twice */
     }
     pthread_mutex_unlock(&c->lock);
 }
@@ -237,7 +237,7 @@ static void *thread(void *argument) {
 
 static void control_free(struct control *c) {
     for (int i = 0; c->link && i < c->nlinks; i++) wire_close(&c->link[i].wire);
-    while (c->npending) pending_drop(c, 0);
+    while (c->npending) links_drop(c, 0);
     for (int i = 0; i < c->narrivals; i++) close(c->arrival[i].fd);
     for (int i = 0; i < c->ndrains; i++) close(c->drain[i]);
     for (int i = 0; c->pidfd && i < c->world->size; i++)
@@ -255,7 +255,7 @@ static enum yj_status start(struct control *c, const char *address, bool (*share
     struct world *w = c->world;
     c->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (c->wake < 0) return report(YJ_ERR_IO, "open: eventfd: %s", strerror(errno));
-    TRY(join(c, address, share, until));
+    TRY(links_join(c, address, share, until));
     for (int r = 0; r < w->size; r++) /* a process of another name space is not ours to watch: its connection tells */
         if (r != w->rank && w->member[r].shares && w->member[w->rank].shares &&
             w->member[r].host == w->member[w->rank].host)

@@ -351,7 +351,7 @@ static bool run(struct yj_prepared *p, struct runner *r) {
 
 /* --- two ranks, one round, one cache line: the same schedule without a loop --- */
 
-bool line_post(struct yj_prepared *p) {
+bool engine_line_post(struct yj_prepared *p) {
     struct runner *r = &p->runner[0];
     const struct message *m = &p->message[p->round->out];
     const struct transport *t = m->channel->transport;
@@ -367,11 +367,11 @@ bool line_post(struct yj_prepared *p) {
     return true;
 }
 
-bool line_run(struct yj_prepared *p) {
+bool engine_line_run(struct yj_prepared *p) {
     struct runner *r = &p->runner[0];
     const struct message *m = &p->message[p->round->in];
     int end;
-    if (!p->posted && !line_post(p)) return false;
+    if (!p->posted && !engine_line_post(p)) return false;
     const char *data = take(p, r, m, 0, &end);
     if (!data) return false;
     if (m->n) {
@@ -396,7 +396,7 @@ bool line_run(struct yj_prepared *p) {
 
 static bool call_run(struct yj_prepared *p) {
     if (p->line) {
-        if (!line_run(p)) return false;
+        if (!engine_line_run(p)) return false;
         atomic_store_explicit(&p->done, true, memory_order_release);
         return true;
     }

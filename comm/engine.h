@@ -124,21 +124,19 @@ enum yj_status engine_open(struct yj_comm *comm);
 void engine_close(struct yj_comm *comm);
 
 /* prepare.c */
-enum yj_status call_check(struct yj_comm *comm, const struct yj_call *call);
+enum yj_status prepare_check(struct yj_comm *comm, const struct yj_call *call);
 enum yj_status prepare_call(struct yj_comm *comm, const struct yj_call *call, struct yj_prepared **prepared);
 void prepare_free(struct yj_prepared *p);
-bool call_in_place(const struct yj_comm *comm, const struct collective *collective, uint64_t count, size_t element_bytes,
+bool prepare_in_place(const struct yj_comm *comm, const struct collective *collective, uint64_t count, size_t element_bytes,
                    int root, const void *send, const void *recv);
-/* The row that CALL takes, and into how many slices it is cut. Equal on all ranks. */
-enum yj_status choose_row(struct yj_comm *comm, const struct yj_call *call, const struct algorithm **row);
 
 /* engine.c: one thread at a time, under engine_lock, moves the data of a communicator. */
 bool engine_look(struct yj_comm *comm);     /* moves what can move; under the lock */
 void engine_sweep(struct yj_comm *comm);    /* forgets calls that are done; under the lock */
 bool engine_progress(struct yj_comm *comm); /* the same as look, unless another thread is at it */
 void world_progress(struct world *world, const struct yj_comm *but);
-bool line_post(struct yj_prepared *p);      /* the call of one cache line */
-bool line_run(struct yj_prepared *p);
+bool engine_line_post(struct yj_prepared *p);      /* the call of one cache line */
+bool engine_line_run(struct yj_prepared *p);
 static inline void comm_moved(struct yj_comm *comm) {
     atomic_store_explicit(&comm->moves, atomic_load_explicit(&comm->moves, memory_order_relaxed) + 1,
                           memory_order_relaxed);

@@ -186,14 +186,14 @@ static enum yj_status data_listen(bool local, int *fd, int *port) {
 
 /* --- connections that come in --- */
 
-void pending_drop(struct control *c, int i) {
+void links_drop(struct control *c, int i) {
     wire_close(&c->pending[i].wire);
     c->pending[i] = c->pending[--c->npending];
 }
 
 void links_accept(struct control *c, int listener) {
     for (int i = c->npending; i-- > 0;)
-        if (time_now() - c->pending[i].since > 5) pending_drop(c, i);
+        if (time_now() - c->pending[i].since > 5) links_drop(c, i);
     while (c->npending < MOST_PENDING) { /* the others wait in the kernel's queue */
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0) return;
@@ -308,7 +308,7 @@ static enum yj_status gather(struct control *c, double until) {
         for (int i = c->npending; i-- > 0;) {
             struct hello hello;
             bool known;
-            if (!links_hello(c, &c->pending[i], &hello, &known)) pending_drop(c, i);
+            if (!links_hello(c, &c->pending[i], &hello, &known)) links_drop(c, i);
             else if (known) TRY(seat(c, i, &hello, &have));
         }
     }
@@ -413,7 +413,7 @@ static enum yj_status other_rank(struct control *c, const char *address, bool (*
     return YJ_OK;
 }
 
-enum yj_status join(struct control *c, const char *address, bool (*share)(struct world *), double until) {
+enum yj_status links_join(struct control *c, const char *address, bool (*share)(struct world *), double until) {
     struct world *w = c->world;
     int port = 0;
     TRY(data_listen(!strncmp(address, "unix:", 5), &c->listener, &port));

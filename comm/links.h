@@ -58,11 +58,11 @@ enum yj_status socket_listen(const char *address, int *fd);
 enum yj_status socket_connect(const char *address, int attempt, double until, int *fd);
 /* Drops pending links that have proven nothing for 5 s and accepts what LISTENER has, while there is room. */
 void links_accept(struct control *control, int listener);
-void pending_drop(struct control *control, int i);
+void links_drop(struct control *control, int i);
 /* A pending link's next frame: a data connection becomes an arrival. Returns false when the link is over. */
 bool links_hello(struct control *control, struct link *link, struct hello *hello, bool *known);
 
 /* What open does before the thread starts. */
-enum yj_status join(struct control *control, const char *address, bool (*share)(struct world *world), double until);
+enum yj_status links_join(struct control *control, const char *address, bool (*share)(struct world *world), double until);
 
 #endif
