@@ -464,7 +464,7 @@ static void record_fault(struct emit *e, int code, LLVMValueRef value) {
     ll_block_enter(e, end);
 }
 
-static void emit_check(struct emit *e, const struct stmt *s) {
+static void check_value(struct emit *e, const struct stmt *s) {
     LLVMValueRef good = emit_expr(e, s->value), value = emit_expr(e, s->fault_value);
     LLVMValueRef bad = LLVMBuildXor(e->b, good, ll_const_int(LLVMTypeOf(good), -1), "");
     if (e->mask.vector && (ll_value_lanes(bad) || ll_value_lanes(value))) bad = LLVMBuildAnd(e->b, ll_value_widen(e, bad), e->mask.vector, "");
@@ -495,7 +495,7 @@ static void emit_stmt(struct emit *e, const struct stmt *s) {
     case STMT_BUFFER: declare(e, s->buffer); return;
     case STMT_LET: bind_let(e, s); return;
     case STMT_STORE: emit_store(e, s->buffer, s->n_subs, s->subs, emit_expr(e, s->value)); return;
-    case STMT_CHECK: emit_check(e, s); return;
+    case STMT_CHECK: check_value(e, s); return;
     case STMT_FMA_TILE: emit_fma_tile(e, s); return;
     case STMT_COPY: emit_copy(e, s); return;
     case STMT_WAIT: return; /* the copy was made where it stands */
