@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a pass is: a function that changes a graph in place, one row in pipeline.c. After every pass the graph is verified.
+ * What a pass is: a function that changes a graph in place, one row in pipeline.c, and keeps what the graph means, to the bit.
+ * The driver verifies after each one: a pass may assume a sound graph and must leave one.
  */
 #ifndef COMPILER_PASS_H
 #define COMPILER_PASS_H
@@ -12,13 +13,18 @@
 struct pass_options {
     const struct yj_target *target; /* whose facts passes may read; NULL: none */
     const char *only;               /* "fold,fuse": only these; NULL: all */
-    const char *print_after;        /* the graph goes to PRINT after this pass */
+    const char *print_after;        /* the graph goes to PRINT after this pass, or after "all" */
     void (*print)(void *user, const char *text);
     void *user;
     struct fuse_log *fuse_log;      /* what fuse says of the edges that it left; NULL */
 };
 
 typedef enum yj_status pass_fn(struct graph *g, const struct pass_options *o);
+
+pass_fn pass_fold, pass_simplify;
+
+/* Every element of V is the same, *WIDE as element_load gives it (simplify.c). */
+bool value_uniform(const struct value *v, uint64_t *wide);
 
 /* All passes in the order of the table. Unknown names in ONLY or PRINT_AFTER are errors that list the known ones. */
 enum yj_status pipeline_run(struct graph *g, const struct pass_options *o);

@@ -9,6 +9,8 @@ static enum yj_status pass_shard(struct graph *g, const struct pass_options *o) 
 static enum yj_status pass_fuse(struct graph *g, const struct pass_options *o) { return fuse_graph(g, o->fuse_log); }
 
 static const struct pass { const char *name; pass_fn *run; const char *doc; } passes[] = {
+    {"fold", pass_fold, "compute what depends on no input, take the branch that is known, remove what nobody uses"},
+    {"simplify", pass_simplify, "ops that change nothing, views of views, equal ops: each becomes one or none"},
     {"shard", pass_shard, "share the work among the ranks of the mesh, with collectives where values must meet"},
     {"fuse", pass_fuse, "join ops that one kernel can compute"},
 };
@@ -24,7 +26,7 @@ static bool listed(const char *list, const char *name) {
 static enum yj_status check_names(const char *list) {
     while (list && *list) {
         size_t n = strcspn(list, ",");
-        bool known = n == 7 && !strncmp(list, "kernels", n);
+        bool known = (n == 7 && !strncmp(list, "kernels", n)) || (n == 3 && !strncmp(list, "all", n));
         for (size_t i = 0; i < COUNT(passes); i++) known |= strlen(passes[i].name) == n && !strncmp(list, passes[i].name, n);
         if (!known) {
             struct text names = {0};
@@ -44,10 +46,11 @@ enum yj_status pipeline_run(struct graph *g, const struct pass_options *o) {
     TRY(graph_verify(g));
     for (size_t i = 0; i < COUNT(passes); i++) {
         if (o->only && !listed(o->only, passes[i].name)) continue;
-        TRY(passes[i].run(g, o));
-        enum yj_status status = graph_verify(g);
+        enum yj_status status = passes[i].run(g, o);
+        if (status != YJ_OK) return report_in(status, "pass %s", passes[i].name);
+        status = graph_verify(g);
         if (status != YJ_OK) return report_in(YJ_ERR_INTERNAL, "after pass %s", passes[i].name);
-        if (!o->print || !o->print_after || strcmp(o->print_after, passes[i].name)) continue;
+        if (!o->print || !o->print_after || (!listed(o->print_after, passes[i].name) && !listed(o->print_after, "all"))) continue;
         struct text text = {0};
         graph_print(&text, g);
         if (!text.failed && text.data) o->print(o->user, text.data);

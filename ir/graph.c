@@ -321,6 +321,33 @@ int value_uses(const struct graph *g, const struct value *v) {
     return n;
 }
 
+/* Binds make dims, which are used without an edge. */
+static bool binds(const struct op *op) {
+    if (op_is(op->kind, 'S') || op_attr(op, "length")) return true;
+    for (int i = 0; i < op->n_regions; i++)
+        for (const struct op *inner = op->regions[i]->first; inner; inner = inner->next)
+            if (binds(inner)) return true;
+    return false;
+}
+
+void graph_sweep(struct graph *g) {
+    int n = graph_number(graph_root(g));
+    bool *used = NEW_ARRAY(g->arena, bool, n + 1);
+    for (int i = 0; i < g->n_out; i++) used[g->out[i]->id] = true;
+    for (struct op *op = g->last, *prev; op; op = prev) {
+        prev = op->prev;
+        bool keep = binds(op);
+        for (int i = 0; i < op->n_out; i++) keep = keep || used[op->out[i]->id];
+        if (!keep) {
+            op_remove(op);
+            continue;
+        }
+        for (int i = 0; i < op->n_in; i++) used[op->in[i]->id] = true;
+    }
+    for (struct op *op = g->first; op; op = op->next)
+        for (int i = 0; i < op->n_regions; i++) graph_sweep(op->regions[i]);
+}
+
 static int number(struct graph *g, int n) {
     for (int i = 0; i < g->n_in; i++) g->in[i]->id = n++;
     for (struct op *op = g->first; op; op = op->next) {

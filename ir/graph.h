@@ -175,6 +175,12 @@ void op_move_before(struct op *op, struct op *at);
 int graph_number(struct graph *g);                                    /* ids 0..n-1 of values, regions too; returns n */
 int value_uses(const struct graph *g, const struct value *v);         /* counts; regions and outputs included */
 struct graph *graph_copy(struct arena *arena, const struct graph *g); /* constants' bytes are shared */
+struct map; /* ir/map.h */
+/* A copy of FROM in TO before AT (NULL: at the end); operands are looked up in VALUES (value -> value), results are added. */
+struct op *op_copy(struct graph *to, struct op *at, const struct op *from, struct map *values);
+/* Copies what a region of OP holds before OP, its inputs being OP's operands from FIRST_OPERAND on; RESULTS: its outputs. */
+void region_inline(struct op *op, const struct graph *region, int first_operand, struct value **results);
+void graph_sweep(struct graph *g);                                    /* removes ops whose results nobody uses, in regions too */
 bool value_constant(const struct value *v, const struct data **data); /* v is a constant (through nothing) */
 
 /* --- the services --- */

@@ -6,6 +6,7 @@
 #define IR_GRAPH_INSIDE_H
 
 #include "ir/graph.h"
+#include "ir/map.h"
 
 /* One "name:kind" of op_info.attributes. ROW starts at the whole text and moves on. */
 struct attr_row { const char *name; int n_name; enum attr_kind kind; bool optional; };
