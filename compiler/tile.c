@@ -20,7 +20,7 @@ static struct kernel *variant(struct arena *arena, const struct kernel *plain, c
     if (most_rows) {
         dim rows = matrix_rows(&t);
         t.k->guards = NEW_ARRAY(arena, struct guard, 1);
-        t.k->guards[t.k->n_guards++] = (struct guard){num(&t, 0), rows, num(&t, most_rows)};
+        t.k->guards[t.k->n_guards++] = (struct guard){num(&t, 1), rows, num(&t, most_rows)};
     }
     rewrite(&t, most_rows);
     if (kernel_verify(t.k) == YJ_OK) return t.k;

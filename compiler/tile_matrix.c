@@ -1,13 +1,356 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Contractions. Not yet: they go the way of tile_map.c, vectors along the last axis.
+ * Contractions: what they are (a register accumulator, loops with one store acc = fma(a, b, acc), a tail), which part each
+ * axis plays, and how large tiles, panels and blocks are for the target's registers and caches. Sums keep their order: k is
+ * never cut in a way that starts a second sum.
  */
-#include "compiler/tiling.h"
+#include "compiler/tile_matrix.h"
 
-bool tile_matrix(struct tiler *t, int64_t most_rows) {
+#define TASK_FLOPS 3e7 /* enough that handing out a task costs nothing */
+
+/* --- recognition --- */
+
+static bool is_acc_load(const struct expr *e, const struct buffer *acc) {
+    return e->kind == EXPR_LOAD && e->buffer == acc;
+}
+
+static bool tile_operand(enum yj_dtype sum, enum yj_dtype dtype) {
+    switch (sum) {
+    case YJ_F64: return dtype == YJ_F64;
+    case YJ_F32: return dtype == YJ_F32 || dtype == YJ_F16 || dtype == YJ_BF16;
+    case YJ_I32: return dtype == YJ_I8 || dtype == YJ_U8;
+    default: return false;
+    }
+}
+
+/* The operand as fma_tile takes it: it widens by itself. */
+static struct expr *bare(enum yj_dtype sum, struct expr *e) {
+    return e->kind == EXPR_CAST && tile_operand(sum, e->arg[0]->dtype) ? e->arg[0] : e;
+}
+
+static bool match_product(struct matrix *m, const struct stmt *s) {
+    if (!s || s->next || s->kind != STMT_STORE || s->buffer != m->acc || s->value->kind != EXPR_OP) return false;
+    const struct expr *v = s->value;
+    if (v->op == SCALAR_fma && is_acc_load(v->arg[2], m->acc)) {
+        m->a.e = v->arg[0];
+        m->b.e = v->arg[1];
+    } else if (v->op == SCALAR_add && is_acc_load(v->arg[0], m->acc) && v->arg[1]->kind == EXPR_OP && v->arg[1]->op == SCALAR_mul) {
+        m->a.e = v->arg[1]->arg[0];
+        m->b.e = v->arg[1]->arg[1];
+    } else {
+        return false;
+    }
+    m->dtype = m->acc->dtype;
+    struct expr *a = bare(m->dtype, m->a.e), *b = bare(m->dtype, m->b.e);
+    bool alike = m->dtype == YJ_I32 || a->dtype == b->dtype;
+    if (alike || !tile_operand(m->dtype, m->a.e->dtype)) m->a.e = a;
+    if (alike || !tile_operand(m->dtype, m->b.e->dtype)) m->b.e = b;
+    return tile_operand(m->dtype, m->a.e->dtype) && tile_operand(m->dtype, m->b.e->dtype) && (m->dtype == YJ_I32 || m->a.e->dtype == m->b.e->dtype);
+}
+
+static struct expr *replace_let(void *user, struct expr *e) {
+    struct stmt *let = user;
+    return e->kind == EXPR_LET && e->let == let ? let->value : e;
+}
+
+static void mark_axes(struct matrix *m, struct operand *o) {
+    for (int i = 0; i < m->tiles.n; i++)
+        if (expr_has(o->e, m->tiles.axis[i])) o->tiles |= 1u << i;
+    for (int i = 0; i < m->sums.n; i++)
+        if (expr_has(o->e, m->sums.axis[i])) o->sums |= 1u << i;
+}
+
+static bool names_acc_only_loaded(struct matrix *m) {
+    for (struct stmt *s = m->tail; s; s = s->next)
+        if (s->kind == STMT_LOOP || s->kind == STMT_REDUCE || (s->kind == STMT_STORE && s->buffer == m->acc)) return false;
+    return m->tail != NULL;
+}
+
+static bool match_body(struct matrix *m) {
+    struct stmt *product = stmt_clone(m->t->k, m->sums.body, NULL, NULL);
+    inline_lets(m->t, &product);
+    return match_product(m, product);
+}
+
+static bool match(struct tiler *t, struct matrix *m) {
+    *m = (struct matrix){.t = t, .row = -1};
+    m->tiles = nest_read(t->k->body, AXIS_TILE);
+    if (m->tiles.n == 0) return false;
+    nest_merge(t, &m->tiles);
+    t->k->body = nest_write(t, &m->tiles, AXIS_TILE);
+    struct stmt *s = m->tiles.body;
+    for (; s && s->kind == STMT_LET; s = s->next) body_rewrite(t, s->next, replace_let, s);
+    if (!s || s->kind != STMT_BUFFER || s->buffer->space != SPACE_REG || s->buffer->rank != 1) return false;
+    m->acc = s->buffer;
+    s = s->next;
+    if (!s || s->kind != STMT_STORE || s->buffer != m->acc || s->value->kind != EXPR_CONST) return false;
+    m->first = s->value;
+    s = s->next;
+    if (!s || s->kind != STMT_LOOP) return false;
+    m->tail = s->next;
+    m->sums = nest_read(s, AXIS_SERIAL);
+    if (!match_body(m) || !names_acc_only_loaded(m)) return false;
+    nest_merge(t, &m->sums);
+    struct stmt *merged = nest_write(t, &m->sums, AXIS_SERIAL);
+    s->axis = merged->axis;
+    s->to = merged->to;
+    s->body = merged->body;
+    if (!match_body(m)) return false;
+    mark_axes(m, &m->a);
+    mark_axes(m, &m->b);
+    return true;
+}
+
+/* --- parts --- */
+
+static bool named(const struct operand *o, int tile) {
+    return o->tiles >> tile & 1;
+}
+
+static bool choose_parts(struct matrix *m) {
+    m->col = m->tiles.n - 1;
+    if (named(&m->a, m->col) == named(&m->b, m->col)) return false;
+    if (named(&m->a, m->col)) {
+        struct operand a = m->a;
+        m->a = m->b;
+        m->b = a;
+    }
+    m->part[m->col] = PART_COL;
+    for (int i = m->col - 1; i >= 0; i--) {
+        if (named(&m->a, i) == named(&m->b, i)) continue;
+        if (named(&m->a, i) && m->row < 0) {
+            m->row = i;
+            m->part[i] = PART_ROW;
+        } else if (window_of(m, named(&m->a, i) ? &m->a : &m->b, i) >= 0) {
+            m->part[i] = PART_EXTRA;
+        }
+    }
+    return true;
+}
+
+/* --- how operands lie --- */
+
+struct find_mod { dim axis; int64_t by; };
+
+static void find_mod(dim d, struct find_mod *f) {
+    int64_t c;
+    if (d->op == DIM_MOD && dim_contains(d->a, f->axis) && dim_is_const(d->b, &c)) f->by = c;
+    if (d->a) find_mod(d->a, f);
+    if (d->b) find_mod(d->b, f);
+}
+
+static int64_t cut_of(const struct expr *load, dim axis) {
+    struct find_mod f = {axis, 0};
+    for (int i = 0; i < load->n; i++)
+        if (load->arg[i]->kind == EXPR_DIM) find_mod(load->arg[i]->dim, &f);
+    return f.by;
+}
+
+static bool all_dims(const struct expr *load) {
+    for (int i = 0; i < load->n; i++)
+        if (load->arg[i]->kind != EXPR_DIM) return false;
+    return true;
+}
+
+static int64_t stride_along(struct matrix *m, const struct expr *load, dim axis) {
+    int64_t c = -1;
+    dim by = stride_of(m->t, flat_subs(m->t, load->buffer, load->arg), axis);
+    return by && dim_is_const(by, &c) ? c : -1;
+}
+
+/* B in panels of P columns: seen by cutting the column axis and looking whether lanes then lie side by side. */
+static bool is_packed(struct matrix *m, int64_t *columns) {
+    struct tiler *t = m->t;
+    struct expr *e = m->b.e;
+    if (e->kind != EXPR_LOAD || !all_dims(e)) return false;
+    *columns = cut_of(e, m->tiles.axis[m->col]);
+    if (*columns < 2 || *columns > 256) return false;
+    dim panel = kernel_axis(t->k, "panel", num(t, 0), num(t, DIM_UNBOUNDED)), lane = kernel_axis(t->k, "lane", num(t, 0), num(t, *columns));
+    struct expr *cut = expr_substitute(t->k, e, m->tiles.axis[m->col], d_add(t, d_mul(t, panel, *columns), lane));
+    int64_t group = cut_of(e, m->sums.axis[m->sums.n - 1]);
+    m->group = group > 1 ? (int)group : 1;
+    int64_t by = stride_along(m, cut, lane);
+    if (by == m->group) return true;
+    m->group = 0;
     return false;
 }
 
+static dim total(struct matrix *m, const struct operand *o) {
+    dim n = num(m->t, 1);
+    for (int i = 0; i < m->sums.n; i++)
+        if (o->sums >> i & 1) n = dim_mul(m->t->k->dims, n, m->sums.extent[i]);
+    return n;
+}
+
+/* --- sizes --- */
+
+static void register_tile(struct matrix *m, int64_t packed) {
+    const struct yj_target *g = m->t->target;
+    int64_t n, lanes = max64(m->t->lanes * 4 / (int64_t)yj_dtype_bytes(m->dtype), 1);
+    m->rows = 4;
+    m->columns = (int)min64(2 * lanes, 8);
+    for (size_t i = 0; i < COUNT(g->tiles) && g->tiles[i].rows; i++)
+        if (g->tiles[i].dtype == (m->dtype == YJ_I32 ? YJ_I8 : m->dtype)) {
+            m->rows = g->tiles[i].rows;
+            m->columns = g->tiles[i].columns;
+        }
+    int64_t accumulators = (int64_t)m->rows * m->columns;
+    if (packed) m->columns = (int)packed;
+    else if (dim_is_const(m->tiles.extent[m->col], &n) && n < m->columns) m->columns = (int)max64(n, 1);
+    m->rows = (int)max64(min64(accumulators / m->columns, 2 * m->rows), 1);
+    if (m->row < 0) m->rows = 1;
+    m->edge_rows = (int)min64(4, m->rows);
+    m->panels = 1;
+}
+
+/* Rows in tiles of one height, as even as they come. */
+static void even_rows(struct matrix *m) {
+    int64_t n;
+    if (m->row < 0 || m->few || !dim_is_const(m->tiles.extent[m->row], &n) || n < 1) return;
+    int64_t tiles = (n + m->rows - 1) / m->rows;
+    m->rows = (int)((n + tiles - 1) / tiles);
+    m->edge_rows = (int)min64(4, m->rows);
+}
+
+static void few_rows(struct matrix *m) {
+    m->rows = m->row < 0 ? 1 : (int)m->few;
+    m->row_block = m->few;
+}
+
+static int64_t guess_extent(struct matrix *m, int tile) {
+    return tile < 0 ? 1 : max64(1, dim_guess(m->tiles.extent[tile], 512));
+}
+
+/* One row: memory is what counts, so several panels are read side by side and tasks are small. */
+static void size_one_row(struct matrix *m, int64_t k, int64_t n_panels) {
+    int64_t each = m->columns * k * (int64_t)yj_dtype_bytes(m->b.e->dtype);
+    m->panels = (int)max64(1, min64(4, 8 * m->t->lanes / m->columns));
+    if (m->b.stage) m->panels = 1;
+    m->panel_block = max64(1, min64(n_panels, (512 << 10) / max64(each, 1)));
+    while (m->panel_block > 1 && n_panels / m->panel_block < 4 * max64(m->t->target->cores, 1)) m->panel_block /= 2;
+    m->panel_block = max64(m->panel_block / m->panels, 1) * m->panels;
+}
+
+static void size_blocks(struct matrix *m) {
+    const struct yj_target *g = m->t->target;
+    int64_t k = max64(1, dim_guess(total(m, &m->b), 1024)), n = guess_extent(m, m->col), rows = guess_extent(m, m->row);
+    int64_t bytes = (int64_t)yj_dtype_bytes(m->a.e->dtype), l2 = max64(g->l2_bytes, 128 << 10);
+    int64_t n_panels = (n + m->columns - 1) / m->columns, tasks = 1;
+    for (int i = 0; i < m->tiles.n; i++) {
+        m->block[i] = 1;
+        if (m->part[i] == PART_BATCH) tasks *= guess_extent(m, i);
+    }
+    if (m->few <= 1 && (m->row < 0 || m->few == 1)) {
+        size_one_row(m, k, n_panels);
+        if (m->row < 0) m->row_block = 1;
+        return;
+    }
+    int64_t fit = l2 / 2 / (k * bytes);
+    if (!m->few) m->row_block = max64(1, min64(min64(fit / m->rows, 20), (rows + m->rows - 1) / m->rows)) * m->rows;
+    double flops = 2.0 * (double)m->row_block * m->columns * (double)k;
+    for (int i = 0; i < m->tiles.n; i++)
+        if (m->part[i] == PART_EXTRA) {
+            int64_t extent = guess_extent(m, i);
+            m->block[i] = max64(1, min64(extent, min64(8, (int64_t)(TASK_FLOPS / 2 / flops))));
+            flops *= (double)m->block[i];
+            tasks *= (extent + m->block[i] - 1) / m->block[i];
+        }
+    m->panel_block = max64(1, min64(n_panels, (int64_t)(TASK_FLOPS / flops)));
+    tasks *= m->few ? 1 : (rows + m->row_block - 1) / m->row_block;
+    while (m->panel_block > 1 && flops * (double)m->panel_block > 2e6 && tasks * (n_panels / m->panel_block) < 3 * max64(g->cores, 1)) m->panel_block = (m->panel_block + 1) / 2;
+}
+
+/* --- the kernel --- */
+
+static bool reads_in_place(struct matrix *m, const struct operand *o, dim axis) {
+    const struct expr *e = o->e;
+    return e->kind == EXPR_LOAD && all_dims(e) && stride_of(m->t, flat_subs(m->t, e->buffer, e->arg), axis);
+}
+
+/* Rows whose distance is a multiple of half a page fall on the same few lines of the first cache. */
+static bool rows_collide(struct matrix *m) {
+    if (m->row < 0 || m->few) return false;
+    int64_t stride = stride_along(m, m->a.e, m->tiles.axis[m->row]) * (int64_t)yj_dtype_bytes(m->a.e->dtype);
+    int64_t k = dim_guess(total(m, &m->a), 1024), n = guess_extent(m, m->col);
+    return stride > 0 && stride % 2048 == 0 && k >= 64 && n >= 2 * m->columns;
+}
+
+static bool slides(struct matrix *m, const struct operand *o) {
+    for (int i = 0; i < m->tiles.n; i++)
+        if (m->part[i] != PART_BATCH && window_of(m, o, i) >= 0) return true;
+    return false;
+}
+
+static bool plan_operands(struct matrix *m, bool packed) {
+    dim row = m->row >= 0 ? m->tiles.axis[m->row] : m->sums.axis[0], column = m->tiles.axis[m->col];
+    bool stage_a = !reads_in_place(m, &m->a, row) || rows_collide(m), window_b = slides(m, &m->b);
+    bool stage_b = !packed && (m->b.e->kind != EXPR_LOAD || !all_dims(m->b.e) || stride_along(m, m->b.e, column) != 1);
+    int64_t rows = guess_extent(m, m->row);
+    if (!packed && !stage_b && !window_b && !m->few && m->row >= 0 && rows >= 24) stage_b = true; /* read so often that a copy pays */
+    if (stage_a && !stage_plan(m, &m->a, false)) return false;
+    return !stage_b || stage_plan(m, &m->b, !window_b);
+}
+
+static struct stmt *task_loop(struct matrix *m, int tile, struct stmt *body) {
+    struct stmt *loop = NULL;
+    struct cursor at = kernel_at(&loop);
+    dim axis = m->base[tile], extent = m->tiles.extent[tile];
+    int64_t step = tile == m->row ? m->row_block : m->block[tile];
+    if (tile == m->col) { /* counted in panels, so that a column's panel and lane are seen */
+        axis = m->panel_axis;
+        extent = d_ceil_div(m->t, extent, m->columns);
+        step = m->panel_block;
+    }
+    stmt_loop(m->t->k, &at, AXIS_TILE, axis, num(m->t, 0), extent, m->part[tile] == PART_BATCH ? 1 : step)->body = body;
+    return loop;
+}
+
+static void make_bases(struct matrix *m) {
+    for (int i = 0; i < m->tiles.n; i++) {
+        bool fresh = m->part[i] != PART_BATCH;
+        m->base[i] = fresh ? kernel_axis(m->t->k, m->tiles.axis[i]->name, num(m->t, 0), m->tiles.extent[i]) : m->tiles.axis[i];
+        if (i == m->row && m->few) m->base[i] = num(m->t, 0);
+    }
+    m->panel_axis = kernel_axis(m->t->k, "panel", num(m->t, 0), d_ceil_div(m->t, m->tiles.extent[m->col], m->columns));
+    m->base[m->col] = d_mul(m->t, m->panel_axis, m->columns);
+}
+
+static void emit_task(struct matrix *m) {
+    struct tiler *t = m->t;
+    struct stmt *body = NULL;
+    struct cursor at = kernel_at(&body);
+    stage_emit(m, &m->a, &at);
+    at = kernel_at(&body);
+    stage_emit(m, &m->b, &at);
+    at = kernel_at(&body);
+    micro_emit(m, &at);
+    for (int i = m->tiles.n - 1; i >= 0; i--) {
+        if (i == m->row && m->few) continue;
+        body = task_loop(m, i, body);
+    }
+    t->k->body = body;
+}
+
+bool tile_matrix(struct tiler *t, int64_t most_rows) {
+    struct matrix m;
+    int64_t packed = 0, n;
+    if (!match(t, &m) || !choose_parts(&m)) return false;
+    bool is_panels = is_packed(&m, &packed);
+    m.few = m.row >= 0 ? most_rows : 0;
+    register_tile(&m, is_panels ? packed : 0);
+    if (m.few) few_rows(&m);
+    else even_rows(&m);
+    size_blocks(&m);
+    make_bases(&m);
+    m.whole_panels = dim_is_const(m.tiles.extent[m.col], &n) && n % m.columns == 0;
+    if (!plan_operands(&m, is_panels)) return false;
+    if (m.b.stage && m.panels > 1) m.panels = 1;
+    emit_task(&m);
+    return true;
+}
+
 dim matrix_rows(struct tiler *t) {
-    return NULL;
+    struct matrix m;
+    if (!match(t, &m) || !choose_parts(&m) || m.row < 0 || slides(&m, &m.a)) return NULL;
+    return m.tiles.extent[m.row];
 }
