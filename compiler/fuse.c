@@ -7,6 +7,7 @@
  */
 #include "compiler/fuse.h"
 #include "compiler/lower.h"
+#include "ir/map.h"
 #include <stdlib.h>
 
 #define MAX_GROUP 96 /* ops in one kernel: text and compile time grow with it */
@@ -100,7 +101,7 @@ static bool used_outside(struct fuser *f, const struct value *v) {
 }
 
 static enum yj_status clone_into(struct fuser *f, struct graph *region, struct op *op, struct border *b) {
-    struct value **in = NEW_ARRAY(f->scratch, struct value *, op->n_in + 1);
+    struct map values = {.arena = f->scratch};
     struct builder at = {region, NULL, op->n_origin, op->origin};
     for (int i = 0; i < op->n_in; i++) {
         struct value *v = op->in[i];
@@ -115,14 +116,10 @@ static enum yj_status clone_into(struct fuser *f, struct graph *region, struct o
             }
             if (!f->local[v->id]) return YJ_ERR_INTERNAL;
         }
-        in[i] = f->local[v->id];
+        map_set(&values, v, f->local[v->id]);
     }
-    struct op *copy;
-    TRY(build(&at, op->kind, op->n_in, in, op->attrs, &copy));
-    for (int i = 0; i < op->n_out; i++) {
-        copy->out[i]->layout = op->out[i]->layout;
-        f->local[op->out[i]->id] = copy->out[i];
-    }
+    struct op *copy = op_copy(region, NULL, op, &values);
+    for (int i = 0; i < op->n_out; i++) f->local[op->out[i]->id] = copy->out[i];
     return YJ_OK;
 }
 
