@@ -5,11 +5,17 @@
  */
 #include "runtime/manifest.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <limits.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <yunjin/target.h>
 
 #include "runtime/manifest_hash.h"
@@ -189,4 +195,31 @@ enum yj_status manifest_check(const struct manifest *m, const char *folder, cons
     if (strcmp(hash, f->hash) == 0) return YJ_OK;
     return report(YJ_ERR_INPUT, "%s/%s is damaged: its hash is %.16s..., not %.16s...: copy the model again, or compile it again",
                   folder, path, hash, f->hash);
+}
+
+static enum yj_status verify_file(const struct manifest *m, const char *folder, const char *name) {
+    char path[PATH_MAX];
+    struct stat s;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &s) < 0) {
+        enum yj_status status = report(YJ_ERR_IO, "cannot read %s: %s", path, strerror(errno));
+        if (fd >= 0) close(fd);
+        return status;
+    }
+    void *base = s.st_size > 0 ? mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_PRIVATE, fd, 0) : "";
+    close(fd);
+    if (base == MAP_FAILED) return report(YJ_ERR_IO, "cannot map %s: %s", path, strerror(errno));
+    enum yj_status status = manifest_check(m, folder, name, base, (size_t)s.st_size);
+    if (s.st_size > 0) munmap(base, (size_t)s.st_size);
+    return status;
+}
+
+enum yj_status manifest_verify(const char *folder) {
+    struct manifest m;
+    struct arena *arena = arena_open();
+    enum yj_status status = arena ? manifest_read(arena, folder, &m) : report(YJ_ERR_MEMORY, "out of memory");
+    for (int i = 0; status == YJ_OK && i < m.n_files; i++) status = verify_file(&m, folder, m.files[i].path);
+    arena_close(arena);
+    return status;
 }

@@ -51,6 +51,8 @@ enum yj_status manifest_read(struct arena *arena, const char *folder, struct man
 const struct manifest_file *manifest_file(const struct manifest *m, const char *path); /* NULL: it is not listed */
 /* Compares size and hash of BYTES with what the manifest says of PATH. */
 enum yj_status manifest_check(const struct manifest *m, const char *folder, const char *path, const void *bytes, size_t n);
+/* Reads every file of FOLDER, weights too, and compares it with the manifest. */
+enum yj_status manifest_verify(const char *folder);
 
 /* --- write --- */
 struct model_writer;

@@ -60,7 +60,7 @@ enum yj_status pool_reserve(struct pool *pool, int64_t bytes);
 int64_t pool_scratch(const struct pool *pool);
 /* Runs all tiles on up to THREADS threads, the caller's among them; returns when all are done. */
 void pool_run(struct pool *pool, const struct job *job, int threads);
-int pool_default_threads(void);    /* YUNJIN_THREADS, else the cores of the affinity mask */
+__attribute__((visibility("default"))) int pool_default_threads(void);    /* YUNJIN_THREADS, else the cores of the affinity mask */
 
 /* --- profile.c --- */
 
@@ -71,7 +71,7 @@ void profile_add(struct profile *p, double start, double end, int block, int ste
 struct program;
 enum yj_status profile_write(const struct program *r, const char *path);
 /* Joins the traces of several ranks into PATH. */
-enum yj_status profile_merge(const char *path, int n, char *const *parts);
+__attribute__((visibility("default"))) enum yj_status profile_merge(const char *path, int n, char *const *parts);
 
 /* --- a program --- */
 
