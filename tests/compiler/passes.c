@@ -50,7 +50,7 @@ static void print_both(const struct job *j) {
 static void check(const char *pass, uint64_t seed, int steps, bool symbolic, int *before, int *after) {
     struct job j = {.passes = pass};
     struct tensor a[8], b[8];
-    random_graph_make(&j.r, seed, steps, symbolic);
+    random_graph_make(&j.r, seed, steps, symbolic, false);
     struct graph *g = j.r.c.g;
     if (graph_verify(g) != YJ_OK) fail_msg("seed %d: %s", (int)seed, yj_error_text());
     if (arena_guard(make_and_run, &j) != YJ_OK) {

@@ -10,7 +10,8 @@
 
 #define RANDOM_POOL 64
 
-struct random_graph { struct graph_case c; int n; struct value *pool[RANDOM_POOL]; bool products; };
+/* EXACT: no transcendentals, which the interpreter takes from libm and kernels do not. */
+struct random_graph { struct graph_case c; int n; struct value *pool[RANDOM_POOL]; bool exact; };
 
 static inline void random_keep(struct random_graph *r, struct value *v) {
     if (!v) return;
@@ -40,13 +41,13 @@ static inline bool random_same(const struct value *a, const struct value *b) {
 }
 
 static inline struct value *random_unary(struct random_graph *r) {
-    static const enum op_kind kinds[] = {OP_neg, OP_abs, OP_exp, OP_tanh, OP_sqrt, OP_floor, OP_sigmoid, OP_neg};
+    static const enum op_kind kinds[] = {OP_neg, OP_abs, OP_sqrt, OP_floor, OP_neg, OP_exp, OP_tanh, OP_sigmoid};
     struct value *x = random_pick(r, YJ_F32);
-    return x->type.dtype == YJ_F32 ? build_1(&r->c.b, kinds[case_between(&r->c, 0, 7)], x) : NULL;
+    return x->type.dtype == YJ_F32 ? build_1(&r->c.b, kinds[case_between(&r->c, 0, r->exact ? 4 : 7)], x) : NULL;
 }
 
 static inline struct value *random_binary(struct random_graph *r) {
-    static const enum op_kind kinds[] = {OP_add, OP_sub, OP_mul, OP_div, OP_max, OP_min, OP_pow, OP_add, OP_mul};
+    static const enum op_kind kinds[] = {OP_add, OP_sub, OP_mul, OP_div, OP_max, OP_min, OP_add, OP_mul, OP_pow};
     struct value *x = random_pick(r, YJ_F32), *y = NULL;
     if (x->type.dtype != YJ_F32) return NULL;
     for (int tries = 0; tries < 6 && !y; tries++) {
@@ -54,7 +55,7 @@ static inline struct value *random_binary(struct random_graph *r) {
         if (random_same(v, x)) y = v;
     }
     if (!y || case_between(&r->c, 0, 3) == 0) y = random_uniform(r, x);
-    return build_2(&r->c.b, kinds[case_between(&r->c, 0, 8)], case_random(&r->c) & 1 ? x : y, y);
+    return build_2(&r->c.b, kinds[case_between(&r->c, 0, r->exact ? 7 : 8)], case_random(&r->c) & 1 ? x : y, y);
 }
 
 static inline struct value *random_view(struct random_graph *r) {
@@ -162,7 +163,7 @@ static inline struct value *random_composite(struct random_graph *r) {
     if (build(&r->c.b, OP_composite, 1, &x, attr_text(r->c.g, "name", "swish", NULL), &op) != YJ_OK) return NULL;
     struct graph *body = case_region(op, "body", 1, &x);
     struct builder b = {body, NULL, 0, NULL};
-    graph_output(body, build_2(&b, OP_mul, body->in[0], build_1(&b, OP_sigmoid, body->in[0])), NULL);
+    graph_output(body, build_2(&b, OP_mul, body->in[0], build_1(&b, r->exact ? OP_sign : OP_sigmoid, body->in[0])), NULL);
     return graph_infer(op) == YJ_OK ? op->out[0] : NULL;
 }
 
@@ -188,8 +189,8 @@ static inline int64_t random_elements(const struct value *v) {
 }
 
 /* STEPS ops on two inputs; the last few values and some others are outputs. Free with graph_case_free(&r->c). */
-static inline void random_graph_make(struct random_graph *r, uint64_t seed, int steps, bool symbolic) {
-    *r = (struct random_graph){.c = {.arena = arena_open(), .ranks = 1, .dtype = YJ_F32, .symbolic = symbolic, .seed = seed}};
+static inline void random_graph_make(struct random_graph *r, uint64_t seed, int steps, bool symbolic, bool exact) {
+    *r = (struct random_graph){.exact = exact, .c = {.arena = arena_open(), .ranks = 1, .dtype = YJ_F32, .symbolic = symbolic, .seed = seed}};
     r->c.g = graph_new(r->c.arena, "random");
     r->c.b.graph = r->c.g;
     dim shape[3] = {case_dim(&r->c, "N", 2), case_dim(&r->c, "W", 3), dim_const(r->c.g->dims, 4)};
@@ -202,7 +203,7 @@ static inline void random_graph_make(struct random_graph *r, uint64_t seed, int 
         struct value *v = random_step(r);
         if (v && random_elements(v) <= 4096) random_keep(r, v);
     }
-    for (int i = r->n - 1, outs = 0; i >= 2 && outs < 4; i--)
+    for (int i = r->n - 1, outs = 0; i >= 2 && outs < 7; i--)
         if (r->pool[i]->op && (i > r->n - 3 || case_random(&r->c) % 4 == 0)) {
             bool twice = false;
             for (int k = 0; k < r->c.g->n_out; k++) twice = twice || r->c.g->out[k] == r->pool[i];
