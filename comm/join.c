@@ -376,8 +376,10 @@ static enum yj_status reach(struct control *c, const char *address, double until
                 poll(&p, 1, 100);
             }
             if (status == YJ_OK && wire->open) return wire_put(wire, &hello, sizeof hello);
+            bool turned_away = wire->closed;
             wire_close(wire);
             if (status == YJ_ERR_UNSUPPORTED) return status;
+            if (turned_away) status = report(YJ_ERR_IO, "who listens there closes the connection: it has another key");
         }
         usleep(attempt < 50 ? 2000 : 50000);
     }
