@@ -119,8 +119,7 @@ static LLVMValueRef load_packed(struct emit *e, const struct tile *t, int piece,
     return v;
 }
 
-static LLVMValueRef unpack(struct emit *e, const struct tile *t, LLVMValueRef packed, int number) {
-    enum yj_dtype from = t->lane->dtype;
+static LLVMValueRef unpack(struct emit *e, const struct tile *t, enum yj_dtype from, LLVMValueRef packed, int number) {
     int bits = (int)yj_dtype_bytes(from) * 8;
     LLVMTypeRef type = LLVMTypeOf(packed);
     if (from == YJ_BF16 && number == 1) return ll_value_float(e, LLVMBuildAnd(e->b, packed, ll_const_int(type, (int64_t)0xffff0000u), ""));
@@ -131,14 +130,7 @@ static LLVMValueRef unpack(struct emit *e, const struct tile *t, LLVMValueRef pa
 
 static LLVMValueRef lane_operand(struct emit *e, const struct tile *t, int piece, int k) {
     if (!t->group) return load_lanes(e, t, t->lane, piece, NULL, index_const(e, k));
-    return unpack(e, t, load_packed(e, t, piece, k / t->group * t->group), k % t->group);
-}
-
-static LLVMValueRef other_operand(struct emit *e, const struct tile *t, int i, LLVMValueRef k) {
-    bind_tile(e, t, NULL, index_const(e, i), k);
-    LLVMValueRef v = emit_cast(e, t->dtype, t->other->dtype, emit_expr(e, t->other));
-    unbind_tile(e);
-    return v;
+    return unpack(e, t, t->lane->dtype, load_packed(e, t, piece, k / t->group * t->group), k % t->group);
 }
 
 static LLVMValueRef multiply_add(struct emit *e, const struct tile *t, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c) {
@@ -152,6 +144,9 @@ static LLVMValueRef multiply_add(struct emit *e, const struct tile *t, LLVMValue
 
 enum dot { DOT_NONE, DOT_PAIRS, DOT_VNNI, DOT_ARM };
 
+/* One operand made ready: PAIRS its even and odd bytes as 16-bit numbers, else its bytes; EXTRA is added to c, or NULL. */
+struct side { LLVMValueRef v[2], extra; };
+
 static bool has_feature(const struct emit *e, const char *name) {
     const char *f = e->target->features, *at = f ? strstr(f, name) : NULL;
     size_t n = strlen(name);
@@ -160,29 +155,31 @@ static bool has_feature(const struct emit *e, const char *name) {
     return false;
 }
 
-static enum dot find_dot(struct emit *e, const struct tile *t) {
-    if (t->group != 4 || t->dtype != YJ_I32) return DOT_NONE;
+static bool is_packed_other(struct emit *e, const struct tile *t, int group) {
     int64_t by_k;
     dim flat = ll_place_flat(e, t->other->buffer, t->other->n, t->other->arg);
-    if (!flat || yj_dtype_bytes(t->other->dtype) != 1) return DOT_NONE;
-    if (!ll_coefficient_is(e, flat, t->s->tile_axis[2], &by_k) || by_k != 1) return DOT_NONE;
-    for (int p = 0; p < t->n_pieces; p++)
-        if (t->piece[p] != e->vector_bits / 32) return DOT_NONE;
-    if (e->arch == ARCH_X86 && e->vector_bits >= 128) {
-        bool vnni = has_feature(e, "avxvnni") || has_feature(e, "avx512vnni");
-        return vnni && t->lane->dtype == YJ_I8 ? DOT_VNNI : DOT_PAIRS;
-    }
-    bool same = t->lane->dtype == t->other->dtype;
-    return e->arch == ARCH_ARM && e->vector_bits == 128 && same && has_feature(e, "dotprod") ? DOT_ARM : DOT_NONE;
+    if (!flat || (int)yj_dtype_bytes(t->other->dtype) * group != 4) return false;
+    return ll_coefficient_is(e, flat, t->s->tile_axis[2], &by_k) && by_k == 1;
 }
 
-static LLVMValueRef splat_bytes(struct emit *e, const struct tile *t, int i, int k, int lanes) {
+static enum dot find_dot(struct emit *e, const struct tile *t) {
+    if (t->group != 4 || t->dtype != YJ_I32 || !is_packed_other(e, t, 4)) return DOT_NONE;
+    for (int p = 0; p < t->n_pieces; p++)
+        if (t->piece[p] != e->vector_bits / 32) return DOT_NONE;
+    if (e->arch == ARCH_X86 && e->vector_bits >= 128)
+        return has_feature(e, "avxvnni") || has_feature(e, "avx512vnni") ? DOT_VNNI : DOT_PAIRS;
+    return e->arch == ARCH_ARM && e->vector_bits == 128 && has_feature(e, "dotprod") ? DOT_ARM : DOT_NONE;
+}
+
+/* The 32 bits at row I, from k on, in all lanes. */
+static LLVMValueRef splat_packed(struct emit *e, const struct tile *t, int i, int k, int lanes) {
     const struct buffer *b = t->other->buffer;
     bind_tile(e, t, NULL, index_const(e, i), index_const(e, k));
-    LLVMValueRef v = LLVMBuildLoad2(e->b, ll_type_int(e, 32), ll_place_pointer(e, b, ll_place_flat(e, b, t->other->n, t->other->arg)), "");
-    LLVMSetAlignment(v, 1);
+    LLVMValueRef pointer = ll_place_pointer(e, b, ll_place_flat(e, b, t->other->n, t->other->arg));
+    LLVMValueRef v = LLVMBuildLoad2(e->b, ll_type_int(e, 32), pointer, "");
+    LLVMSetAlignment(v, (unsigned)yj_dtype_bytes(b->dtype));
     unbind_tile(e);
-    return ll_value_splat(e, v, lanes);
+    return lanes > 1 ? ll_value_splat(e, v, lanes) : v;
 }
 
 /* The even or the odd bytes of V, widened to 16 bits. */
@@ -193,47 +190,83 @@ static LLVMValueRef byte_pairs(struct emit *e, LLVMValueRef v, bool odd, bool is
     return is_signed ? LLVMBuildAShr(e->b, h, eight, "") : LLVMBuildLShr(e->b, h, eight, "");
 }
 
-static LLVMValueRef dot_pairs(struct emit *e, const struct tile *t, LLVMValueRef c, LLVMValueRef other, LLVMValueRef lane) {
+static LLVMValueRef multiply_pairs(struct emit *e, LLVMValueRef a, LLVMValueRef b) {
     const char *name = e->vector_bits == 512   ? "llvm.x86.avx512.pmaddw.d.512"
                        : e->vector_bits == 256 ? "llvm.x86.avx2.pmadd.wd"
                                                : "llvm.x86.sse2.pmadd.wd";
-    for (int odd = 0; odd < 2; odd++) {
-        LLVMValueRef v[2] = {byte_pairs(e, other, odd, t->other->dtype == YJ_I8), byte_pairs(e, lane, odd, t->lane->dtype == YJ_I8)};
-        c = LLVMBuildAdd(e->b, c, ll_call_intrinsic(e, name, 0, NULL, 2, v), "");
-    }
-    return c;
+    LLVMValueRef v[2] = {a, b};
+    return ll_call_intrinsic(e, name, 0, NULL, 2, v);
 }
 
-/* vpdpbusd multiplies unsigned by signed bytes. A signed operand is used plus 128, and 128 * lane is taken off again. */
-static LLVMValueRef dot_vnni(struct emit *e, const struct tile *t, LLVMValueRef c, LLVMValueRef other, LLVMValueRef lane) {
+/* c + unsigned bytes * signed bytes */
+static LLVMValueRef dot_vnni(struct emit *e, LLVMValueRef c, LLVMValueRef positive, LLVMValueRef any) {
     char name[40];
     snprintf(name, sizeof name, "llvm.x86.avx512.vpdpbusd.%d", e->vector_bits);
-    LLVMTypeRef type = LLVMTypeOf(c);
-    if (t->other->dtype == YJ_I8) {
-        LLVMValueRef offset = ll_const_int(type, (int64_t)0x80808080u);
-        LLVMValueRef extra[3] = {ll_const_int(type, 0), offset, lane};
-        c = LLVMBuildSub(e->b, c, ll_call_intrinsic(e, name, 0, NULL, 3, extra), "");
-        other = LLVMBuildXor(e->b, other, offset, "");
-    }
-    LLVMValueRef v[3] = {c, other, lane};
+    LLVMValueRef v[3] = {c, positive, any};
     return ll_call_intrinsic(e, name, 0, NULL, 3, v);
 }
 
-static LLVMValueRef dot_arm(struct emit *e, const struct tile *t, LLVMValueRef c, LLVMValueRef other, LLVMValueRef lane) {
-    LLVMTypeRef bytes = LLVMVectorType(ll_type_int(e, 8), (unsigned)ll_value_lanes(lane) * 4), types[2] = {LLVMTypeOf(c), bytes};
-    LLVMValueRef v[3] = {c, LLVMBuildBitCast(e->b, other, bytes, ""), LLVMBuildBitCast(e->b, lane, bytes, "")};
-    return ll_call_intrinsic(e, t->lane->dtype == YJ_I8 ? "llvm.aarch64.neon.sdot" : "llvm.aarch64.neon.udot", 2, types, 3, v);
+/* c + bytes * bytes, both signed or both unsigned */
+static LLVMValueRef dot_arm(struct emit *e, bool is_signed, LLVMValueRef c, LLVMValueRef a, LLVMValueRef b) {
+    LLVMTypeRef bytes = LLVMVectorType(ll_type_int(e, 8), (unsigned)ll_value_lanes(a) * 4), types[2] = {LLVMTypeOf(c), bytes};
+    LLVMValueRef v[3] = {c, LLVMBuildBitCast(e->b, a, bytes, ""), LLVMBuildBitCast(e->b, b, bytes, "")};
+    return ll_call_intrinsic(e, is_signed ? "llvm.aarch64.neon.sdot" : "llvm.aarch64.neon.udot", 2, types, 3, v);
+}
+
+static LLVMValueRef bytes_of(LLVMValueRef like, unsigned byte) {
+    return ll_const_int(LLVMTypeOf(like), (int64_t)(byte * 0x01010101u));
+}
+
+/* x - 128 as a signed byte from an unsigned one, x + 128 the other way round: the same bit. */
+static LLVMValueRef shifted(struct emit *e, LLVMValueRef v) {
+    return LLVMBuildXor(e->b, v, bytes_of(v, 0x80), "");
+}
+
+static LLVMValueRef times_128(struct emit *e, LLVMValueRef sums) {
+    return LLVMBuildShl(e->b, sums, ll_const_int(LLVMTypeOf(sums), 7), "");
+}
+
+/* The units want certain signs. An operand of the other sign is moved by 128, and 128 times the sum of the opposite operand
+ * is put back: once for each lane vector, or once for each row, not for each product. */
+static struct side ready_side(struct emit *e, const struct tile *t, enum dot dot, bool lane, LLVMValueRef v) {
+    bool own = (lane ? t->lane : t->other)->dtype == YJ_I8, opposite = (lane ? t->other : t->lane)->dtype == YJ_I8;
+    LLVMValueRef zero = ll_const_int(LLVMTypeOf(v), 0);
+    struct side s = {{v, NULL}, NULL};
+    if (dot == DOT_PAIRS) {
+        for (int odd = 0; odd < 2; odd++) s.v[odd] = byte_pairs(e, v, odd, own);
+    } else if (dot == DOT_ARM && own != opposite) {
+        if (own) s.extra = times_128(e, dot_arm(e, true, zero, v, bytes_of(v, 1)));
+        else s.v[0] = shifted(e, v);
+    } else if (dot == DOT_VNNI && own == opposite) { /* the row operand changes its sign */
+        if (!lane) s.v[0] = shifted(e, v);
+        else if (own) s.extra = LLVMBuildNeg(e->b, dot_vnni(e, zero, bytes_of(v, 0x80), v), "");
+        else s.extra = times_128(e, dot_vnni(e, zero, v, bytes_of(v, 1)));
+    }
+    return s;
+}
+
+static LLVMValueRef dot_step(struct emit *e, const struct tile *t, enum dot dot, LLVMValueRef c, const struct side *other,
+                             const struct side *lane) {
+    bool lane_signed = t->lane->dtype == YJ_I8, other_signed = t->other->dtype == YJ_I8;
+    if (lane->extra) c = LLVMBuildAdd(e->b, c, lane->extra, "");
+    if (other->extra) c = LLVMBuildAdd(e->b, c, other->extra, "");
+    if (dot == DOT_PAIRS) {
+        for (int odd = 0; odd < 2; odd++) c = LLVMBuildAdd(e->b, c, multiply_pairs(e, other->v[odd], lane->v[odd]), "");
+        return c;
+    }
+    if (dot == DOT_ARM) return dot_arm(e, lane_signed || other_signed, c, lane->v[0], other->v[0]);
+    return lane_signed ? dot_vnni(e, c, other->v[0], lane->v[0]) : dot_vnni(e, c, lane->v[0], other->v[0]);
 }
 
 static void dot_steps(struct emit *e, struct tile *t, enum dot dot) {
+    struct side *lane = NEW_ARRAY(e->arena, struct side, t->n_pieces);
     for (int k = 0; k < t->n_k; k += 4) {
-        for (int p = 0; p < t->n_pieces; p++) {
-            LLVMValueRef lane = load_packed(e, t, p, k);
-            for (int i = 0; i < t->n_other; i++) {
-                LLVMValueRef *c = &t->acc[i * t->n_pieces + p], other = splat_bytes(e, t, i, k, t->piece[p]);
-                if (dot == DOT_PAIRS) *c = dot_pairs(e, t, *c, other, lane);
-                else if (dot == DOT_VNNI) *c = dot_vnni(e, t, *c, other, lane);
-                else *c = dot_arm(e, t, *c, other, lane);
+        for (int p = 0; p < t->n_pieces; p++) lane[p] = ready_side(e, t, dot, true, load_packed(e, t, p, k));
+        for (int i = 0; i < t->n_other; i++) {
+            struct side other = ready_side(e, t, dot, false, splat_packed(e, t, i, k, t->piece[0]));
+            for (int p = 0; p < t->n_pieces; p++) {
+                LLVMValueRef *c = &t->acc[i * t->n_pieces + p];
+                *c = dot_step(e, t, dot, *c, &other, &lane[p]);
             }
         }
     }
@@ -260,12 +293,43 @@ static void store_accumulators(struct emit *e, struct tile *t) {
     }
 }
 
+static bool full_registers(const struct emit *e, const struct tile *t) {
+    for (int p = 0; p < t->n_pieces; p++)
+        if (t->piece[p] * 32 != e->vector_bits) return false;
+    return true;
+}
+
+/* LoongArch loads an element into all lanes with one instruction, which LLVM 19 does not find. */
+static LLVMValueRef load_replicated(struct emit *e, const struct tile *t) {
+    const struct buffer *b = t->other->buffer;
+    dim flat = ll_place_flat(e, b, t->other->n, t->other->arg);
+    LLVMValueRef args[2] = {ll_place_pointer(e, b, flat), ll_const_int(ll_type_int(e, 32), 0)};
+    const char *name = e->vector_bits == 256 ? "llvm.loongarch.lasx.xvldrepl.w" : "llvm.loongarch.lsx.vldrepl.w";
+    return ll_value_float(e, ll_call_intrinsic(e, name, 0, NULL, 2, args));
+}
+
+/* The element at row I and K, in all lanes. Packed pairs are broadcast as they lie and taken apart in vectors. */
+static LLVMValueRef other_operand(struct emit *e, const struct tile *t, int i, int k) {
+    enum yj_dtype from = t->other->dtype;
+    if (from == YJ_BF16 && t->group == 2 && is_packed_other(e, t, 2) && full_registers(e, t))
+        return unpack(e, t, from, splat_packed(e, t, i, k / 2 * 2, t->piece[0]), k % 2);
+    bind_tile(e, t, NULL, index_const(e, i), index_const(e, k));
+    LLVMValueRef v;
+    if (e->arch == ARCH_LOONGARCH && from == YJ_F32 && t->dtype == YJ_F32 && full_registers(e, t) &&
+        ll_place_flat(e, t->other->buffer, t->other->n, t->other->arg))
+        v = load_replicated(e, t);
+    else
+        v = emit_cast(e, t->dtype, from, emit_expr(e, t->other));
+    unbind_tile(e);
+    return v;
+}
+
 static void unrolled_steps(struct emit *e, struct tile *t) {
     LLVMValueRef *lane = NEW_ARRAY(e->arena, LLVMValueRef, t->n_pieces);
     for (int k = 0; k < t->n_k; k++) {
         for (int p = 0; p < t->n_pieces; p++) lane[p] = lane_operand(e, t, p, k);
         for (int i = 0; i < t->n_other; i++) {
-            LLVMValueRef other = other_operand(e, t, i, index_const(e, k));
+            LLVMValueRef other = other_operand(e, t, i, k);
             for (int p = 0; p < t->n_pieces; p++) {
                 LLVMValueRef *c = &t->acc[i * t->n_pieces + p];
                 *c = multiply_add(e, t, other, lane[p], *c);

@@ -96,9 +96,10 @@ enum yj_status yj_targets_each(yj_target_fn *fn, void *user) {
 
 /* --- by name --- */
 
-/* Wider is better; of two equals the one that names no processor model. */
+/* Wider is better, then what needs more, then what names no processor model. */
 static bool better(const struct yj_target *a, const struct yj_target *b) {
     if (!b || a->vector_bits != b->vector_bits) return !b || a->vector_bits > b->vector_bits;
+    if (strlen(a->minimum) != strlen(b->minimum)) return strlen(a->minimum) > strlen(b->minimum);
     bool plain_a = strstr(a->cpu, "generic") || strstr(a->cpu, "x86-64"), plain_b = strstr(b->cpu, "generic") || strstr(b->cpu, "x86-64");
     return plain_a && !plain_b;
 }
