@@ -38,7 +38,7 @@ static bool is_uniform_constant(const struct value *v) {
 /* Ops that stay outside of kernels. */
 static bool stays(const struct op *op) {
     return op->kind == OP_constant || op->kind == OP_bind || op->kind == OP_if || op->kind == OP_loop || op->kind == OP_fused ||
-           op_is(op->kind, 'C');
+           op_is(op->kind, 'C') || op->kind == OP_wait;
 }
 
 static bool is_source(const struct op *op) {

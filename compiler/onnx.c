@@ -64,7 +64,7 @@ struct import {
     const struct onnx_options *options;
     struct scope *scope;
     struct text refusals;
-    int n_refusals, n_nodes, depth;
+    int n_refusals, n_nodes, n_weights, depth;
     const char **node_names;
     int room_nodes;
 };
@@ -453,10 +453,16 @@ static void know_constant(struct import *im, struct item *item) {
     item->known_dtype = t->dtype;
 }
 
+/* Constants of more than a few bytes print as data(N). */
+static void number_weight(struct import *im, struct value *v) {
+    if (v->op->data.n_bytes > 128) v->op->data.weight = im->n_weights++;
+}
+
 bool onnx_constant_result(struct node *n, int i, const struct type *type, const struct data *data) {
     struct value *v = build_constant(&n->b, type->dtype, type->rank, type->shape, data->bytes, data->n_bytes);
     if (!node_out(n, i, v)) return false;
     struct item *item = result(n, i);
+    number_weight(n->import, v);
     if (item) know_constant(n->import, item);
     return true;
 }
@@ -471,6 +477,7 @@ static enum yj_status import_initializers(struct import *im, struct graph *g, co
         struct value *v = build_constant(&b, type.dtype, type.rank, type.shape, data.bytes, data.n_bytes);
         if (!v) return YJ_ERR_INPUT;
         v->op->data.name = t->name;
+        number_weight(im, v);
         struct item *item = scope_add(im, t->name ? t->name : "");
         item->value = v;
         know_constant(im, item);

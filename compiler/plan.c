@@ -236,6 +236,7 @@ static enum yj_status make_alias(struct maker *m, const struct value *v, int of)
     TRY(bytes_of(m, v, &bytes));
     struct plan_buffer *b = add_buffer(m, v->name, v->type.dtype, PLAN_ALIAS, bytes, &number);
     b->of = of;
+    b->space = m->p->buffers[of].space;
     m->buffer_of[v->id] = number;
     return YJ_OK;
 }

@@ -26,9 +26,48 @@ static void annotate(struct apply *a, struct value *v, int state) {
 
 static struct value *build_collective(struct builder *b, enum op_kind kind, struct value *x, struct attr *attrs) {
     struct op *start, *wait;
-    if (build(b, kind, 1, &x, attrs, &start) != YJ_OK) return NULL;
+    if (!x || build(b, kind, 1, &x, attrs, &start) != YJ_OK) return NULL;
     if (build(b, OP_wait, 1, &start->out[0], NULL, &wait) != YJ_OK) return NULL;
     return wait->out[0];
+}
+
+/* Collectives move blocks that lie in one piece, so the dimension that ranks share is brought to the front: a dimension
+ * of RANKS is cut out of dimension AT (of size RANKS * part), or put back in there. */
+static struct value *ranks_to_front(struct apply *a, struct builder *b, struct value *x, int at) {
+    struct graph *g = a->g;
+    dim shape[GRAPH_MAX_RANK + 1];
+    int64_t order[GRAPH_MAX_RANK + 1];
+    int rank = x->type.rank;
+    if (rank == GRAPH_MAX_RANK) return NULL;
+    for (int i = 0; i <= rank; i++) {
+        shape[i] = i < at ? x->type.shape[i] : i == at ? dim_const(g->dims, a->plan->ranks) : x->type.shape[i - 1];
+        order[i] = i == 0 ? at : i <= at ? i - 1 : i;
+    }
+    shape[at + 1] = part_of(g, x->type.shape[at], a->plan->ranks);
+    return build_transpose(b, build_reshape(b, x, rank + 1, shape), order);
+}
+
+static struct value *ranks_from_front(struct apply *a, struct builder *b, struct value *x, int at) {
+    dim shape[GRAPH_MAX_RANK];
+    int64_t order[GRAPH_MAX_RANK + 1];
+    if (!x) return NULL;
+    int rank = x->type.rank - 1;
+    for (int i = 0; i <= rank; i++) order[i] = i < at ? i + 1 : i == at ? 0 : i;
+    for (int i = 0; i < rank; i++) shape[i] = x->type.shape[i + 1];
+    shape[at] = dim_mul(a->g->dims, shape[at], x->type.shape[0]);
+    return build_reshape(b, build_transpose(b, x, order), rank, shape);
+}
+
+static struct value *with_front(struct apply *a, struct builder *b, struct value *x) { /* [..] seen as [1, ..] */
+    dim shape[GRAPH_MAX_RANK];
+    if (x->type.rank == GRAPH_MAX_RANK) return NULL;
+    shape[0] = dim_const(a->g->dims, 1);
+    for (int i = 0; i < x->type.rank; i++) shape[i + 1] = x->type.shape[i];
+    return build_reshape(b, x, x->type.rank + 1, shape);
+}
+
+static struct value *without_front(struct builder *b, struct value *x) {
+    return x ? build_reshape(b, x, x->type.rank - 1, x->type.shape + 1) : NULL;
 }
 
 /* This rank's part of a replicated value. */
@@ -56,10 +95,14 @@ static struct value *convert(struct apply *a, struct builder *b, struct value *x
     if (from == SHARD_REPLICATED) return slice_part(a, b, x, to);
     if (from == SHARD_PARTIAL && to == SHARD_REPLICATED)
         return build_collective(b, OP_all_reduce, x, attr_text(g, "kind", "add", axis));
-    if (from == SHARD_PARTIAL)
-        return build_collective(b, OP_reduce_scatter, x, attr_int(g, "dim", to, attr_text(g, "kind", "add", axis)));
-    if (to == SHARD_REPLICATED) return build_collective(b, OP_all_gather, x, attr_int(g, "dim", from, axis));
-    return build_collective(b, OP_all_to_all, x, attr_int(g, "split", to, attr_int(g, "concat", from, axis)));
+    if (from == SHARD_PARTIAL) {
+        struct attr *attrs = attr_int(g, "dim", 0, attr_text(g, "kind", "add", axis));
+        return without_front(b, build_collective(b, OP_reduce_scatter, ranks_to_front(a, b, x, to), attrs));
+    }
+    if (to == SHARD_REPLICATED)
+        return ranks_from_front(a, b, build_collective(b, OP_all_gather, with_front(a, b, x), attr_int(g, "dim", 0, axis)), from);
+    struct attr *attrs = attr_int(g, "split", 0, attr_int(g, "concat", 0, axis));
+    return ranks_from_front(a, b, build_collective(b, OP_all_to_all, ranks_to_front(a, b, x, to), attrs), from);
 }
 
 /* V in state TO, made before AT if it is not there yet. */
