@@ -92,8 +92,23 @@ static dim body_cost(struct kernel *k, struct stmt *body, double ps) {
     return sum;
 }
 
+static void find_axis(void *user, dim symbol) {
+    if (symbol->end) *(dim *)user = symbol;
+}
+
+/* D over the dims of the kernel alone: axes, which the trips of inner loops may mention, count as at their start. */
+static dim at_axis_starts(struct kernel *k, dim d) {
+    for (int i = 0; i < 16; i++) {
+        dim axis = NULL;
+        dim_symbols(d, find_axis, &axis);
+        if (!axis) return d;
+        d = dim_substitute(k->dims, d, axis, axis->from);
+    }
+    return dim_const(k->dims, 0);
+}
+
 dim tile_cost(struct kernel *k, const struct yj_target *target) {
     double gflops = target->gflops_core > 0 ? target->gflops_core : 4;
     dim ps = body_cost(k, k->body, 1000 / gflops * 2); /* half of the peak */
-    return dim_div(k->dims, ps, dim_const(k->dims, 1000));
+    return at_axis_starts(k, dim_div(k->dims, ps, dim_const(k->dims, 1000)));
 }
