@@ -92,17 +92,22 @@ static dim body_cost(struct kernel *k, struct stmt *body, double ps) {
     return sum;
 }
 
+struct axis_search { const struct kernel *k; dim axis; };
+
 static void find_axis(void *user, dim symbol) {
-    if (symbol->end) *(dim *)user = symbol;
+    struct axis_search *search = user;
+    for (int i = 0; i < search->k->n_dims; i++)
+        if (search->k->dim_args[i] == symbol) return;
+    search->axis = symbol;
 }
 
-/* D over the dims of the kernel alone: axes, which the trips of inner loops may mention, count as at their start. */
+/* D over the dims of the kernel alone: axes, which the trips of inner loops may mention, count as at their lowest. */
 static dim at_axis_starts(struct kernel *k, dim d) {
     for (int i = 0; i < 16; i++) {
-        dim axis = NULL;
-        dim_symbols(d, find_axis, &axis);
-        if (!axis) return d;
-        d = dim_substitute(k->dims, d, axis, axis->from);
+        struct axis_search search = {k, NULL};
+        dim_symbols(d, find_axis, &search);
+        if (!search.axis) return d;
+        d = dim_substitute(k->dims, d, search.axis, dim_const(k->dims, search.axis->low == INT64_MIN ? 0 : search.axis->low));
     }
     return dim_const(k->dims, 0);
 }
