@@ -52,6 +52,12 @@ void onnx_close(struct onnx_file *f) {
     free(f);
 }
 
+const char *onnx_last_op(const struct onnx_file *f) {
+    const Onnx__GraphProto *g = f->model->graph;
+    const char *type = g->n_node ? g->node[g->n_node - 1]->op_type : NULL;
+    return type ? type : "?";
+}
+
 /* ---- scopes: name -> item; an inner scope (a subgraph) sees the outer ones */
 
 struct entry { const char *name; struct item *item; struct entry *next; };

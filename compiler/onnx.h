@@ -25,6 +25,7 @@ struct onnx_options {
 struct onnx_file;
 enum yj_status onnx_open(const char *path, struct onnx_file **file);
 void onnx_close(struct onnx_file *file);
+const char *onnx_last_op(const struct onnx_file *file); /* operator of the last node, "?" if there is none */
 /* All unsupported nodes are listed in the error text: number, name, op, domain, opset, operand types, the missing property. */
 enum yj_status onnx_import(struct onnx_file *file, struct arena *arena, const struct onnx_options *options, struct graph **g);
 
