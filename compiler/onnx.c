@@ -58,6 +58,30 @@ const char *onnx_last_op(const struct onnx_file *f) {
     return type ? type : "?";
 }
 
+static bool declared(const Onnx__ValueInfoProto *v, struct onnx_declared *d) {
+    const Onnx__TypeProto__Tensor *t = v->type ? v->type->tensor_type : NULL;
+    if (!t || !t->shape || t->shape->n_dim > GRAPH_MAX_RANK) return false;
+    *d = (struct onnx_declared){t->elem_type, (int)t->shape->n_dim, {0}};
+    for (int i = 0; i < d->rank; i++) {
+        const Onnx__TensorShapeProto__Dimension *e = t->shape->dim[i];
+        bool symbolic = !e->has_dim_value || (e->dim_param && e->dim_param[0]) || e->dim_value < 0;
+        d->shape[i] = symbolic ? -1 : e->dim_value;
+    }
+    return true;
+}
+
+bool onnx_declares(const struct onnx_file *f, bool output, int i, struct onnx_declared *d) {
+    const Onnx__GraphProto *g = f->model->graph;
+    for (size_t k = 0; k < (output ? g->n_output : g->n_input); k++) {
+        const Onnx__ValueInfoProto *v = output ? g->output[k] : g->input[k];
+        bool initialized = false;
+        for (size_t j = 0; j < g->n_initializer && !output && v->name; j++)
+            initialized |= g->initializer[j]->name && !strcmp(g->initializer[j]->name, v->name);
+        if (!initialized && i-- == 0) return declared(v, d);
+    }
+    return false;
+}
+
 /* ---- scopes: name -> item; an inner scope (a subgraph) sees the outer ones */
 
 struct entry { const char *name; struct item *item; struct entry *next; };

@@ -25,6 +25,10 @@ struct onnx_options {
 struct onnx_file;
 enum yj_status onnx_open(const char *path, struct onnx_file **file);
 void onnx_close(struct onnx_file *file);
+/* What the file declares of input or output I, initializers not counted: the ONNX element type (0: none), and the shape, -1
+ * where a dimension is symbolic. False: it declares no tensor, or none of a known rank. */
+struct onnx_declared { int type, rank; int64_t shape[GRAPH_MAX_RANK]; };
+bool onnx_declares(const struct onnx_file *file, bool output, int i, struct onnx_declared *d);
 const char *onnx_last_op(const struct onnx_file *file); /* operator of the last node, "?" if there is none */
 /* All unsupported nodes are listed in the error text: number, name, op, domain, opset, operand types, the missing property. */
 enum yj_status onnx_import(struct onnx_file *file, struct arena *arena, const struct onnx_options *options, struct graph **g);
