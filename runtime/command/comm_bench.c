@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `yunjin comm bench`: time of collectives between the ranks of a launcher, or between --ranks processes that it starts
+ * itself. Figures are defined as in nccl-tests: bytes of the whole vector, algbw = bytes / time, busbw = algbw times what
+ * each rank must at least move. A time is the median over blocks of calls of the slowest rank's mean.
+ */
+#include "runtime/command/comm.h"
+
+#include <yunjin/comm.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char help[] =
+    "usage: yunjin comm bench [COLLECTIVE]... [--ranks N] [--bytes LIST|LOW..HIGH] [--dtype NAME] [--op NAME]\n"
+    "                         [--blocks N] [--transport shm|tcp] [--json]\n"
+    "Measures collectives (default all_reduce). Starts N local ranks, or joins those of mpirun, PMIx or torchrun.\n"
+    "  --bytes    of the whole vector: 8,64K,1M or 8..64M (each the double of the one before; default 8..64M)\n"
+    "  --dtype    f32, f64, f16, bf16, i32, ... (default f32)       --op   sum prod min max avg (default sum)\n"
+    "  --blocks   measurements of which the median is taken (default 7)\n"
+    "Columns: bytes, time, algbw and busbw (GB/s), as nccl-tests define them; wrong: 1 if a result was not right.\n"
+    "Exit: 0 done, 1 input, 2 command line, 3 machine.\n";
+
+enum { MOST_SIZES = 64, MOST_BLOCKS = 101 };
+
+struct row {
+    uint32_t number;
+    const char *name, *in, *out;
+    bool sums, turns, heard;
+};
+static const struct row rows[] = {
+#define COLLECTIVE(number, NAME, name, in, out, worth, rooted, doc)                                                    \
+    {number, #name, #in, #out, sizeof #worth == 4 && #worth[1] == 'U', #worth[0] == 'T', #worth[0] == 'H'},
+#include <yunjin/collectives.def>
+#undef COLLECTIVE
+};
+static const char *const ops[] = {"", "sum", "prod", "min", "max", "avg"};
+
+struct plan {
+    const struct row *row[16];
+    int nrows, ranks, blocks, nsizes;
+    uint64_t bytes[MOST_SIZES];
+    enum yj_dtype dtype;
+    uint32_t op;
+    const char *transport;
+    bool json;
+};
+
+/* --- the command line --- */
+
+static const struct row *row_named(const char *name) {
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (!strcmp(rows[i].name, name) && strcmp(name, "send") && strcmp(name, "recv")) return &rows[i];
+    return NULL;
+}
+
+static bool parse_sizes(const char *text, struct plan *plan) {
+    char copy[512];
+    if (strlen(text) >= sizeof copy) return false;
+    strcpy(copy, text);
+    plan->nsizes = 0;
+    char *dots = strstr(copy, ".."), *save;
+    if (dots) {
+        uint64_t low, high;
+        *dots = 0;
+        if (!comm_parse_bytes(copy, &low) || !comm_parse_bytes(dots + 2, &high) || !low || high < low) return false;
+        for (uint64_t n = low; n <= high && plan->nsizes < MOST_SIZES; n *= 2) plan->bytes[plan->nsizes++] = n;
+        return true;
+    }
+    for (char *s = strtok_r(copy, ",", &save); s; s = strtok_r(NULL, ",", &save))
+        if (plan->nsizes == MOST_SIZES || !comm_parse_bytes(s, &plan->bytes[plan->nsizes++])) return false;
+    return plan->nsizes > 0;
+}
+
+static bool parse_dtype(const char *name, enum yj_dtype *dtype) {
+    for (int d = 1; d < 64; d++)
+        if (!strcmp(yj_dtype_name((enum yj_dtype)d), name)) {
+            *dtype = (enum yj_dtype)d;
+            return true;
+        }
+    return false;
+}
+
+static bool parse_op(const char *name, uint32_t *op) {
+    for (uint32_t i = 1; i < sizeof ops / sizeof *ops; i++)
+        if (!strcmp(ops[i], name)) {
+            *op = i;
+            return true;
+        }
+    return false;
+}
+
+static int parse(int argc, char **argv, struct plan *plan) {
+    const char *value;
+    for (int i = 1; i < argc; i++) {
+        bool bad = false;
+        const char *option = argv[i];
+        if (!strcmp(option, "--json")) plan->json = true;
+        else if (comm_option(argc, argv, &i, "--ranks", &value, &bad)) bad = bad || !comm_parse_int(value, 1, 4096, &plan->ranks);
+        else if (comm_option(argc, argv, &i, "--blocks", &value, &bad))
+            bad = bad || !comm_parse_int(value, 1, MOST_BLOCKS, &plan->blocks);
+        else if (comm_option(argc, argv, &i, "--bytes", &value, &bad)) bad = bad || !parse_sizes(value, plan);
+        else if (comm_option(argc, argv, &i, "--dtype", &value, &bad)) bad = bad || !parse_dtype(value, &plan->dtype);
+        else if (comm_option(argc, argv, &i, "--op", &value, &bad)) bad = bad || !parse_op(value, &plan->op);
+        else if (comm_option(argc, argv, &i, "--transport", &value, &bad))
+            bad = bad || (strcmp(value, "shm") && strcmp(value, "tcp")), plan->transport = value;
+        else if (*option == '-') return comm_usage_error("bench", "%s is unknown", option);
+        else if (plan->nrows == 16 || !(plan->row[plan->nrows++] = row_named(option)))
+            return comm_usage_error("bench", "no collective is called %s", option);
+        if (bad) return comm_usage_error("bench", "%s: bad value", option);
+    }
+    if (!plan->nrows) plan->row[plan->nrows++] = row_named("all_reduce");
+    return EXIT_DONE;
+}
+
+/* --- measuring --- */
+
+struct result {
+    const struct row *row;
+    uint64_t bytes, count;
+    double time, best;
+    int calls, wrong; /* -1: not looked at */
+};
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static bool each(const struct row *row) { return !strcmp(row->in, "OWN") || !strcmp(row->out, "OWN") || row->turns; }
+
+static double bus_factor(const struct row *row, int n) {
+    if (row->number == YJ_ALL_REDUCE) return 2.0 * (n - 1) / n;
+    return each(row) ? (double)(n - 1) / n : 1;
+}
+
+/* A small number in every element, in the types that C has. */
+static bool fill(void *buffer, uint64_t n, enum yj_dtype dtype, int v) {
+    size_t bytes = yj_dtype_bytes(dtype);
+    char element[8] = {0};
+    float f = (float)v;
+    double d = v;
+    int64_t i = v;
+    memcpy(element, dtype == YJ_F32 ? (void *)&f : dtype == YJ_F64 ? (void *)&d : (void *)&i, bytes);
+    bool can = dtype == YJ_F32 || dtype == YJ_F64 || (dtype >= YJ_I8 && dtype <= YJ_U64);
+    for (uint64_t k = 0; k < n; k++) memcpy((char *)buffer + k * bytes, can ? element : "\0\0\0\0\0\0\0", bytes);
+    return can;
+}
+
+static bool all_are(const char *buffer, uint64_t n, enum yj_dtype dtype, int v) {
+    size_t bytes = yj_dtype_bytes(dtype);
+    char want[8];
+    if (n == 0) return true;
+    fill(want, 1, dtype, v);
+    for (uint64_t k = 0; k < n; k++)
+        if (memcmp(buffer + k * bytes, want, bytes)) return false;
+    return true;
+}
+
+/* Rank r gave r % 3 + 1 everywhere. */
+static bool right(const struct row *row, const struct yj_comm *comm, const struct plan *plan, const char *recv,
+                  uint64_t count, uint64_t total) {
+    int size = yj_comm_size(comm), sum = 0;
+    size_t bytes = yj_dtype_bytes(plan->dtype);
+    for (int r = 0; r < size; r++) sum += r % 3 + 1;
+    if (!strcmp(row->out, "NONE") || (!strcmp(row->out, "ROOT") && yj_comm_rank(comm) != 0)) return true;
+    if (row->sums) return all_are(recv, !strcmp(row->out, "OWN") ? count : total, plan->dtype, sum);
+    if (!strcmp(row->in, "ROOT")) return all_are(recv, !strcmp(row->out, "OWN") ? count : total, plan->dtype, 1);
+    for (int r = 0; r < size; r++)
+        if (!all_are(recv + (uint64_t)r * count * bytes, count, plan->dtype, r % 3 + 1)) return false;
+    return true;
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static enum yj_status block(struct yj_comm *comm, const struct yj_call *call, int calls, double *slowest) {
+    enum yj_status status = yj_barrier(comm);
+    double start = now();
+    for (int i = 0; i < calls && status == YJ_OK; i++) status = yj_comm_call(comm, call);
+    double mine = (now() - start) / calls;
+    return status == YJ_OK ? yj_all_reduce(comm, &mine, slowest, 1, YJ_F64, YJ_MAX) : status;
+}
+
+static enum yj_status measure(struct yj_comm *comm, const struct plan *plan, struct result *result) {
+    const struct row *row = result->row;
+    int size = yj_comm_size(comm);
+    size_t element = yj_dtype_bytes(plan->dtype);
+    uint64_t total = result->bytes / element, count = each(row) ? total / (uint64_t)size : total;
+    if (count == 0 && !row->heard) count = 1;
+    total = each(row) ? count * (uint64_t)size : count;
+    result->count = row->heard ? 0 : count;
+    result->bytes = row->heard ? 0 : total * element;
+    char *send = aligned_alloc(4096, (total * element + 4096) / 4096 * 4096);
+    char *recv = aligned_alloc(4096, (total * element + 4096) / 4096 * 4096);
+    enum yj_status status = send && recv ? YJ_OK : YJ_ERR_MEMORY;
+    double slowest = 0, time[MOST_BLOCKS];
+    if (status == YJ_OK) {
+        bool can = fill(send, total, plan->dtype, yj_comm_rank(comm) % 3 + 1);
+        fill(recv, total, plan->dtype, 0);
+        struct yj_call call = {.size = sizeof call, .collective = row->number, .send = send, .recv = recv, .count = count,
+                               .dtype = plan->dtype, .op = row->sums ? plan->op : 0};
+        status = yj_comm_call(comm, &call);
+        int64_t wrong = !row->heard && status == YJ_OK && can && !right(row, comm, plan, recv, count, total), any = 0;
+        if (status == YJ_OK) status = yj_all_reduce(comm, &wrong, &any, 1, YJ_I64, YJ_MAX);
+        result->wrong = can && !(row->sums && plan->op != YJ_SUM) ? (int)any : -1;
+        if (status == YJ_OK) status = block(comm, &call, 2, &slowest);
+        if (status == YJ_OK) status = block(comm, &call, 5, &slowest);
+        double target = result->bytes <= 65536 ? 0.02 : result->bytes <= 1 << 20 ? 0.04 : 0.12;
+        double n = target / (slowest + 1e-9);
+        result->calls = n < 3 ? 3 : n > 20000 ? 20000 : (int)n;
+        for (int b = 0; b < plan->blocks && status == YJ_OK; b++) status = block(comm, &call, result->calls, &time[b]);
+    }
+    if (status == YJ_OK) {
+        qsort(time, (size_t)plan->blocks, sizeof *time, by_value);
+        result->time = time[plan->blocks / 2];
+        result->best = time[0];
+    }
+    free(send), free(recv);
+    return status;
+}
+
+/* --- printing, rank 0 --- */
+
+static void print(const struct plan *plan, const struct result *r, int size, json_t *cases) {
+    double alg = (double)r->bytes / r->time / 1e9, bus = alg * bus_factor(r->row, size);
+    if (plan->json) {
+        json_array_append_new(
+            cases, json_pack("{s:s, s:I, s:I, s:s, s:f, s:f, s:f, s:f, s:i, s:i}", "collective", r->row->name, "bytes",
+                             (json_int_t)r->bytes, "count", (json_int_t)r->count, "dtype", yj_dtype_name(plan->dtype),
+                             "time_us", r->time * 1e6, "best_us", r->best * 1e6, "algbw_GBs", alg, "busbw_GBs", bus,
+                             "calls", r->calls, "wrong", r->wrong));
+        return;
+    }
+    printf("%12llu %12llu %8s %8s %12.2f %10.3f %10.3f %6s\n", (unsigned long long)r->bytes, (unsigned long long)r->count,
+           yj_dtype_name(plan->dtype), r->row->sums ? ops[plan->op] : "-", r->time * 1e6, alg, bus,
+           r->wrong < 0 ? "-" : r->wrong ? "1" : "0");
+    fflush(stdout);
+}
+
+static void head(const struct plan *plan, const struct row *row, struct yj_comm *comm) {
+    if (plan->json) return;
+    printf("# %s, %d ranks\n%12s %12s %8s %8s %12s %10s %10s %6s\n", row->name, yj_comm_size(comm), "bytes", "count",
+           "dtype", "op", "time us", "algbw", "busbw", "wrong");
+}
+
+static enum yj_status run(struct yj_comm *comm, const struct plan *plan, json_t *cases, int *wrong) {
+    bool first = yj_comm_rank(comm) == 0;
+    for (int i = 0; i < plan->nrows; i++) {
+        const struct row *row = plan->row[i];
+        if (first) head(plan, row, comm);
+        for (int s = 0; s < (row->heard ? 1 : plan->nsizes); s++) {
+            struct result result = {.row = row, .bytes = plan->bytes[s], .wrong = -1};
+            enum yj_status status = measure(comm, plan, &result);
+            if (status != YJ_OK) return status;
+            if (first) print(plan, &result, yj_comm_size(comm), cases);
+            *wrong += result.wrong > 0;
+        }
+    }
+    return YJ_OK;
+}
+
+/* --- ranks --- */
+
+/* Starts ranks 1.. as children; this process is rank 0. */
+static enum yj_status fork_ranks(struct yj_comm_local *local, int ranks, pid_t *child, int *rank) {
+    enum yj_status status = yj_comm_local(ranks, local);
+    *rank = 0;
+    for (int r = 1; r < ranks && status == YJ_OK; r++) {
+        child[r] = fork();
+        if (child[r] < 0) status = YJ_ERR_IO;
+        if (child[r] == 0) {
+            *rank = r;
+            break;
+        }
+    }
+    local->options.rank = *rank;
+    return status;
+}
+
+static int finish(const struct plan *plan, int size, enum yj_status status, json_t *cases, int wrong) {
+    if (status != YJ_OK) {
+        json_decref(cases);
+        return comm_failed("bench", status);
+    }
+    if (plan->json) {
+        json_t *summary = json_pack("{s:i, s:i, s:i}", "ranks", size, "cases", (int)json_array_size(cases), "wrong", wrong);
+        int code = comm_write_json("comm bench", summary, cases);
+        return code ? code : wrong ? EXIT_MACHINE : EXIT_DONE;
+    }
+    json_decref(cases);
+    return wrong ? EXIT_MACHINE : EXIT_DONE;
+}
+
+int command_comm_bench(int argc, char **argv) {
+    for (int i = 1; i < argc; i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return fputs(help, stdout) < 0 ? EXIT_MACHINE : EXIT_DONE;
+    struct plan plan = {.blocks = 7, .dtype = YJ_F32, .op = YJ_SUM};
+    parse_sizes("8..64M", &plan);
+    int code = parse(argc, argv, &plan);
+    if (code) return code;
+    struct yj_comm_local local;
+    struct yj_comm_options options = {.size = sizeof options};
+    char settings[64] = "";
+    pid_t child[4096] = {0};
+    int rank = 0, wrong = 0, size = 1;
+    enum yj_status status = YJ_OK;
+    fflush(NULL);
+    if (plan.ranks > 0) status = fork_ranks(&local, plan.ranks, child, &rank);
+    if (plan.ranks > 0) options = local.options;
+    if (plan.transport) snprintf(settings, sizeof settings, "transport=%s", plan.transport), options.settings = settings;
+    json_t *cases = json_array();
+    struct yj_comm *comm = NULL;
+    if (status == YJ_OK) status = yj_comm_open(&options, &comm);
+    if (status == YJ_OK) {
+        rank = yj_comm_rank(comm), size = yj_comm_size(comm);
+        status = run(comm, &plan, cases, &wrong);
+    }
+    if (rank) { /* rank 0 says what went wrong */
+        yj_comm_close(comm);
+        json_decref(cases);
+        if (plan.ranks > 0) _exit(status == YJ_OK ? 0 : comm_exit_code(status));
+        return status == YJ_OK ? EXIT_DONE : comm_exit_code(status);
+    }
+    code = finish(&plan, size, status, cases, wrong);
+    yj_comm_close(comm);
+    for (int r = 1; r < plan.ranks; r++)
+        if (child[r] > 0) waitpid(child[r], NULL, 0);
+    return code;
+}
