@@ -43,6 +43,14 @@ enum { YJ_COMPILE_NO_CACHE = 1 };
 struct yj_compile_result { uint32_t size; int32_t nodes, ops, kernels, cached; double seconds; uint64_t weight_bytes; };
 /* Call it before the process has threads: kernels compile in processes of their own. RESULT may be NULL. */
 YJ_EXPORT enum yj_status yj_compile(const struct yj_compile_options *options, struct yj_compile_result *result);
+/* Tells OPTIONS->print what would be made, and what stands against it: ops, shapes, memory, cost, fusion and its refusals,
+ * collectives, everything unsupported. As text, or in one call as a JSON object {"summary": {}, "cases": []}. */
+YJ_EXPORT enum yj_status yj_inspect(const struct yj_compile_options *options, bool json);
+
+/* --- test: one call of FN for each check of target NAME; DETAIL is "" or why --- */
+enum yj_test_outcome { YJ_TEST_RAN = 1, YJ_TEST_ASSEMBLED = 2, YJ_TEST_FAILED = 3 };
+typedef void yj_test_fn(void *user, const char *check, enum yj_test_outcome outcome, const char *detail);
+YJ_EXPORT enum yj_status yj_test_target(const char *name, yj_test_fn *fn, void *user);
 
 #ifdef __cplusplus
 }
