@@ -165,6 +165,9 @@ enum yj_status manifest_read(struct arena *arena, const char *folder, struct man
     if (snprintf(path, sizeof path, "%s/" MANIFEST_NAME, folder) >= (int)sizeof path) {
         return report(YJ_ERR_INPUT, "%s: the name is too long", folder);
     }
+    if (access(path, F_OK) < 0 && (errno == ENOENT || errno == ENOTDIR)) {
+        return report(YJ_ERR_INPUT, "%s is no compiled model: there is no %s", folder, path);
+    }
     enum yj_status status = file_read(path, &text, &n);
     if (status != YJ_OK) return report_in(status, "%s is no compiled model", folder);
     status = read_text(&r, text, n);

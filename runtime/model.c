@@ -118,6 +118,7 @@ static enum yj_status load_kernels(struct yj_model *m) {
     enum yj_status status = manifest_check(&m->manifest, m->folder, m->chosen->kernels, base, (size_t)bytes);
     unmap(base, bytes);
     TRY(status);
+    if (!m->plan->n_kernels) return YJ_OK; /* a model that only moves data: the file may be empty */
     snprintf(path, sizeof path, "%s%s/%s", strchr(m->folder, '/') ? "" : "./", m->folder, m->chosen->kernels);
     m->kernels = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     return m->kernels ? YJ_OK : report(YJ_ERR_INPUT, "the kernels of %s cannot be loaded: %s", m->folder, dlerror());

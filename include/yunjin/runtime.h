@@ -132,7 +132,7 @@ YJ_EXPORT enum yj_status yj_tensor_write(const char *path, const struct yj_tenso
 YJ_EXPORT enum yj_status yj_tensor_new(struct yj_tensor *tensor);
 YJ_EXPORT void yj_tensor_free(struct yj_tensor *tensor);
 /* The largest error of GOT against WANT by Yunjin's measure, |got - want| / (1e-4 |want| + 1e-5 max|want|): up to 1 is
- * equal. Integers and bools must be equal. A NaN equals a NaN. Dtypes and shapes must agree (YJ_ERR_INPUT). */
+ * equal (f16, bf16 and fp8: one step of the type instead of 1e-4). Integers and bools must be equal. A NaN equals a NaN. Dtypes and shapes must agree (YJ_ERR_INPUT). */
 YJ_EXPORT enum yj_status yj_tensor_compare(const struct yj_tensor *got, const struct yj_tensor *want, double *error);
 
 #ifdef __cplusplus
