@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The cache of compiled kernels: one file for each, named by a hash of everything that decides its bytes: the kernel's text,
- * all facts of the target, the vector length, the versions of LLVM and of Yunjin, and the build of this library. A file holds
- * its own key and a hash of its contents: what is stale or damaged is compiled again, never used. Writes are atomic.
+ * The cache of compiled kernels: one file for each, named by a hash of everything that decides its bytes: the kernel's
+ * text, all facts of the target, the vector length, the versions of LLVM and of Yunjin, and the build of this library.
+ * A file holds its own key and a hash of its contents: what is stale or damaged is compiled again, never used. Writes
+ * are atomic.
  */
 #include "compiler/worker.h"
 
@@ -17,11 +18,19 @@
 
 #define HEAD_MAGIC "YJOBJ001"
 
-struct head { char magic[8]; uint8_t key[32], hash[32]; uint64_t bytes; };
+struct head {
+    char magic[8];
+    uint8_t key[32], hash[32];
+    uint64_t bytes;
+};
 
 /* --- the key --- */
 
-struct self { const void *code; uint8_t id[64]; size_t n; };
+struct self {
+    const void *code;
+    uint8_t id[64];
+    size_t n;
+};
 
 static bool holds(const struct dl_phdr_info *info, const void *code) {
     for (int i = 0; i < info->dlpi_phnum; i++) {
@@ -59,7 +68,8 @@ static int find_self(struct dl_phdr_info *info, size_t size, void *user) {
 static void add_build(struct text *text) {
     struct self self = {.code = (const void *)cache_key_of};
     dl_iterate_phdr(find_self, &self);
-    for (size_t i = 0; i < self.n; i++) text_add(text, "%02x", self.id[i]);
+    for (size_t i = 0; i < self.n; i++)
+        text_add(text, "%02x", self.id[i]);
     Dl_info info;
     struct stat stat;
     if (self.n == 0 && dladdr(self.code, &info) && lstat(info.dli_fname, &stat) == 0)
@@ -68,9 +78,10 @@ static void add_build(struct text *text) {
 }
 
 static void add_target(struct text *text, const struct yj_target *t) {
-    text_add(text, "%s|%s|%s|%s|%s|%s|%d|%d\n", t->name, t->emitter, t->triple, t->cpu, t->features, t->abi ? t->abi : "",
-             t->vector_registers, t->has_f16);
-    for (size_t i = 0; i < COUNT(t->vector_lengths) && t->vector_lengths[i]; i++) text_add(text, "%d ", t->vector_lengths[i]);
+    text_add(text, "%s|%s|%s|%s|%s|%s|%d|%d\n", t->name, t->emitter, t->triple, t->cpu, t->features,
+             t->abi ? t->abi : "", t->vector_registers, t->has_f16);
+    for (size_t i = 0; i < COUNT(t->vector_lengths) && t->vector_lengths[i]; i++)
+        text_add(text, "%d ", t->vector_lengths[i]);
     text_add(text, "\n");
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The way out of the kernel form: kernels become machine code. Emitters see kernels and target facts, never the graph.
- *   emit_llvm.c         statements, loops, masks         emit_llvm_module.c  target machine, passes, object file
- *   emit_llvm_expr.c    dims, addresses, loads, stores   emit_llvm_tile.c    fma_tile, dot-product units
- *   emit_llvm_scalar.c  scalar ops    emit_llvm_cast.c  conversions
- *   link.c              objects to one shared object     worker.c            compile in processes that may die; the cache
- *   target.c            the list of targets              emulate.c           runs foreign code under an emulator
+ *   emit_llvm_module.c  target machine, passes, object   emit_llvm.c         functions, statements, loops
+ *   emit_llvm_lanes.c   vector loops, conditions, masks  emit_llvm_tile.c    fma_tile, dot-product units, copies
+ *   emit_llvm_expr.c    dims, addresses, loads, stores   emit_llvm_scalar.c emit_llvm_cast.c  scalar ops, conversions
+ *   link.c              objects to one shared object     worker.c            compile in processes that may die; the
+ * cache target.c            the list of targets              emulate.c           runs foreign code under an emulator
  */
 #ifndef COMPILER_EMIT_H
 #define COMPILER_EMIT_H
@@ -16,7 +16,7 @@
 struct emit_options {
     const struct yj_target *target;
     int vector_bits; /* of one register: a length that the target lists, or 0 for its first */
-    bool scalar;     /* vector loops become serial loops: what is left when the vector code of a kernel cannot be made */
+    bool scalar; /* vector loops become serial loops: what is left when the vector code of a kernel cannot be made */
 };
 
 enum emit_form {
@@ -26,11 +26,11 @@ enum emit_form {
     EMIT_RAW_IR,   /* LLVM IR as it was emitted */
 };
 
-/* One object with one exported function of kernel ABI 1 for each kernel, named as the kernel is. The kernels are verified and
- * are not changed. *DATA is malloc'ed and has a 0 byte behind it. An LLVM that cannot select an instruction aborts the
- * process: compile_kernels (worker.c) is the door that survives that. */
-enum yj_status emit_llvm(const struct emit_options *options, const struct kernel *const *kernels, int n, enum emit_form form,
-                         char **data, size_t *bytes);
+/* One object with one exported function of kernel ABI 1 for each kernel, named as the kernel is. The kernels are
+ * verified and are not changed. *DATA is malloc'ed and has a 0 byte behind it. An LLVM that cannot select an
+ * instruction aborts the process: compile_kernels (worker.c) is the door that survives that. */
+enum yj_status emit_llvm(const struct emit_options *options, const struct kernel *const *kernels, int n,
+                         enum emit_form form, char **data, size_t *bytes);
 
 /* "19.1.7": part of the key of the cache. */
 void emit_llvm_version(char text[32]);

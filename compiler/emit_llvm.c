@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Statements as LLVM IR. The one idea: a vector loop is cut into chunks of a few registers and each chunk's body is emitted
- * once for all its lanes; a condition on the lane splits into a scalar range of lanes, so that a full tile is tested with
- * one scalar compare and runs without masks, and only an edge tile takes the masked copy of the code.
+ * Statements and functions as LLVM IR. The one idea: each kernel is two functions. The exported one has the kernel ABI
+ * and takes its arguments apart; the inner one has a parameter for each buffer, which LLVM may take as not overlapping,
+ * and walks its tiles. Loops are emitted in the shape that the form asks for and marked so that LLVM leaves them alone.
  */
 #include "compiler/emit_llvm.h"
 
@@ -11,7 +11,6 @@
 #include <stdio.h>
 
 #define MAX_UNROLLED 2048     /* copies of a statement; beyond, an unroll loop becomes a serial loop */
-#define MAX_CHUNKS 16         /* of one vector loop; beyond, a serial loop over chunks */
 #define MAX_STACK (128 << 10) /* bytes of register buffers and spills of one kernel */
 
 void emit_refuse(struct emit *e, enum yj_status status, const char *format, ...) {
@@ -55,12 +54,14 @@ static void keep_loop(struct emit *e, LLVMValueRef branch) {
     static const char *const no[] = {"llvm.loop.unroll.disable", "llvm.loop.vectorize.enable"};
     LLVMMetadataRef self = LLVMTemporaryMDNode(e->context, NULL, 0), nodes[3] = {self, NULL, NULL};
     for (int i = 0; i < 2; i++) {
-        LLVMMetadataRef parts[2] = {LLVMMDStringInContext2(e->context, no[i], strlen(no[i])), LLVMValueAsMetadata(ll_const_int(ll_type_int(e, 1), 0))};
+        LLVMMetadataRef parts[2] = {LLVMMDStringInContext2(e->context, no[i], strlen(no[i])),
+                                    LLVMValueAsMetadata(ll_const_int(ll_type_int(e, 1), 0))};
         nodes[i + 1] = LLVMMDNodeInContext2(e->context, parts, i == 0 ? 1 : 2);
     }
     LLVMMetadataRef node = LLVMMDNodeInContext2(e->context, nodes, 3);
     LLVMMetadataReplaceAllUsesWith(self, node);
-    LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(e->context, "llvm.loop", 9), LLVMMetadataAsValue(e->context, node));
+    LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(e->context, "llvm.loop", 9),
+                    LLVMMetadataAsValue(e->context, node));
 }
 
 void ll_loop_open(struct emit *e, LLVMValueRef from, LLVMValueRef to, int64_t step, struct ll_loop *loop) {
@@ -82,7 +83,7 @@ void ll_loop_close(struct emit *e, struct ll_loop *loop) {
 }
 
 /* Everything bound by BODY is forgotten at its end. */
-static void scoped_body(struct emit *e, const struct stmt *body) {
+void ll_scoped_body(struct emit *e, const struct stmt *body) {
     struct ll_scope at = e->scope;
     emit_body(e, body);
     e->scope.n_symbols = at.n_symbols;
@@ -92,18 +93,18 @@ static void scoped_body(struct emit *e, const struct stmt *body) {
 
 static void body_with(struct emit *e, dim axis, LLVMValueRef value, const struct stmt *body) {
     ll_scope_bind(e, axis, value);
-    scoped_body(e, body);
+    ll_scoped_body(e, body);
     e->scope.n_symbols--;
 }
 
-static void serial_loop(struct emit *e, const struct stmt *s) {
+void ll_serial_loop(struct emit *e, const struct stmt *s) {
     struct ll_loop loop;
     ll_loop_open(e, emit_dim(e, s->from), emit_dim(e, s->to), s->step, &loop);
     body_with(e, s->axis, loop.index, s->body);
     ll_loop_close(e, &loop);
 }
 
-static int64_t constant_trips(struct emit *e, const struct stmt *s) {
+int64_t ll_constant_trips(struct emit *e, const struct stmt *s) {
     int64_t trips;
     if (dim_is_const(stmt_trips(e->k, s), &trips)) return trips;
     emit_refuse(e, YJ_ERR_INTERNAL, "the extent of %s is not constant", s->axis->name);
@@ -111,301 +112,21 @@ static int64_t constant_trips(struct emit *e, const struct stmt *s) {
 }
 
 /* FROM + number * step: constant if FROM is. */
-static LLVMValueRef axis_value(struct emit *e, const struct stmt *s, int64_t number) {
+LLVMValueRef ll_axis_value(struct emit *e, const struct stmt *s, int64_t number) {
     return LLVMBuildNSWAdd(e->b, emit_dim(e, s->from), ll_const_int(ll_type_int(e, 64), number * s->step), "");
 }
 
-static void unroll_loop(struct emit *e, const struct stmt *s) {
-    int64_t trips = constant_trips(e, s);
+void ll_unroll_loop(struct emit *e, const struct stmt *s) {
+    int64_t trips = ll_constant_trips(e, s);
     if (trips > 64 || trips * e->unrolled > MAX_UNROLLED) {
-        serial_loop(e, s);
+        ll_serial_loop(e, s);
         return;
     }
     int before = e->unrolled;
     if (trips > 1) e->unrolled *= (int)trips;
-    for (int64_t i = 0; i < trips; i++) body_with(e, s->axis, axis_value(e, s, i), s->body);
+    for (int64_t i = 0; i < trips; i++)
+        body_with(e, s->axis, ll_axis_value(e, s, i), s->body);
     e->unrolled = before;
-}
-
-/* --- which vector loops can be emitted as vectors --- */
-
-struct inspect {
-    dim axis;
-    const struct stmt *loop;
-    bool possible, registers; /* registers: touches a register buffer of outside */
-    int weight;               /* expression nodes */
-};
-
-static bool declared_inside(const struct stmt *body, const struct buffer *b) {
-    for (const struct stmt *s = body; s; s = s->next)
-        if ((s->kind == STMT_BUFFER && s->buffer == b) || (s->body && declared_inside(s->body, b))) return true;
-    return false;
-}
-
-static bool varies(const struct inspect *in, const struct expr *x) {
-    if (x->kind == EXPR_DIM) return dim_contains(x->dim, in->axis);
-    if (x->kind == EXPR_LET) return varies(in, x->let->value);
-    if (x->kind == EXPR_LOAD && declared_inside(in->loop->body, x->buffer)) return true;
-    for (int i = 0; i < x->n; i++)
-        if (varies(in, x->arg[i])) return true;
-    return false;
-}
-
-static void inspect_expr(void *user, struct expr *x) {
-    struct inspect *in = user;
-    in->weight++;
-    if (x->kind == EXPR_OP && x->op == SCALAR_div) in->weight += 2;
-    if (x->kind == EXPR_LOAD && x->buffer->space == SPACE_REG) in->registers = true;
-}
-
-static void inspect_stmt(void *user, struct stmt *s) {
-    struct inspect *in = user;
-    stmt_exprs(s, inspect_expr, in);
-    switch (s->kind) {
-    case STMT_LOOP:
-        if (s->axis_kind != AXIS_SERIAL && s->axis_kind != AXIS_UNROLL) in->possible = false;
-        if (dim_contains(s->from, in->axis) || dim_contains(s->to, in->axis)) in->possible = false;
-        return;
-    case STMT_STORE: {
-        bool moves = declared_inside(in->loop->body, s->buffer);
-        for (int i = 0; i < s->n_subs && !moves; i++) moves = varies(in, s->subs[i]);
-        if (!moves) in->possible = false;
-        if (s->buffer->space == SPACE_REG) in->registers = true;
-        return;
-    }
-    case STMT_BUFFER:
-        if (s->buffer->space != SPACE_REG) in->possible = false;
-        return;
-    case STMT_IF:
-    case STMT_LET:
-    case STMT_CHECK: return;
-    default: in->possible = false;
-    }
-}
-
-static int register_lanes(const struct emit *e) {
-    return e->vector_bits / 32;
-}
-
-/* Lanes of a chunk: one register of 32-bit elements where register buffers take part, so that each stays one register, or
- * where much is computed for each lane; more where little is, for fewer branches and addresses. */
-static int chunk_lanes(const struct emit *e, const struct inspect *in) {
-    int lanes = register_lanes(e);
-    if (in->registers || in->weight > 40) return lanes;
-    lanes *= in->weight > 12 ? 2 : 4;
-    return lanes > 64 ? 64 : lanes;
-}
-
-/* --- masks --- */
-
-static LLVMValueRef wider_bound(struct emit *e, const char *intrinsic, LLVMValueRef a, LLVMValueRef b) {
-    LLVMValueRef v[2] = {a, b};
-    LLVMTypeRef i64 = ll_type_int(e, 64);
-    return a && b ? ll_call_intrinsic(e, intrinsic, 1, &i64, 2, v) : a ? a : b;
-}
-
-static void range_join(struct emit *e, struct ll_mask *a, const struct ll_mask *b) {
-    a->low = wider_bound(e, "llvm.smax", a->low, b->low);
-    a->high = wider_bound(e, "llvm.smin", a->high, b->high);
-}
-
-static LLVMValueRef both(struct emit *e, LLVMValueRef a, LLVMValueRef b) {
-    return a && b ? LLVMBuildAnd(e->b, a, b, "") : a ? a : b;
-}
-
-/* A condition as a conjunction: of scalars, of lane ranges, and of what differs from lane to lane otherwise. */
-struct condition { LLVMValueRef scalar; struct ll_mask mask; };
-
-static void split_condition(struct emit *e, const struct expr *x, struct condition *c) {
-    struct ll_mask range;
-    if (x->kind == EXPR_OP && x->op == SCALAR_and) {
-        split_condition(e, x->arg[0], c);
-        split_condition(e, x->arg[1], c);
-    } else if (emit_lane_range(e, x, &range)) {
-        range_join(e, &c->mask, &range);
-    } else {
-        LLVMValueRef v = emit_expr(e, x);
-        if (ll_value_lanes(v)) c->mask.bits = both(e, c->mask.bits, v);
-        else c->scalar = both(e, c->scalar, v);
-    }
-}
-
-/* Every lane of 0 .. lanes is in the range; NULL: known to be. */
-static LLVMValueRef range_full(struct emit *e, const struct ll_mask *range, int64_t lanes) {
-    LLVMTypeRef i64 = ll_type_int(e, 64);
-    LLVMValueRef low = range->low ? LLVMBuildICmp(e->b, LLVMIntSLE, range->low, ll_const_int(i64, 0), "") : NULL;
-    LLVMValueRef high = range->high ? LLVMBuildICmp(e->b, LLVMIntSGE, range->high, ll_const_int(i64, lanes), "") : NULL;
-    return both(e, low, high);
-}
-
-static LLVMValueRef any_bit(struct emit *e, LLVMValueRef lanes) {
-    LLVMTypeRef type = LLVMTypeOf(lanes);
-    return ll_call_intrinsic(e, "llvm.vector.reduce.or", 1, &type, 1, &lanes);
-}
-
-static LLVMValueRef any_lane(struct emit *e, const struct ll_mask *m) {
-    LLVMTypeRef i64 = ll_type_int(e, 64);
-    if (m->bits) return any_bit(e, m->vector);
-    LLVMValueRef low = m->low ? LLVMBuildICmp(e->b, LLVMIntSLT, m->low, ll_const_int(i64, e->lanes), "") : NULL;
-    LLVMValueRef high = m->high ? LLVMBuildICmp(e->b, LLVMIntSGT, m->high, ll_const_int(i64, 0), "") : NULL;
-    LLVMValueRef order = low && high ? LLVMBuildICmp(e->b, LLVMIntSLT, m->low, m->high, "") : NULL;
-    return both(e, both(e, low, high), order);
-}
-
-/* Emits BODY under the present mask narrowed by MASK, skipped when no lane is left (so that scalar loads in it are safe). */
-static void masked_body(struct emit *e, const struct ll_mask *mask, const struct stmt *body) {
-    struct ll_mask before = e->mask, inner = e->mask;
-    range_join(e, &inner, mask);
-    inner.bits = both(e, inner.bits, mask->bits);
-    inner.vector = both(e, emit_range_vector(e, &inner), inner.bits);
-    LLVMBasicBlockRef some = ll_block_new(e, "lanes"), end = ll_block_new(e, "after");
-    LLVMBuildCondBr(e->b, any_lane(e, &inner), some, end);
-    LLVMPositionBuilderAtEnd(e->b, some);
-    e->mask = inner;
-    scoped_body(e, body);
-    e->mask = before;
-    ll_block_enter(e, end);
-}
-
-/* Branches around what follows unless CONDITION (NULL: true); returns the block to go on in, NULL if there is none. */
-static LLVMBasicBlockRef skip_unless(struct emit *e, LLVMValueRef condition) {
-    if (!condition) return NULL;
-    LLVMBasicBlockRef then = ll_block_new(e, "then"), end = ll_block_new(e, "after");
-    LLVMBuildCondBr(e->b, condition, then, end);
-    LLVMPositionBuilderAtEnd(e->b, then);
-    return end;
-}
-
-static void emit_if(struct emit *e, const struct stmt *s) {
-    struct condition c = {0};
-    split_condition(e, s->value, &c);
-    LLVMBasicBlockRef end = skip_unless(e, c.scalar);
-    bool some = c.mask.low || c.mask.high || c.mask.bits;
-    LLVMBasicBlockRef edge = NULL, done = NULL;
-    if (some && !c.mask.bits && !e->mask.vector && e->unrolled <= 64) { /* full lanes: a copy of the body without masks */
-        LLVMBasicBlockRef full = ll_block_new(e, "full");
-        edge = ll_block_new(e, "edge");
-        done = ll_block_new(e, "after");
-        LLVMBuildCondBr(e->b, range_full(e, &c.mask, e->lanes), full, edge);
-        LLVMPositionBuilderAtEnd(e->b, full);
-        scoped_body(e, s->body);
-        LLVMBuildBr(e->b, done);
-        LLVMPositionBuilderAtEnd(e->b, edge);
-    }
-    if (some) masked_body(e, &c.mask, s->body);
-    else scoped_body(e, s->body);
-    if (done) ll_block_enter(e, done);
-    if (end) ll_block_enter(e, end);
-}
-
-/* --- vector loops --- */
-
-/* One chunk: lanes AT .. AT + LANES of the loop, counted from FIRST (the axis at lane AT); RANGE as in the whole loop. */
-static void chunk(struct emit *e, const struct stmt *s, LLVMValueRef first, LLVMValueRef at, int lanes, const struct ll_mask *range,
-                  const struct stmt *body) {
-    struct ll_mask own = {NULL, NULL, NULL, NULL};
-    if (range && range->low) own.low = LLVMBuildNSWSub(e->b, range->low, at, "");
-    if (range && range->high) own.high = LLVMBuildNSWSub(e->b, range->high, at, "");
-    bool some = own.low || own.high;
-    ll_scope_bind(e, s->axis, first);
-    if (lanes == 1) {
-        LLVMTypeRef i64 = ll_type_int(e, 64);
-        LLVMValueRef low = own.low ? LLVMBuildICmp(e->b, LLVMIntSLE, own.low, ll_const_int(i64, 0), "") : NULL;
-        LLVMValueRef high = own.high ? LLVMBuildICmp(e->b, LLVMIntSGT, own.high, ll_const_int(i64, 0), "") : NULL;
-        LLVMBasicBlockRef end = skip_unless(e, both(e, low, high));
-        scoped_body(e, body);
-        if (end) ll_block_enter(e, end);
-    } else {
-        e->axis = s->axis;
-        e->step = s->step;
-        e->lanes = lanes;
-        if (some) masked_body(e, &own, body);
-        else scoped_body(e, body);
-        e->axis = NULL;
-        e->lanes = 0;
-    }
-    e->scope.n_symbols--;
-}
-
-static int largest_power(int64_t n) {
-    int p = 1;
-    while (p * 2 <= n) p *= 2;
-    return p;
-}
-
-/* The whole loop in chunks of at most LANES: unrolled, or when there are many, a serial loop over them and the rest. */
-static void chunks(struct emit *e, const struct stmt *s, int64_t extent, int lanes, const struct ll_mask *range, const struct stmt *body) {
-    LLVMTypeRef i64 = ll_type_int(e, 64);
-    int64_t at = 0;
-    if (extent / lanes > MAX_CHUNKS) {
-        struct ll_loop loop;
-        at = extent / lanes * lanes;
-        ll_loop_open(e, ll_const_int(i64, 0), ll_const_int(i64, at), lanes, &loop);
-        LLVMValueRef offset = LLVMBuildNSWMul(e->b, loop.index, ll_const_int(i64, s->step), "");
-        chunk(e, s, LLVMBuildNSWAdd(e->b, emit_dim(e, s->from), offset, ""), loop.index, lanes, range, body);
-        ll_loop_close(e, &loop);
-    }
-    while (at < extent) {
-        int n = extent - at >= lanes ? lanes : largest_power(extent - at);
-        chunk(e, s, axis_value(e, s, at), ll_const_int(i64, at), n, range, body);
-        at += n;
-    }
-}
-
-/* A conjunction of lane ranges and of what is the same for all lanes, with at least one range. */
-static bool only_ranges(struct emit *e, const struct inspect *in, const struct expr *x, bool *some) {
-    if (x->kind == EXPR_OP && x->op == SCALAR_and)
-        return only_ranges(e, in, x->arg[0], some) && only_ranges(e, in, x->arg[1], some);
-    if (!varies(in, x)) return true;
-    int64_t c;
-    *some = true;
-    return x->kind == EXPR_OP && x->op >= SCALAR_lt && x->op <= SCALAR_ge && x->arg[0]->kind == EXPR_DIM && x->arg[1]->kind == EXPR_DIM &&
-           ll_coefficient_is(e, dim_sub(e->k->dims, x->arg[0]->dim, x->arg[1]->dim), in->axis, &c) && c != 0;
-}
-
-/* A loop whose whole body is one such condition: tested once for the whole loop, not for each chunk. */
-static bool guarded_loop(struct emit *e, const struct inspect *in, int64_t extent, int lanes) {
-    const struct stmt *s = in->loop, *guard = s->body;
-    bool some = false;
-    if (!guard || guard->next || guard->kind != STMT_IF || !only_ranges(e, in, guard->value, &some) || !some) return false;
-    struct condition c = {0};
-    ll_scope_bind(e, s->axis, emit_dim(e, s->from));
-    e->axis = s->axis;
-    e->step = s->step;
-    split_condition(e, guard->value, &c);
-    e->axis = NULL;
-    e->scope.n_symbols--;
-    LLVMBasicBlockRef end = skip_unless(e, c.scalar);
-    LLVMValueRef all = range_full(e, &c.mask, extent);
-    if (!all) {
-        chunks(e, s, extent, lanes, NULL, guard->body);
-    } else {
-        LLVMBasicBlockRef full = ll_block_new(e, "full"), edge = ll_block_new(e, "edge"), done = ll_block_new(e, "after");
-        LLVMBuildCondBr(e->b, all, full, edge);
-        LLVMPositionBuilderAtEnd(e->b, full);
-        chunks(e, s, extent, lanes, NULL, guard->body);
-        LLVMBuildBr(e->b, done);
-        LLVMPositionBuilderAtEnd(e->b, edge);
-        chunks(e, s, extent, lanes, &c.mask, guard->body);
-        ll_block_enter(e, done);
-    }
-    if (end) ll_block_enter(e, end);
-    return true;
-}
-
-static void vector_loop(struct emit *e, const struct stmt *s) {
-    int64_t extent = constant_trips(e, s);
-    struct inspect in = {s->axis, s, true, false, 0};
-    kernel_walk(s->body, inspect_stmt, &in);
-    int lanes = chunk_lanes(e, &in);
-    if (lanes > extent) lanes = largest_power(extent > 0 ? extent : 1);
-    if (e->scalar || e->axis || !in.possible || lanes < 2) {
-        if (extent <= 8 && in.registers) unroll_loop(e, s);
-        else serial_loop(e, s);
-        return;
-    }
-    if (guarded_loop(e, &in, extent, lanes)) return;
-    chunks(e, s, extent, lanes, NULL, s->body);
 }
 
 /* --- statements --- */
@@ -456,9 +177,9 @@ static void bind_let(struct emit *e, const struct stmt *s) {
 /* The fault is the first one: whoever changes its code from 0 writes the value. */
 static void record_fault(struct emit *e, int code, LLVMValueRef value) {
     LLVMTypeRef i32 = ll_type_int(e, 32), i64 = ll_type_int(e, 64);
-    LLVMValueRef swap = LLVMBuildAtomicCmpXchg(e->b, e->fault, ll_const_int(i32, 0), ll_const_int(i32, code), LLVMAtomicOrderingMonotonic,
-                                               LLVMAtomicOrderingMonotonic, 0);
-    LLVMBasicBlockRef end = skip_unless(e, LLVMBuildExtractValue(e->b, swap, 1, ""));
+    LLVMValueRef swap = LLVMBuildAtomicCmpXchg(e->b, e->fault, ll_const_int(i32, 0), ll_const_int(i32, code),
+                                               LLVMAtomicOrderingMonotonic, LLVMAtomicOrderingMonotonic, 0);
+    LLVMBasicBlockRef end = ll_skip_unless(e, LLVMBuildExtractValue(e->b, swap, 1, ""));
     LLVMValueRef eight = ll_const_int(i64, 8);
     LLVMSetAlignment(LLVMBuildStore(e->b, value, LLVMBuildGEP2(e->b, ll_type_int(e, 8), e->fault, &eight, 1, "")), 8);
     ll_block_enter(e, end);
@@ -467,15 +188,17 @@ static void record_fault(struct emit *e, int code, LLVMValueRef value) {
 static void check_value(struct emit *e, const struct stmt *s) {
     LLVMValueRef good = emit_expr(e, s->value), value = emit_expr(e, s->fault_value);
     LLVMValueRef bad = LLVMBuildXor(e->b, good, ll_const_int(LLVMTypeOf(good), -1), "");
-    if (e->mask.vector && (ll_value_lanes(bad) || ll_value_lanes(value))) bad = LLVMBuildAnd(e->b, ll_value_widen(e, bad), e->mask.vector, "");
-    else if (ll_value_lanes(value)) bad = ll_value_widen(e, bad);
+    if (e->mask.vector && (ll_value_lanes(bad) || ll_value_lanes(value)))
+        bad = LLVMBuildAnd(e->b, ll_value_widen(e, bad), e->mask.vector, "");
+    else if (ll_value_lanes(value))
+        bad = ll_value_widen(e, bad);
     if (!ll_value_lanes(bad)) {
-        LLVMBasicBlockRef end = skip_unless(e, bad);
+        LLVMBasicBlockRef end = ll_skip_unless(e, bad);
         record_fault(e, s->fault_code, value);
         ll_block_enter(e, end);
         return;
     }
-    LLVMBasicBlockRef end = skip_unless(e, any_bit(e, bad));
+    LLVMBasicBlockRef end = ll_skip_unless(e, ll_any_bit(e, bad));
     LLVMTypeRef bits = ll_type_int(e, e->lanes);
     LLVMValueRef args[2] = {LLVMBuildBitCast(e->b, bad, bits, ""), ll_const_int(ll_type_int(e, 1), 1)};
     LLVMValueRef first = ll_call_intrinsic(e, "llvm.cttz", 1, &bits, 2, args);
@@ -487,25 +210,48 @@ static void check_value(struct emit *e, const struct stmt *s) {
 static void emit_stmt(struct emit *e, const struct stmt *s) {
     switch (s->kind) {
     case STMT_LOOP:
-        if (s->axis_kind == AXIS_VECTOR) vector_loop(e, s);
-        else if (s->axis_kind == AXIS_UNROLL) unroll_loop(e, s);
-        else serial_loop(e, s); /* lanes too: no barrier is inside */
+        if (s->axis_kind == AXIS_VECTOR)
+            emit_vector_loop(e, s);
+        else if (s->axis_kind == AXIS_UNROLL)
+            ll_unroll_loop(e, s);
+        else
+            ll_serial_loop(e, s); /* lanes too: no barrier is inside */
         return;
-    case STMT_IF: emit_if(e, s); return;
-    case STMT_BUFFER: declare(e, s->buffer); return;
-    case STMT_LET: bind_let(e, s); return;
-    case STMT_STORE: emit_store(e, s->buffer, s->n_subs, s->subs, emit_expr(e, s->value)); return;
-    case STMT_CHECK: check_value(e, s); return;
-    case STMT_FMA_TILE: emit_fma_tile(e, s); return;
-    case STMT_COPY: emit_copy(e, s); return;
-    case STMT_WAIT: return; /* the copy was made where it stands */
-    case STMT_BARRIER: emit_refuse(e, YJ_ERR_UNSUPPORTED, "a barrier between lanes needs a GPU"); return;
-    case STMT_REDUCE: emit_refuse(e, YJ_ERR_INTERNAL, "a reduce reached the emitter"); return;
+    case STMT_IF:
+        emit_if(e, s);
+        return;
+    case STMT_BUFFER:
+        declare(e, s->buffer);
+        return;
+    case STMT_LET:
+        bind_let(e, s);
+        return;
+    case STMT_STORE:
+        emit_store(e, s->buffer, s->n_subs, s->subs, emit_expr(e, s->value));
+        return;
+    case STMT_CHECK:
+        check_value(e, s);
+        return;
+    case STMT_FMA_TILE:
+        emit_fma_tile(e, s);
+        return;
+    case STMT_COPY:
+        emit_copy(e, s);
+        return;
+    case STMT_WAIT:
+        return; /* the copy was made where it stands */
+    case STMT_BARRIER:
+        emit_refuse(e, YJ_ERR_UNSUPPORTED, "a barrier between lanes needs a GPU");
+        return;
+    case STMT_REDUCE:
+        emit_refuse(e, YJ_ERR_INTERNAL, "a reduce reached the emitter");
+        return;
     }
 }
 
 void emit_body(struct emit *e, const struct stmt *body) {
-    for (const struct stmt *s = body; s && e->status == YJ_OK; s = s->next) emit_stmt(e, s);
+    for (const struct stmt *s = body; s && e->status == YJ_OK; s = s->next)
+        emit_stmt(e, s);
 }
 
 /* --- the function --- */
@@ -516,7 +262,8 @@ static void add_attribute(struct emit *e, LLVMValueRef f, unsigned index, const 
 }
 
 static void add_text_attribute(struct emit *e, LLVMValueRef f, const char *name, const char *value) {
-    LLVMAttributeRef attribute = LLVMCreateStringAttribute(e->context, name, (unsigned)strlen(name), value, (unsigned)strlen(value));
+    LLVMAttributeRef attribute =
+        LLVMCreateStringAttribute(e->context, name, (unsigned)strlen(name), value, (unsigned)strlen(value));
     LLVMAddAttributeAtIndex(f, LLVMAttributeFunctionIndex, attribute);
 }
 
@@ -544,11 +291,14 @@ static LLVMValueRef inner_function(struct emit *e) {
     LLVMTypeRef pointer = LLVMPointerTypeInContext(e->context, 0), i64 = ll_type_int(e, 64);
     int n = k->n_args + k->n_dims + 4, at = 0;
     LLVMTypeRef *types = NEW_ARRAY(e->arena, LLVMTypeRef, n);
-    for (int i = 0; i < k->n_args; i++) types[at++] = pointer;
-    for (int i = 0; i < k->n_dims + 2; i++) types[at++] = i64;
+    for (int i = 0; i < k->n_args; i++)
+        types[at++] = pointer;
+    for (int i = 0; i < k->n_dims + 2; i++)
+        types[at++] = i64;
     types[at++] = pointer;
     types[at++] = pointer;
-    LLVMValueRef f = LLVMAddFunction(e->module, "", LLVMFunctionType(LLVMVoidTypeInContext(e->context), types, (unsigned)n, 0));
+    LLVMValueRef f =
+        LLVMAddFunction(e->module, "", LLVMFunctionType(LLVMVoidTypeInContext(e->context), types, (unsigned)n, 0));
     LLVMSetLinkage(f, LLVMInternalLinkage);
     function_attributes(e, f);
     add_attribute(e, f, (unsigned)LLVMAttributeFunctionIndex, "noinline", 0);
@@ -584,7 +334,8 @@ static void outer_function(struct emit *e, LLVMValueRef inner) {
         LLVMValueRef index = ll_const_int(i64, i);
         args[at++] = LLVMBuildLoad2(e->b, i64, LLVMBuildGEP2(e->b, i64, LLVMGetParam(f, 1), &index, 1, ""), "");
     }
-    for (unsigned i = 2; i < 6; i++) args[at++] = LLVMGetParam(f, i);
+    for (unsigned i = 2; i < 6; i++)
+        args[at++] = LLVMGetParam(f, i);
     LLVMBuildCall2(e->b, LLVMGlobalGetValueType(inner), inner, args, (unsigned)n, "");
     LLVMBuildRetVoid(e->b);
 }
@@ -615,8 +366,9 @@ static void tiles(struct emit *e, LLVMValueRef begin, LLVMValueRef end) {
     if (!is_tile(s)) { /* one tile, number 0 */
         LLVMTypeRef i64 = ll_type_int(e, 64);
         LLVMValueRef first = LLVMBuildICmp(e->b, LLVMIntSLE, begin, ll_const_int(i64, 0), "");
-        LLVMBasicBlockRef done = skip_unless(e, LLVMBuildAnd(e->b, first, LLVMBuildICmp(e->b, LLVMIntSGT, end, ll_const_int(i64, 0), ""), ""));
-        scoped_body(e, body);
+        LLVMBasicBlockRef done = ll_skip_unless(
+            e, LLVMBuildAnd(e->b, first, LLVMBuildICmp(e->b, LLVMIntSGT, end, ll_const_int(i64, 0), ""), ""));
+        ll_scoped_body(e, body);
         ll_block_enter(e, done);
         return;
     }
@@ -624,8 +376,9 @@ static void tiles(struct emit *e, LLVMValueRef begin, LLVMValueRef end) {
     ll_loop_open(e, begin, end, 1, &loop);
     int before = e->scope.n_symbols;
     tile_axes(e, s, loop.index, true);
-    while (is_tile(body)) body = body->body;
-    scoped_body(e, body);
+    while (is_tile(body))
+        body = body->body;
+    ll_scoped_body(e, body);
     e->scope.n_symbols = before;
     ll_loop_close(e, &loop);
 }
@@ -657,7 +410,8 @@ void emit_function(struct emit *e) {
     scope->buffer = NEW_ARRAY(e->arena, struct bound_buffer, scope->buffer_room);
     for (const struct buffer *b = k->args; b; b = b->next)
         scope->buffer[scope->n_buffers++] = (struct bound_buffer){b, LLVMGetParam(inner, at++), 0};
-    for (int i = 0; i < k->n_dims; i++) ll_scope_bind(e, k->dim_args[i], LLVMGetParam(inner, at++));
+    for (int i = 0; i < k->n_dims; i++)
+        ll_scope_bind(e, k->dim_args[i], LLVMGetParam(inner, at++));
     LLVMValueRef begin = LLVMGetParam(inner, at), end = LLVMGetParam(inner, at + 1);
     e->scratch = LLVMGetParam(inner, at + 2);
     e->fault = LLVMGetParam(inner, at + 3);

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Conversions as LLVM instructions. The one idea: bf16, fp8 and (without hardware) f16 are integers in registers; they become
- * f32 and back by shifts, one exact multiplication or one addition whose rounding is the wanted one, in any number of lanes.
- * LLVM's own bfloat type is never used: it aborts or calls libraries on several chips.
+ * Conversions as LLVM instructions. The one idea: bf16, fp8 and (without hardware) f16 are integers in registers; they
+ * become f32 and back by shifts, one exact multiplication or one addition whose rounding is the wanted one, in any
+ * number of lanes. LLVM's own bfloat type is never used: it aborts or calls libraries on several chips.
  */
 #include "compiler/emit_llvm.h"
 
 #include <math.h>
 
 /* A narrow float beside bf16: mantissa bits, the f32 exponent field of its smallest normal, and its special codes. */
-struct narrow_form { int mantissa, least; int64_t first_special, overflow, infinity, nan; };
+struct narrow_form {
+    int mantissa, least;
+    int64_t first_special, overflow, infinity, nan;
+};
 
 static bool is_narrow(enum yj_dtype dtype) {
     return dtype == YJ_F16 || dtype == YJ_BF16 || dtype == YJ_E4M3 || dtype == YJ_E5M2;
@@ -18,9 +21,12 @@ static bool is_narrow(enum yj_dtype dtype) {
 /* Special codes are asked of the base library, which defines them. */
 static struct narrow_form narrow_form(enum yj_dtype dtype) {
     switch (dtype) {
-    case YJ_E4M3: return (struct narrow_form){3, 121, 0x7f, f32_to_e4m3(1e30f), f32_to_e4m3(INFINITY), f32_to_e4m3(NAN)};
-    case YJ_E5M2: return (struct narrow_form){2, 113, 0x7c, f32_to_e5m2(1e30f), f32_to_e5m2(INFINITY), f32_to_e5m2(NAN)};
-    default: return (struct narrow_form){10, 113, 0x7c00, f32_to_f16(1e30f), f32_to_f16(INFINITY), f32_to_f16(NAN)};
+    case YJ_E4M3:
+        return (struct narrow_form){3, 121, 0x7f, f32_to_e4m3(1e30f), f32_to_e4m3(INFINITY), f32_to_e4m3(NAN)};
+    case YJ_E5M2:
+        return (struct narrow_form){2, 113, 0x7c, f32_to_e5m2(1e30f), f32_to_e5m2(INFINITY), f32_to_e5m2(NAN)};
+    default:
+        return (struct narrow_form){10, 113, 0x7c00, f32_to_f16(1e30f), f32_to_f16(INFINITY), f32_to_f16(NAN)};
     }
 }
 
@@ -36,7 +42,8 @@ static LLVMValueRef shift_left(struct emit *e, LLVMValueRef v, int bits) {
     return bits ? LLVMBuildShl(e->b, v, ll_const_int(LLVMTypeOf(v), bits), "") : v;
 }
 
-/* The magnitude, moved to f32's fields and read as an f32, is too small by a power of two, also where it is subnormal. */
+/* The magnitude, moved to f32's fields and read as an f32, is too small by a power of two, also where it is subnormal.
+ */
 static LLVMValueRef narrow_to_f32(struct emit *e, enum yj_dtype from, LLVMValueRef v) {
     struct narrow_form form = narrow_form(from);
     int bits = (int)yj_dtype_bytes(from) * 8;
@@ -48,7 +55,8 @@ static LLVMValueRef narrow_to_f32(struct emit *e, enum yj_dtype from, LLVMValueR
     LLVMValueRef f = ll_value_float(e, moved);
     f = LLVMBuildFMul(e->b, f, ll_const_float(LLVMTypeOf(f), ldexp(1, form.least - 1)), "");
     LLVMValueRef special = LLVMBuildICmp(e->b, LLVMIntUGE, size, ll_const_int(i32, form.first_special), "");
-    LLVMValueRef other = from == YJ_E4M3 ? ll_const_int(i32, 0x7fc00000) : LLVMBuildOr(e->b, moved, ll_const_int(i32, 0x7f800000), "");
+    LLVMValueRef other =
+        from == YJ_E4M3 ? ll_const_int(i32, 0x7fc00000) : LLVMBuildOr(e->b, moved, ll_const_int(i32, 0x7f800000), "");
     LLVMValueRef r = LLVMBuildSelect(e->b, special, other, ll_value_bits(e, f), "");
     return ll_value_float(e, LLVMBuildOr(e->b, r, sign, ""));
 }
@@ -60,10 +68,13 @@ static LLVMValueRef f32_to_narrow(struct emit *e, enum yj_dtype to, LLVMValueRef
     int bits = (int)yj_dtype_bytes(to) * 8, down = 23 - form.mantissa;
     LLVMValueRef x = ll_value_bits(e, v);
     LLVMTypeRef i32 = LLVMTypeOf(x);
-    LLVMValueRef size = and_const(e, x, 0x7fffffff), sign = shift_right(e, and_const(e, x, INT64_C(0x80000000)), 32 - bits);
+    LLVMValueRef size = and_const(e, x, 0x7fffffff),
+                 sign = shift_right(e, and_const(e, x, INT64_C(0x80000000)), 32 - bits);
     LLVMValueRef odd = and_const(e, shift_right(e, size, down), 1);
-    LLVMValueRef normal = LLVMBuildAdd(e->b, size, LLVMBuildAdd(e->b, odd, ll_const_int(i32, (INT64_C(1) << (down - 1)) - 1), ""), "");
-    normal = LLVMBuildSub(e->b, shift_right(e, normal, down), ll_const_int(i32, (int64_t)(form.least - 1) << form.mantissa), "");
+    LLVMValueRef normal =
+        LLVMBuildAdd(e->b, size, LLVMBuildAdd(e->b, odd, ll_const_int(i32, (INT64_C(1) << (down - 1)) - 1), ""), "");
+    normal = LLVMBuildSub(e->b, shift_right(e, normal, down),
+                          ll_const_int(i32, (int64_t)(form.least - 1) << form.mantissa), "");
     LLVMTypeRef f32 = LLVMTypeOf(v);
     LLVMValueRef magic = ll_const_float(f32, ldexp(1, form.least - 127 - form.mantissa + 23));
     LLVMValueRef sum = LLVMBuildFAdd(e->b, ll_value_float(e, size), magic, "");
@@ -122,8 +133,8 @@ static LLVMValueRef int_to_int(struct emit *e, enum yj_dtype to, bool is_signed,
     return is_signed ? LLVMBuildSExt(e->b, v, type, "") : LLVMBuildZExt(e->b, v, type, "");
 }
 
-/* Float to integer saturates and NaN gives 0; integers wrap; anything to bool is "not zero"; a narrow float is reached by
- * way of f32. */
+/* Float to integer saturates and NaN gives 0; integers wrap; anything to bool is "not zero"; a narrow float is reached
+ * by way of f32. */
 LLVMValueRef emit_cast(struct emit *e, enum yj_dtype to, enum yj_dtype from, LLVMValueRef v) {
     if (to == from) return v;
     if (is_narrow(from)) return emit_cast(e, to, YJ_F32, to_f32(e, from, v));
@@ -132,7 +143,8 @@ LLVMValueRef emit_cast(struct emit *e, enum yj_dtype to, enum yj_dtype from, LLV
     LLVMTypeRef type = ll_type_like(ll_type_value(e, to), v);
     if (out == 'b' && in == 'f') return LLVMBuildFCmp(e->b, LLVMRealUNE, v, ll_const_float(LLVMTypeOf(v), 0), "");
     if (out == 'b') return LLVMBuildICmp(e->b, LLVMIntNE, v, ll_const_int(LLVMTypeOf(v), 0), "");
-    if (out == 'f' && in == 'f') return to == YJ_F64 ? LLVMBuildFPExt(e->b, v, type, "") : LLVMBuildFPTrunc(e->b, v, type, "");
+    if (out == 'f' && in == 'f')
+        return to == YJ_F64 ? LLVMBuildFPExt(e->b, v, type, "") : LLVMBuildFPTrunc(e->b, v, type, "");
     if (out == 'f') return in == 'i' ? LLVMBuildSIToFP(e->b, v, type, "") : LLVMBuildUIToFP(e->b, v, type, "");
     return in == 'f' ? float_to_int(e, to, v) : int_to_int(e, to, in == 'i', v);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Dims, addresses, loads, stores and expression trees. The one idea: the flat subscript of an access is one dim, and asking
- * that dim for the coefficient of the vector axis decides everything: 0 is a scalar, 1 is a vector load or store, another
- * constant a stride, and no constant a gather. Sums are emitted outermost symbol first, so that loops share their prefixes.
+ * Dims, addresses, loads, stores and expression trees. The one idea: the flat subscript of an access is one dim, and
+ * asking that dim for the coefficient of the vector axis decides everything: 0 is a scalar, 1 is a vector load or
+ * store, another constant a stride, and no constant a gather. Sums are emitted outermost symbol first, so that loops
+ * share their prefixes.
  */
 #include "compiler/emit_llvm.h"
 
@@ -40,7 +41,10 @@ static int depth(const struct emit *e, dim d) {
 /* --- dims --- */
 
 #define MAX_TERMS 64
-struct term { dim d; int depth; };
+struct term {
+    dim d;
+    int depth;
+};
 
 /* The terms of a sum, by depth, constants first. */
 static int sum_terms(const struct emit *e, dim d, struct term *terms, int n) {
@@ -49,7 +53,8 @@ static int sum_terms(const struct emit *e, dim d, struct term *terms, int n) {
         return n < MAX_TERMS ? sum_terms(e, d->b, terms, n) : n;
     }
     int at = n, own = depth(e, d);
-    for (; at > 0 && terms[at - 1].depth > own; at--) terms[at] = terms[at - 1];
+    for (; at > 0 && terms[at - 1].depth > own; at--)
+        terms[at] = terms[at - 1];
     terms[at] = (struct term){d, own};
     return n + 1;
 }
@@ -87,12 +92,17 @@ static LLVMValueRef dim_op(struct emit *e, dim d, LLVMValueRef a, LLVMValueRef b
     ll_value_match(e, 2, v);
     LLVMTypeRef type = LLVMTypeOf(v[0]);
     switch (d->op) {
-    case DIM_MUL: return LLVMBuildNSWMul(e->b, v[0], v[1], "");
+    case DIM_MUL:
+        return LLVMBuildNSWMul(e->b, v[0], v[1], "");
     case DIM_DIV:
-    case DIM_MOD: return floor_divide(e, d, v[0], v[1]);
-    case DIM_MIN: return ll_call_intrinsic(e, "llvm.smin", 1, &type, 2, v);
-    case DIM_MAX: return ll_call_intrinsic(e, "llvm.smax", 1, &type, 2, v);
-    default: return add_nsw(e, v[0], v[1]);
+    case DIM_MOD:
+        return floor_divide(e, d, v[0], v[1]);
+    case DIM_MIN:
+        return ll_call_intrinsic(e, "llvm.smin", 1, &type, 2, v);
+    case DIM_MAX:
+        return ll_call_intrinsic(e, "llvm.smax", 1, &type, 2, v);
+    default:
+        return add_nsw(e, v[0], v[1]);
     }
 }
 
@@ -111,11 +121,12 @@ LLVMValueRef emit_dim(struct emit *e, dim d) {
     struct term terms[MAX_TERMS];
     int n = sum_terms(e, d, terms, 0);
     LLVMValueRef sum = emit_dim(e, terms[0].d);
-    for (int i = 1; i < n; i++) sum = add_nsw(e, sum, emit_dim(e, terms[i].d));
+    for (int i = 1; i < n; i++)
+        sum = add_nsw(e, sum, emit_dim(e, terms[i].d));
     return sum;
 }
 
-/* The lanes of the vector axis: first, first + step, ... */
+/* FIRST, FIRST + STEP, ... over the lanes. */
 static LLVMValueRef axis_lanes(struct emit *e, LLVMValueRef first, int64_t step) {
     LLVMValueRef iota = ll_const_iota(e, 64, e->lanes);
     LLVMValueRef offsets = LLVMBuildNSWMul(e->b, iota, ll_const_int(LLVMTypeOf(iota), step), "");
@@ -130,7 +141,7 @@ bool ll_coefficient_is(struct emit *e, dim flat, dim axis, int64_t *coefficient)
 LLVMValueRef emit_dim_lanes(struct emit *e, dim d) {
     if (!e->axis || !dim_contains(d, e->axis)) return emit_dim(e, d);
     int64_t c;
-    if (ll_coefficient_is(e, d, e->axis, &c)) return axis_lanes(e, emit_dim(e, d), c * e->step);
+    if (ll_coefficient_is(e, d, e->axis, &c)) return axis_lanes(e, emit_dim(e, d), c);
     return dim_op(e, d, emit_dim_lanes(e, d->a), emit_dim_lanes(e, d->b));
 }
 
@@ -159,24 +170,30 @@ static LLVMValueRef advance(struct emit *e, const struct buffer *b, LLVMValueRef
     return LLVMBuildGEP2(e->b, ll_type_memory(e, b->dtype), pointer, &elements, 1, "");
 }
 
-/* One step for each loop depth, the constant last: invariant prefixes are hoisted and shared, and the constant becomes the
- * displacement of the instruction. */
-LLVMValueRef ll_place_pointer(struct emit *e, const struct buffer *b, dim flat) {
-    LLVMValueRef pointer = find_buffer(e, b)->base;
-    if (!pointer) return LLVMGetPoison(LLVMPointerTypeInContext(e->context, 0));
+/* One step for each loop depth, the constant last: invariant prefixes are hoisted and shared, and the constant becomes
+ * the displacement of the instruction. */
+static LLVMValueRef pointer_from(struct emit *e, const struct buffer *b, LLVMValueRef pointer, dim flat) {
     struct term terms[MAX_TERMS];
     int left = MAX_TERMS;
     if (!sum_fits(flat, &left)) return advance(e, b, pointer, emit_dim(e, flat));
     int n = sum_terms(e, flat, terms, 0), constants = 0;
-    while (constants < n && terms[constants].depth < 0) constants++;
+    while (constants < n && terms[constants].depth < 0)
+        constants++;
     for (int i = constants; i < n;) {
         LLVMValueRef sum = emit_dim(e, terms[i].d);
         int own = terms[i].depth;
-        for (i++; i < n && terms[i].depth == own; i++) sum = add_nsw(e, sum, emit_dim(e, terms[i].d));
+        for (i++; i < n && terms[i].depth == own; i++)
+            sum = add_nsw(e, sum, emit_dim(e, terms[i].d));
         pointer = advance(e, b, pointer, sum);
     }
-    for (int i = 0; i < constants; i++) pointer = advance(e, b, pointer, emit_dim(e, terms[i].d));
+    for (int i = 0; i < constants; i++)
+        pointer = advance(e, b, pointer, emit_dim(e, terms[i].d));
     return pointer;
+}
+
+LLVMValueRef ll_place_pointer(struct emit *e, const struct buffer *b, dim flat) {
+    LLVMValueRef base = find_buffer(e, b)->base;
+    return base ? pointer_from(e, b, base, flat) : LLVMGetPoison(LLVMPointerTypeInContext(e->context, 0));
 }
 
 unsigned ll_place_align(const struct buffer *b, dim flat) {
@@ -191,22 +208,29 @@ enum pattern { UNIFORM, CONTIGUOUS, SCATTERED };
 
 struct place {
     enum pattern pattern;
-    LLVMValueRef pointer;  /* of lane 0; SCATTERED: <lanes x ptr> */
+    LLVMValueRef pointer; /* of lane 0; SCATTERED: <lanes x ptr> */
     unsigned align;
-    bool safe;             /* inside its buffer whatever the mask says */
+    bool safe; /* inside its buffer whatever the mask says */
 };
 
-/* A subscript in which data takes part: summed dimension by dimension. */
-static LLVMValueRef flat_by_data(struct emit *e, const struct buffer *b, int n, struct expr *const *subs) {
-    LLVMValueRef sum = ll_const_int(ll_type_int(e, 64), 0);
-    for (int i = 0; i < n; i++) {
-        LLVMValueRef v[2] = {sum, emit_dim(e, b->shape[i])};
-        ll_value_match(e, 2, v);
-        LLVMValueRef w[2] = {LLVMBuildNSWMul(e->b, v[0], v[1], ""), emit_expr(e, subs[i])};
-        ll_value_match(e, 2, w);
-        sum = add_nsw(e, w[0], w[1]);
+/* The flat subscript as a dim, to which data adds *MORE elements (NULL: nothing; scalar or a vector). */
+static dim split_subs(struct emit *e, const struct buffer *b, int n, struct expr *const *subs, LLVMValueRef *more) {
+    struct dim_table *t = e->k->dims;
+    dim flat = dim_const(t, 0), stride = dim_const(t, 1);
+    *more = NULL;
+    for (int i = n - 1; i >= 0; i--) {
+        if (subs[i]->kind == EXPR_DIM) {
+            flat = dim_add(t, flat, dim_mul(t, subs[i]->dim, stride));
+        } else {
+            LLVMValueRef v[2] = {emit_expr(e, subs[i]), emit_dim(e, stride)}, sum[2] = {*more, NULL};
+            ll_value_match(e, 2, v);
+            sum[1] = LLVMBuildNSWMul(e->b, v[0], v[1], "");
+            if (*more) ll_value_match(e, 2, sum);
+            *more = *more ? add_nsw(e, sum[0], sum[1]) : sum[1];
+        }
+        stride = dim_mul(t, stride, b->shape[i]);
     }
-    return sum;
+    return flat;
 }
 
 static bool within(const struct buffer *b, int lanes, int64_t first) {
@@ -218,61 +242,46 @@ static bool within(const struct buffer *b, int lanes, int64_t first) {
     return first >= 0 && first + lanes <= size;
 }
 
-/* A register buffer declared inside the vector loop has one copy a lane, the lanes side by side. */
-static struct place private_place(struct emit *e, const struct bound_buffer *bound, const struct buffer *b, int n,
-                                  struct expr *const *subs) {
-    dim flat = ll_place_flat(e, b, n, subs);
-    LLVMValueRef index = flat ? emit_dim_lanes(e, flat) : flat_by_data(e, b, n, subs);
-    struct place p = {.align = (unsigned)yj_dtype_bytes(b->dtype), .safe = true};
-    LLVMValueRef scaled = LLVMBuildNSWMul(e->b, index, ll_const_int(LLVMTypeOf(index), bound->lanes), "");
-    if (ll_value_lanes(index)) {
-        p.pattern = SCATTERED;
-        p.safe = false;
-        p.pointer = advance(e, b, bound->base, add_nsw(e, scaled, ll_const_iota(e, 64, e->lanes)));
-    } else {
-        p.pattern = e->axis ? CONTIGUOUS : UNIFORM;
-        p.pointer = advance(e, b, bound->base, scaled);
-        p.align *= (unsigned)(bound->lanes & -bound->lanes);
-        if (p.align > 64) p.align = 64;
-    }
-    return p;
+/* A register buffer declared inside the vector loop has one copy a lane, the lanes side by side; the subscript is the
+ * same for all lanes. */
+static struct place private_place(struct emit *e, const struct bound_buffer *bound, const struct buffer *b, dim flat,
+                                  LLVMValueRef more) {
+    int size = (int)yj_dtype_bytes(b->dtype) * bound->lanes;
+    LLVMValueRef index = emit_dim(e, flat);
+    if (more) index = add_nsw(e, index, more);
+    LLVMValueRef scaled = LLVMBuildNSWMul(e->b, index, ll_const_int(ll_type_int(e, 64), bound->lanes), "");
+    LLVMValueRef pointer = advance(e, b, bound->base, scaled);
+    return (struct place){e->axis ? CONTIGUOUS : UNIFORM, pointer, size > 64 ? 64 : (unsigned)size, true};
+}
+
+/* Lanes that are neither one element nor a run of them. */
+static struct place scattered(struct emit *e, const struct buffer *b, LLVMValueRef base, LLVMValueRef offsets) {
+    return (struct place){SCATTERED, advance(e, b, base, offsets), (unsigned)yj_dtype_bytes(b->dtype), false};
 }
 
 static struct place place_find(struct emit *e, const struct buffer *b, int n, struct expr *const *subs) {
     const struct bound_buffer *bound = find_buffer(e, b);
-    if (bound->lanes) return private_place(e, bound, b, n, subs);
-    dim flat = ll_place_flat(e, b, n, subs);
-    struct place p = {.pattern = UNIFORM, .align = ll_place_align(b, flat)};
-    if (!flat) {
-        LLVMValueRef index = flat_by_data(e, b, n, subs);
-        p.pattern = ll_value_lanes(index) ? SCATTERED : UNIFORM;
-        p.pointer = bound->base ? advance(e, b, bound->base, index) : LLVMGetPoison(LLVMPointerTypeInContext(e->context, 0));
-        return p;
+    LLVMValueRef more, base = bound->base;
+    dim flat = split_subs(e, b, n, subs, &more), c, rest;
+    if (!base) return (struct place){UNIFORM, LLVMGetPoison(LLVMPointerTypeInContext(e->context, 0)), 1, false};
+    if (bound->lanes) return private_place(e, bound, b, flat, more);
+    if (more && ll_value_lanes(more)) {
+        LLVMValueRef v[2] = {more, emit_dim_lanes(e, flat)};
+        ll_value_match(e, 2, v);
+        return scattered(e, b, base, add_nsw(e, v[0], v[1]));
     }
-    if (!e->axis || !dim_contains(flat, e->axis)) {
-        p.pointer = ll_place_pointer(e, b, flat);
-        return p;
+    unsigned align = more ? (unsigned)yj_dtype_bytes(b->dtype) : ll_place_align(b, flat);
+    if (more) base = advance(e, b, base, more);
+    if (!e->axis || !dim_contains(flat, e->axis))
+        return (struct place){UNIFORM, pointer_from(e, b, base, flat), align, false};
+    if (!dim_linear(e->k->dims, flat, e->axis, &c, &rest)) return scattered(e, b, base, emit_dim_lanes(e, flat));
+    LLVMValueRef pointer = pointer_from(e, b, base, flat), first = emit_dim(e, flat);
+    if (dim_is(c, 1)) {
+        bool safe = !more && LLVMIsConstant(first) && within(b, e->lanes, LLVMConstIntGetSExtValue(first));
+        return (struct place){CONTIGUOUS, pointer, align, safe};
     }
-    dim c, rest;
-    if (!dim_linear(e->k->dims, flat, e->axis, &c, &rest)) {
-        p.pattern = SCATTERED;
-        p.align = (unsigned)yj_dtype_bytes(b->dtype);
-        p.pointer = advance(e, b, bound->base, emit_dim_lanes(e, flat));
-        return p;
-    }
-    p.pointer = ll_place_pointer(e, b, flat);
-    LLVMValueRef first = emit_dim(e, flat);
-    if (dim_is(c, 1) && e->step == 1) {
-        p.pattern = CONTIGUOUS;
-        p.safe = LLVMIsConstant(first) && within(b, e->lanes, LLVMConstIntGetSExtValue(first));
-        return p;
-    }
-    p.pattern = SCATTERED;
-    p.align = (unsigned)yj_dtype_bytes(b->dtype);
-    LLVMValueRef stride = LLVMBuildNSWMul(e->b, emit_dim(e, c), ll_const_int(ll_type_int(e, 64), e->step), "");
-    LLVMValueRef offsets = LLVMBuildNSWMul(e->b, ll_value_splat(e, stride, e->lanes), ll_const_iota(e, 64, e->lanes), "");
-    p.pointer = advance(e, b, p.pointer, offsets);
-    return p;
+    LLVMValueRef stride = ll_value_splat(e, emit_dim(e, c), e->lanes);
+    return scattered(e, b, pointer, LLVMBuildNSWMul(e->b, stride, ll_const_iota(e, 64, e->lanes), ""));
 }
 
 /* --- loads and stores --- */
@@ -299,9 +308,11 @@ static LLVMValueRef lane_slot(struct emit *e) {
 static void copy_range(struct emit *e, const struct buffer *b, LLVMValueRef from, LLVMValueRef to) {
     LLVMTypeRef i64 = ll_type_int(e, 64), type = ll_type_memory(e, b->dtype);
     LLVMValueRef most = ll_const_int(i64, e->lanes), zero = ll_const_int(i64, 0);
-    LLVMValueRef low[2] = {e->mask.low ? e->mask.low : zero, zero}, high[2] = {e->mask.high ? e->mask.high : most, most};
+    LLVMValueRef low[2] = {e->mask.low ? e->mask.low : zero, zero},
+                 high[2] = {e->mask.high ? e->mask.high : most, most};
     struct ll_loop loop;
-    ll_loop_open(e, ll_call_intrinsic(e, "llvm.smax", 1, &i64, 2, low), ll_call_intrinsic(e, "llvm.smin", 1, &i64, 2, high), 1, &loop);
+    ll_loop_open(e, ll_call_intrinsic(e, "llvm.smax", 1, &i64, 2, low),
+                 ll_call_intrinsic(e, "llvm.smin", 1, &i64, 2, high), 1, &loop);
     LLVMValueRef v = LLVMBuildLoad2(e->b, type, advance(e, b, from, loop.index), "");
     LLVMBuildStore(e->b, v, advance(e, b, to, loop.index));
     ll_loop_close(e, &loop);
@@ -333,7 +344,8 @@ static LLVMValueRef load_memory(struct emit *e, const struct buffer *b, const st
         return v;
     }
     LLVMTypeRef type = memory_lanes(e, b), types[2] = {type, LLVMTypeOf(p->pointer)};
-    LLVMValueRef args[4] = {p->pointer, ll_const_int(ll_type_int(e, 32), p->align), mask_vector(e), LLVMConstNull(type)};
+    LLVMValueRef args[4] = {p->pointer, ll_const_int(ll_type_int(e, 32), p->align), mask_vector(e),
+                            LLVMConstNull(type)};
     return ll_call_intrinsic(e, "llvm.masked.gather", 2, types, 4, args);
 }
 
@@ -370,8 +382,10 @@ void emit_store(struct emit *e, const struct buffer *b, int n, struct expr *cons
     struct place p = place_find(e, b, n, subs);
     if (b->dtype == YJ_BOOL) v = LLVMBuildZExt(e->b, v, ll_type_like(ll_type_int(e, 8), v), "");
     if (p.pattern == UNIFORM) {
-        if (ll_value_lanes(v) || e->axis) emit_refuse(e, YJ_ERR_UNSUPPORTED, "lanes of %s store to one element of %s", e->axis->name, b->name);
-        else LLVMSetAlignment(LLVMBuildStore(e->b, v, p.pointer), p.align);
+        if (ll_value_lanes(v) || e->axis)
+            emit_refuse(e, YJ_ERR_UNSUPPORTED, "lanes of %s store to one element of %s", e->axis->name, b->name);
+        else
+            LLVMSetAlignment(LLVMBuildStore(e->b, v, p.pointer), p.align);
         return;
     }
     v = ll_value_widen(e, v);
@@ -398,7 +412,6 @@ bool emit_lane_range(struct emit *e, const struct expr *x, struct ll_mask *range
     if (!ll_coefficient_is(e, spare, e->axis, &c) || c == 0) return false;
     *range = (struct ll_mask){NULL, NULL, NULL, NULL};
     if (spare->low >= 0) return true;
-    c *= e->step;
     LLVMValueRef first = emit_dim(e, spare), by = ll_const_int(ll_type_int(e, 64), c < 0 ? -c : c);
     if (c != 1 && c != -1) {
         LLVMTypeRef i64 = ll_type_int(e, 64);
@@ -406,8 +419,10 @@ bool emit_lane_range(struct emit *e, const struct expr *x, struct ll_mask *range
         LLVMValueRef off = LLVMBuildICmp(e->b, LLVMIntSLT, r, ll_const_int(i64, 0), "");
         first = add_nsw(e, q, LLVMBuildSExt(e->b, off, i64, ""));
     }
-    if (c < 0) range->high = add_nsw(e, first, ll_const_int(ll_type_int(e, 64), 1));
-    else range->low = LLVMBuildNSWNeg(e->b, first, "");
+    if (c < 0)
+        range->high = add_nsw(e, first, ll_const_int(ll_type_int(e, 64), 1));
+    else
+        range->low = LLVMBuildNSWNeg(e->b, first, "");
     return true;
 }
 
@@ -416,7 +431,8 @@ static LLVMValueRef bound_lanes(struct emit *e, LLVMValueRef bound) {
     LLVMTypeRef i64 = ll_type_int(e, 64), i32 = ll_type_int(e, 32);
     LLVMValueRef low[2] = {bound, ll_const_int(i64, 0)};
     LLVMValueRef high[2] = {ll_call_intrinsic(e, "llvm.smax", 1, &i64, 2, low), ll_const_int(i64, e->lanes)};
-    return ll_value_splat(e, LLVMBuildTrunc(e->b, ll_call_intrinsic(e, "llvm.smin", 1, &i64, 2, high), i32, ""), e->lanes);
+    return ll_value_splat(e, LLVMBuildTrunc(e->b, ll_call_intrinsic(e, "llvm.smin", 1, &i64, 2, high), i32, ""),
+                          e->lanes);
 }
 
 LLVMValueRef emit_range_vector(struct emit *e, const struct ll_mask *range) {
@@ -431,13 +447,20 @@ static LLVMValueRef emit_const(struct emit *e, const struct expr *x) {
     LLVMTypeRef type = ll_type_value(e, x->dtype);
     double f = x->constant.f;
     switch (x->dtype) {
-    case YJ_F32: return LLVMConstReal(type, (float)f);
-    case YJ_F64: return LLVMConstReal(type, f);
-    case YJ_F16: return LLVMConstInt(type, f32_to_f16((float)f), 0);
-    case YJ_BF16: return LLVMConstInt(type, f32_to_bf16((float)f), 0);
-    case YJ_E4M3: return LLVMConstInt(type, f32_to_e4m3((float)f), 0);
-    case YJ_E5M2: return LLVMConstInt(type, f32_to_e5m2((float)f), 0);
-    default: return LLVMConstInt(type, (unsigned long long)x->constant.i, 1);
+    case YJ_F32:
+        return LLVMConstReal(type, (float)f);
+    case YJ_F64:
+        return LLVMConstReal(type, f);
+    case YJ_F16:
+        return LLVMConstInt(type, f32_to_f16((float)f), 0);
+    case YJ_BF16:
+        return LLVMConstInt(type, f32_to_bf16((float)f), 0);
+    case YJ_E4M3:
+        return LLVMConstInt(type, f32_to_e4m3((float)f), 0);
+    case YJ_E5M2:
+        return LLVMConstInt(type, f32_to_e5m2((float)f), 0);
+    default:
+        return LLVMConstInt(type, (unsigned long long)x->constant.i, 1);
     }
 }
 
@@ -455,20 +478,28 @@ static LLVMValueRef emit_operation(struct emit *e, const struct expr *x) {
         return lanes ? lanes : ll_const_int(ll_type_int(e, 1), 1);
     }
     LLVMValueRef v[3];
-    for (int i = 0; i < x->n; i++) v[i] = emit_expr(e, x->arg[i]);
+    for (int i = 0; i < x->n; i++)
+        v[i] = emit_expr(e, x->arg[i]);
     ll_value_match(e, x->n, v);
     return emit_op(e, x->op, x->arg[x->op == SCALAR_select]->dtype, v);
 }
 
 LLVMValueRef emit_expr(struct emit *e, const struct expr *x) {
     switch (x->kind) {
-    case EXPR_CONST: return emit_const(e, x);
-    case EXPR_DIM: return emit_dim_lanes(e, x->dim);
-    case EXPR_LOAD: return emit_load(e, x->buffer, x->n, x->arg);
-    case EXPR_LET: return let_value(e, x->let);
-    case EXPR_OP: return emit_operation(e, x);
-    case EXPR_CAST: return emit_cast(e, x->dtype, x->arg[0]->dtype, emit_expr(e, x->arg[0]));
-    case EXPR_BITCAST: return emit_bitcast(e, x->dtype, x->arg[0]->dtype, emit_expr(e, x->arg[0]));
+    case EXPR_CONST:
+        return emit_const(e, x);
+    case EXPR_DIM:
+        return emit_dim_lanes(e, x->dim);
+    case EXPR_LOAD:
+        return emit_load(e, x->buffer, x->n, x->arg);
+    case EXPR_LET:
+        return let_value(e, x->let);
+    case EXPR_OP:
+        return emit_operation(e, x);
+    case EXPR_CAST:
+        return emit_cast(e, x->dtype, x->arg[0]->dtype, emit_expr(e, x->arg[0]));
+    case EXPR_BITCAST:
+        return emit_bitcast(e, x->dtype, x->arg[0]->dtype, emit_expr(e, x->arg[0]));
     }
     return NULL;
 }

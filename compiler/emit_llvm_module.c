@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * From kernels to an object file: target machine, module, passes, code. The one idea: one module and one LLVM context for
- * each call, nothing kept between calls, and a fixed short list of passes: kernels are made of straight loops already, so
- * that LLVM's inliner, vectorisers, unroller and library-call recognition have nothing to do here.
+ * From kernels to an object file: target machine, module, passes, code. The one idea: one module and one LLVM context
+ * for each call, nothing kept between calls, and a fixed short list of passes: kernels are made of straight loops
+ * already, so that LLVM's inliner, vectorisers, unroller and library-call recognition have nothing to do here.
  */
 #include "compiler/emit_llvm.h"
 
@@ -29,7 +29,8 @@ enum yj_status emit_vector_bits(const struct emit_options *options, int *bits) {
     const struct yj_target *t = options->target;
     if (!t->vector_lengths[0]) {
         if (options->vector_bits && options->vector_bits != t->vector_bits)
-            return report(YJ_ERR_INPUT, "target %s has vectors of %d bits, not %d", t->name, t->vector_bits, options->vector_bits);
+            return report(YJ_ERR_INPUT, "target %s has vectors of %d bits, not %d", t->name, t->vector_bits,
+                          options->vector_bits);
         *bits = t->vector_bits;
         return YJ_OK;
     }
@@ -48,25 +49,32 @@ static bool starts(const char *text, const char *with) {
 }
 
 static enum yj_status find_arch(const struct yj_target *t, enum arch *arch) {
-    if (starts(t->triple, "x86_64")) *arch = ARCH_X86;
-    else if (starts(t->triple, "aarch64")) *arch = ARCH_ARM;
-    else if (starts(t->triple, "riscv64")) *arch = ARCH_RISCV;
-    else if (starts(t->triple, "loongarch64")) *arch = ARCH_LOONGARCH;
-    else return report(YJ_ERR_UNSUPPORTED, "target %s: no LLVM emitter for %s", t->name, t->triple);
+    if (starts(t->triple, "x86_64"))
+        *arch = ARCH_X86;
+    else if (starts(t->triple, "aarch64"))
+        *arch = ARCH_ARM;
+    else if (starts(t->triple, "riscv64"))
+        *arch = ARCH_RISCV;
+    else if (starts(t->triple, "loongarch64"))
+        *arch = ARCH_LOONGARCH;
+    else
+        return report(YJ_ERR_UNSUPPORTED, "target %s: no LLVM emitter for %s", t->name, t->triple);
     return YJ_OK;
 }
 
 static void init_arch(enum arch arch) {
     switch (arch) {
     case ARCH_X86:
-        LLVMInitializeX86TargetInfo(), LLVMInitializeX86Target(), LLVMInitializeX86TargetMC(), LLVMInitializeX86AsmPrinter();
+        LLVMInitializeX86TargetInfo(), LLVMInitializeX86Target(), LLVMInitializeX86TargetMC(),
+            LLVMInitializeX86AsmPrinter();
         return;
     case ARCH_ARM:
         LLVMInitializeAArch64TargetInfo(), LLVMInitializeAArch64Target(), LLVMInitializeAArch64TargetMC();
         LLVMInitializeAArch64AsmPrinter();
         return;
     case ARCH_RISCV:
-        LLVMInitializeRISCVTargetInfo(), LLVMInitializeRISCVTarget(), LLVMInitializeRISCVTargetMC(), LLVMInitializeRISCVAsmPrinter();
+        LLVMInitializeRISCVTargetInfo(), LLVMInitializeRISCVTarget(), LLVMInitializeRISCVTargetMC(),
+            LLVMInitializeRISCVAsmPrinter();
         return;
     case ARCH_LOONGARCH:
         LLVMInitializeLoongArchTargetInfo(), LLVMInitializeLoongArchTarget(), LLVMInitializeLoongArchTargetMC();
@@ -81,7 +89,8 @@ static void feature_list(const struct yj_target *t, enum arch arch, int vector_b
     if (arch == ARCH_RISCV && t->vector_lengths[0]) text_add(out, "%s+zvl%db", out->n ? "," : "", vector_bits);
 }
 
-static enum yj_status machine_new(const struct yj_target *t, enum arch arch, int vector_bits, LLVMTargetMachineRef *machine) {
+static enum yj_status machine_new(const struct yj_target *t, enum arch arch, int vector_bits,
+                                  LLVMTargetMachineRef *machine) {
     char *error = NULL;
     LLVMTargetRef target;
     init_arch(arch);
@@ -117,7 +126,8 @@ struct build {
 static void find_memory_features(struct emit *e) {
     const struct yj_target *t = e->target;
     bool wide = strstr(t->cpu, "x86-64-v4") || (t->features && strstr(t->features, "+avx512vl"));
-    e->wide_masks = (e->arch == ARCH_X86 && wide) || (e->arch == ARCH_ARM && t->vector_lengths[0] && e->vector_bits >= 256) ||
+    e->wide_masks = (e->arch == ARCH_X86 && wide) ||
+                    (e->arch == ARCH_ARM && t->vector_lengths[0] && e->vector_bits >= 256) ||
                     (e->arch == ARCH_RISCV && e->vector_bits);
     e->word_masks = e->wide_masks || e->arch == ARCH_X86;
 }
@@ -178,7 +188,8 @@ static enum yj_status print_module(struct emit *e, char **data, size_t *bytes) {
     return status;
 }
 
-static enum yj_status finish(struct emit *e, LLVMTargetMachineRef machine, enum emit_form form, char **data, size_t *bytes) {
+static enum yj_status finish(struct emit *e, LLVMTargetMachineRef machine, enum emit_form form, char **data,
+                             size_t *bytes) {
     char *error = NULL;
     if (form == EMIT_RAW_IR) return print_module(e, data, bytes);
     if (LLVMVerifyModule(e->module, LLVMReturnStatusAction, &error)) {
@@ -202,8 +213,8 @@ static enum yj_status finish(struct emit *e, LLVMTargetMachineRef machine, enum 
     return status;
 }
 
-static enum yj_status emit_with(struct emit *e, const struct build *build, LLVMTargetMachineRef machine, enum emit_form form,
-                                char **data, size_t *bytes) {
+static enum yj_status emit_with(struct emit *e, const struct build *build, LLVMTargetMachineRef machine,
+                                enum emit_form form, char **data, size_t *bytes) {
     enum yj_status diagnosed = YJ_OK;
     LLVMContextSetDiagnosticHandler(e->context, on_diagnostic, &diagnosed);
     LLVMSetTarget(e->module, e->target->triple);
@@ -227,13 +238,14 @@ enum yj_status emit_check(const struct emit_options *options) {
     enum arch arch;
     int bits;
     const struct yj_target *t = options->target;
-    if (strcmp(t->emitter, "llvm") != 0) return report(YJ_ERR_UNSUPPORTED, "target %s is for the emitter %s", t->name, t->emitter);
+    if (strcmp(t->emitter, "llvm") != 0)
+        return report(YJ_ERR_UNSUPPORTED, "target %s is for the emitter %s", t->name, t->emitter);
     TRY(find_arch(t, &arch));
     return emit_vector_bits(options, &bits);
 }
 
-enum yj_status emit_llvm(const struct emit_options *options, const struct kernel *const *kernels, int n, enum emit_form form,
-                         char **data, size_t *bytes) {
+enum yj_status emit_llvm(const struct emit_options *options, const struct kernel *const *kernels, int n,
+                         enum emit_form form, char **data, size_t *bytes) {
     struct emit e = {.target = options->target, .scalar = options->scalar};
     struct build build = {options, kernels, n, &e};
     LLVMTargetMachineRef machine;

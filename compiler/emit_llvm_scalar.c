@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Scalar ops as LLVM instructions, for scalars and fixed vectors alike, with exactly the meaning of scalar.def on every chip.
- * The one idea: an instruction of LLVM is used where all backends have it; elsewhere the op is spelled out in comparisons,
- * selects and integer bits, so that no object ever calls a library.
+ * Scalar ops as LLVM instructions, for scalars and fixed vectors alike, with exactly the meaning of scalar.def on every
+ * chip. The one idea: an instruction of LLVM is used where all backends have it; elsewhere the op is spelled out in
+ * comparisons, selects and integer bits, so that no object ever calls a library.
  */
 #include "compiler/emit_llvm.h"
 
@@ -42,7 +42,8 @@ static LLVMValueRef const_splat(LLVMTypeRef type, LLVMValueRef element) {
     if (LLVMGetTypeKind(type) != LLVMVectorTypeKind) return element;
     LLVMValueRef all[64 * 8];
     unsigned n = LLVMGetVectorSize(type);
-    for (unsigned i = 0; i < n && i < COUNT(all); i++) all[i] = element;
+    for (unsigned i = 0; i < n && i < COUNT(all); i++)
+        all[i] = element;
     return LLVMConstVector(all, n);
 }
 
@@ -56,7 +57,8 @@ LLVMValueRef ll_const_float(LLVMTypeRef type, double value) {
 
 LLVMValueRef ll_const_iota(struct emit *e, int bits, int lanes) {
     LLVMValueRef all[64 * 8];
-    for (int i = 0; i < lanes && i < (int)COUNT(all); i++) all[i] = LLVMConstInt(ll_type_int(e, bits), (unsigned)i, 0);
+    for (int i = 0; i < lanes && i < (int)COUNT(all); i++)
+        all[i] = LLVMConstInt(ll_type_int(e, bits), (unsigned)i, 0);
     return LLVMConstVector(all, (unsigned)lanes);
 }
 
@@ -74,12 +76,14 @@ LLVMValueRef ll_value_widen(struct emit *e, LLVMValueRef v) {
 
 void ll_value_match(struct emit *e, int n, LLVMValueRef *v) {
     int lanes = 0;
-    for (int i = 0; i < n; i++) lanes = ll_value_lanes(v[i]) ? ll_value_lanes(v[i]) : lanes;
+    for (int i = 0; i < n; i++)
+        lanes = ll_value_lanes(v[i]) ? ll_value_lanes(v[i]) : lanes;
     for (int i = 0; i < n && lanes; i++)
         if (!ll_value_lanes(v[i])) v[i] = ll_value_splat(e, v[i], lanes);
 }
 
-LLVMValueRef ll_call_intrinsic(struct emit *e, const char *name, int n_types, LLVMTypeRef *types, int n, LLVMValueRef *args) {
+LLVMValueRef ll_call_intrinsic(struct emit *e, const char *name, int n_types, LLVMTypeRef *types, int n,
+                               LLVMValueRef *args) {
     unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
     if (!id) {
         emit_refuse(e, YJ_ERR_INTERNAL, "this LLVM has no %s", name);
@@ -112,7 +116,10 @@ LLVMValueRef ll_value_float(struct emit *e, LLVMValueRef v) {
 
 /* --- floats --- */
 
-struct float_form { int bits, mantissa; int64_t sign, infinity; };
+struct float_form {
+    int bits, mantissa;
+    int64_t sign, infinity;
+};
 
 static struct float_form float_form(enum yj_dtype dtype) {
     if (dtype == YJ_F64) return (struct float_form){64, 52, INT64_MIN, INT64_C(0x7ff) << 52};
@@ -145,8 +152,8 @@ static LLVMValueRef float_min_max(struct emit *e, bool max, LLVMValueRef *v) {
     return LLVMBuildSelect(e->b, nan, ll_const_float(LLVMTypeOf(r), NAN), r, "");
 }
 
-/* Rounding spelled out, for chips without the instructions: below 2^mantissa a number is rounded by the integer unit or by
- * adding 2^mantissa; above, and for NaN, it is an integer already. The sign is put back for zeros. */
+/* Rounding spelled out, for chips without the instructions: below 2^mantissa a number is rounded by the integer unit or
+ * by adding 2^mantissa; above, and for NaN, it is an integer already. The sign is put back for zeros. */
 static LLVMValueRef float_round(struct emit *e, enum scalar_op op, enum yj_dtype dtype, LLVMValueRef v) {
     const char *name = op == SCALAR_floor   ? "llvm.floor"
                        : op == SCALAR_ceil  ? "llvm.ceil"
@@ -183,7 +190,8 @@ static LLVMValueRef float_sign(struct emit *e, enum yj_dtype dtype, LLVMValueRef
 
 /* --- integers --- */
 
-/* Division by zero gives 0 (the quotient and the remainder), MIN / -1 gives MIN: the divisor is replaced by 1 before. */
+/* Division by zero gives 0 (the quotient and the remainder), MIN / -1 gives MIN: the divisor is replaced by 1 before.
+ */
 static LLVMValueRef int_divide(struct emit *e, bool rem, bool is_signed, LLVMValueRef *v) {
     LLVMTypeRef type = LLVMTypeOf(v[0]);
     LLVMValueRef zero = ll_const_int(type, 0), one = ll_const_int(type, 1);
@@ -214,14 +222,16 @@ static LLVMValueRef int_shift(struct emit *e, enum scalar_op op, bool is_signed,
 static LLVMValueRef int_sign(struct emit *e, LLVMValueRef v) {
     LLVMTypeRef type = LLVMTypeOf(v);
     LLVMValueRef zero = ll_const_int(type, 0);
-    LLVMValueRef negative = LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, v, zero, ""), ll_const_int(type, -1), zero, "");
+    LLVMValueRef negative =
+        LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, v, zero, ""), ll_const_int(type, -1), zero, "");
     return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSGT, v, zero, ""), ll_const_int(type, 1), negative, "");
 }
 
 /* --- the table --- */
 
 static LLVMValueRef compare(struct emit *e, enum scalar_op op, char kind, LLVMValueRef *v) {
-    static const LLVMRealPredicate real[] = {LLVMRealOEQ, LLVMRealUNE, LLVMRealOLT, LLVMRealOLE, LLVMRealOGT, LLVMRealOGE};
+    static const LLVMRealPredicate real[] = {LLVMRealOEQ, LLVMRealUNE, LLVMRealOLT,
+                                             LLVMRealOLE, LLVMRealOGT, LLVMRealOGE};
     static const LLVMIntPredicate whole[] = {LLVMIntEQ, LLVMIntNE, LLVMIntSLT, LLVMIntSLE, LLVMIntSGT, LLVMIntSGE};
     static const LLVMIntPredicate natural[] = {LLVMIntEQ, LLVMIntNE, LLVMIntULT, LLVMIntULE, LLVMIntUGT, LLVMIntUGE};
     int row = (int)op - (int)SCALAR_eq;
@@ -231,22 +241,35 @@ static LLVMValueRef compare(struct emit *e, enum scalar_op op, char kind, LLVMVa
 
 static LLVMValueRef float_op(struct emit *e, enum scalar_op op, enum yj_dtype dtype, LLVMValueRef *v) {
     switch (op) {
-    case SCALAR_add: return LLVMBuildFAdd(e->b, v[0], v[1], "");
-    case SCALAR_sub: return LLVMBuildFSub(e->b, v[0], v[1], "");
-    case SCALAR_mul: return LLVMBuildFMul(e->b, v[0], v[1], "");
-    case SCALAR_div: return LLVMBuildFDiv(e->b, v[0], v[1], "");
-    case SCALAR_fma: return call_same(e, "llvm.fma", 3, v);
-    case SCALAR_neg: return LLVMBuildFNeg(e->b, v[0], "");
-    case SCALAR_abs: return float_abs(e, v[0]);
-    case SCALAR_sign: return float_sign(e, dtype, v[0]);
-    case SCALAR_min: return float_min_max(e, false, v);
-    case SCALAR_max: return float_min_max(e, true, v);
-    case SCALAR_sqrt: return call_same(e, "llvm.sqrt", 1, v);
+    case SCALAR_add:
+        return LLVMBuildFAdd(e->b, v[0], v[1], "");
+    case SCALAR_sub:
+        return LLVMBuildFSub(e->b, v[0], v[1], "");
+    case SCALAR_mul:
+        return LLVMBuildFMul(e->b, v[0], v[1], "");
+    case SCALAR_div:
+        return LLVMBuildFDiv(e->b, v[0], v[1], "");
+    case SCALAR_fma:
+        return call_same(e, "llvm.fma", 3, v);
+    case SCALAR_neg:
+        return LLVMBuildFNeg(e->b, v[0], "");
+    case SCALAR_abs:
+        return float_abs(e, v[0]);
+    case SCALAR_sign:
+        return float_sign(e, dtype, v[0]);
+    case SCALAR_min:
+        return float_min_max(e, false, v);
+    case SCALAR_max:
+        return float_min_max(e, true, v);
+    case SCALAR_sqrt:
+        return call_same(e, "llvm.sqrt", 1, v);
     case SCALAR_floor:
     case SCALAR_ceil:
     case SCALAR_trunc:
-    case SCALAR_round_nearest_even: return float_round(e, op, dtype, v[0]);
-    default: break;
+    case SCALAR_round_nearest_even:
+        return float_round(e, op, dtype, v[0]);
+    default:
+        break;
     }
     emit_refuse(e, YJ_ERR_INTERNAL, "%s on %s reached the emitter", scalar_info[op].name, yj_dtype_name(dtype));
     return v[0];
@@ -256,26 +279,43 @@ static LLVMValueRef int_op(struct emit *e, enum scalar_op op, enum yj_dtype dtyp
     bool is_signed = kind == 'i';
     LLVMTypeRef type = LLVMTypeOf(v[0]);
     switch (op) {
-    case SCALAR_add: return LLVMBuildAdd(e->b, v[0], v[1], "");
-    case SCALAR_sub: return LLVMBuildSub(e->b, v[0], v[1], "");
-    case SCALAR_mul: return LLVMBuildMul(e->b, v[0], v[1], "");
-    case SCALAR_div: return int_divide(e, false, is_signed, v);
-    case SCALAR_rem: return int_divide(e, true, is_signed, v);
-    case SCALAR_neg: return LLVMBuildSub(e->b, ll_const_int(type, 0), v[0], "");
+    case SCALAR_add:
+        return LLVMBuildAdd(e->b, v[0], v[1], "");
+    case SCALAR_sub:
+        return LLVMBuildSub(e->b, v[0], v[1], "");
+    case SCALAR_mul:
+        return LLVMBuildMul(e->b, v[0], v[1], "");
+    case SCALAR_div:
+        return int_divide(e, false, is_signed, v);
+    case SCALAR_rem:
+        return int_divide(e, true, is_signed, v);
+    case SCALAR_neg:
+        return LLVMBuildSub(e->b, ll_const_int(type, 0), v[0], "");
     case SCALAR_abs: {
         LLVMValueRef negative = LLVMBuildICmp(e->b, LLVMIntSLT, v[0], ll_const_int(type, 0), "");
         return LLVMBuildSelect(e->b, negative, LLVMBuildSub(e->b, ll_const_int(type, 0), v[0], ""), v[0], "");
     }
-    case SCALAR_sign: return int_sign(e, v[0]);
-    case SCALAR_min: return kind == 'b' ? LLVMBuildAnd(e->b, v[0], v[1], "") : call_same(e, is_signed ? "llvm.smin" : "llvm.umin", 2, v);
-    case SCALAR_max: return kind == 'b' ? LLVMBuildOr(e->b, v[0], v[1], "") : call_same(e, is_signed ? "llvm.smax" : "llvm.umax", 2, v);
-    case SCALAR_and: return LLVMBuildAnd(e->b, v[0], v[1], "");
-    case SCALAR_or: return LLVMBuildOr(e->b, v[0], v[1], "");
-    case SCALAR_xor: return LLVMBuildXor(e->b, v[0], v[1], "");
-    case SCALAR_not: return LLVMBuildXor(e->b, v[0], ll_const_int(type, -1), "");
+    case SCALAR_sign:
+        return int_sign(e, v[0]);
+    case SCALAR_min:
+        return kind == 'b' ? LLVMBuildAnd(e->b, v[0], v[1], "")
+                           : call_same(e, is_signed ? "llvm.smin" : "llvm.umin", 2, v);
+    case SCALAR_max:
+        return kind == 'b' ? LLVMBuildOr(e->b, v[0], v[1], "")
+                           : call_same(e, is_signed ? "llvm.smax" : "llvm.umax", 2, v);
+    case SCALAR_and:
+        return LLVMBuildAnd(e->b, v[0], v[1], "");
+    case SCALAR_or:
+        return LLVMBuildOr(e->b, v[0], v[1], "");
+    case SCALAR_xor:
+        return LLVMBuildXor(e->b, v[0], v[1], "");
+    case SCALAR_not:
+        return LLVMBuildXor(e->b, v[0], ll_const_int(type, -1), "");
     case SCALAR_shift_left:
-    case SCALAR_shift_right: return int_shift(e, op, is_signed, v);
-    default: break;
+    case SCALAR_shift_right:
+        return int_shift(e, op, is_signed, v);
+    default:
+        break;
     }
     emit_refuse(e, YJ_ERR_INTERNAL, "%s on %s reached the emitter", scalar_info[op].name, yj_dtype_name(dtype));
     return v[0];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * fma_tile and copy. The one idea of fma_tile: lanes run along the axis in which c is contiguous, everything else is
- * unrolled, and each accumulator register is loaded once before and stored once after; promoted register buffers make both
- * disappear. Dot-product units take over where the operands are packed for them; what they compute is exact.
+ * unrolled, and each accumulator register is loaded once before and stored once after; promoted register buffers make
+ * both disappear. Dot-product units take over where the operands are packed for them; what they compute is exact.
  */
 #include "compiler/emit_llvm.h"
 
@@ -17,8 +17,8 @@ struct tile {
     int lane_axis, other_axis;       /* of s->tile_axis */
     int n_lanes, n_other, n_k;
     int piece[MAX_ACCUMULATORS], at[MAX_ACCUMULATORS], n_pieces; /* the lane axis in registers: width and first lane */
-    int group;                       /* k elements side by side in 32 bits of the lane operand; 0: not packed */
-    enum yj_dtype dtype;             /* of c, in which all is computed */
+    int group;           /* k elements side by side in 32 bits of the lane operand; 0: not packed */
+    enum yj_dtype dtype; /* of c, in which all is computed */
     LLVMValueRef acc[MAX_ACCUMULATORS];
 };
 
@@ -71,7 +71,8 @@ static bool plan_tile(struct emit *e, const struct stmt *s, struct tile *t) {
     if (width < 1) width = 1;
     for (int at = 0; at < t->n_lanes; t->n_pieces++) {
         int w = width;
-        while (w > t->n_lanes - at) w /= 2;
+        while (w > t->n_lanes - at)
+            w /= 2;
         if (t->n_pieces * t->n_other >= MAX_ACCUMULATORS) return false;
         t->at[t->n_pieces] = at;
         t->piece[t->n_pieces] = w;
@@ -86,7 +87,6 @@ static bool plan_tile(struct emit *e, const struct stmt *s, struct tile *t) {
 static void enter_lanes(struct emit *e, const struct tile *t, int piece) {
     if (t->piece[piece] == 1) return;
     e->axis = t->s->tile_axis[t->lane_axis];
-    e->step = 1;
     e->lanes = t->piece[piece];
 }
 
@@ -95,7 +95,8 @@ static void leave_lanes(struct emit *e) {
     e->lanes = 0;
 }
 
-static LLVMValueRef load_lanes(struct emit *e, const struct tile *t, const struct expr *x, int piece, LLVMValueRef other, LLVMValueRef k) {
+static LLVMValueRef load_lanes(struct emit *e, const struct tile *t, const struct expr *x, int piece,
+                               LLVMValueRef other, LLVMValueRef k) {
     bind_tile(e, t, index_const(e, t->at[piece]), other, k);
     enter_lanes(e, t, piece);
     LLVMValueRef v = emit_cast(e, t->dtype, x->dtype, emit_expr(e, x));
@@ -122,7 +123,8 @@ static LLVMValueRef load_packed(struct emit *e, const struct tile *t, int piece,
 static LLVMValueRef unpack(struct emit *e, const struct tile *t, enum yj_dtype from, LLVMValueRef packed, int number) {
     int bits = (int)yj_dtype_bytes(from) * 8;
     LLVMTypeRef type = LLVMTypeOf(packed);
-    if (from == YJ_BF16 && number == 1) return ll_value_float(e, LLVMBuildAnd(e->b, packed, ll_const_int(type, (int64_t)0xffff0000u), ""));
+    if (from == YJ_BF16 && number == 1)
+        return ll_value_float(e, LLVMBuildAnd(e->b, packed, ll_const_int(type, (int64_t)0xffff0000u), ""));
     if (from == YJ_BF16) return ll_value_float(e, LLVMBuildShl(e->b, packed, ll_const_int(type, 16), ""));
     LLVMValueRef v = LLVMBuildLShr(e->b, packed, ll_const_int(type, (int64_t)number * bits), "");
     return emit_cast(e, t->dtype, from, LLVMBuildTrunc(e->b, v, ll_type_like(ll_type_int(e, bits), v), ""));
@@ -144,8 +146,11 @@ static LLVMValueRef multiply_add(struct emit *e, const struct tile *t, LLVMValue
 
 enum dot { DOT_NONE, DOT_PAIRS, DOT_VNNI, DOT_ARM };
 
-/* One operand made ready: PAIRS its even and odd bytes as 16-bit numbers, else its bytes; EXTRA is added to c, or NULL. */
-struct side { LLVMValueRef v[2], extra; };
+/* One operand made ready: PAIRS its even and odd bytes as 16-bit numbers, else its bytes; EXTRA is added to c, or NULL.
+ */
+struct side {
+    LLVMValueRef v[2], extra;
+};
 
 static bool has_feature(const struct emit *e, const char *name) {
     const char *f = e->target->features, *at = f ? strstr(f, name) : NULL;
@@ -208,7 +213,8 @@ static LLVMValueRef dot_vnni(struct emit *e, LLVMValueRef c, LLVMValueRef positi
 
 /* c + bytes * bytes, both signed or both unsigned */
 static LLVMValueRef dot_arm(struct emit *e, bool is_signed, LLVMValueRef c, LLVMValueRef a, LLVMValueRef b) {
-    LLVMTypeRef bytes = LLVMVectorType(ll_type_int(e, 8), (unsigned)ll_value_lanes(a) * 4), types[2] = {LLVMTypeOf(c), bytes};
+    LLVMTypeRef bytes = LLVMVectorType(ll_type_int(e, 8), (unsigned)ll_value_lanes(a) * 4),
+                types[2] = {LLVMTypeOf(c), bytes};
     LLVMValueRef v[3] = {c, LLVMBuildBitCast(e->b, a, bytes, ""), LLVMBuildBitCast(e->b, b, bytes, "")};
     return ll_call_intrinsic(e, is_signed ? "llvm.aarch64.neon.sdot" : "llvm.aarch64.neon.udot", 2, types, 3, v);
 }
@@ -226,32 +232,39 @@ static LLVMValueRef times_128(struct emit *e, LLVMValueRef sums) {
     return LLVMBuildShl(e->b, sums, ll_const_int(LLVMTypeOf(sums), 7), "");
 }
 
-/* The units want certain signs. An operand of the other sign is moved by 128, and 128 times the sum of the opposite operand
- * is put back: once for each lane vector, or once for each row, not for each product. */
+/* The units want certain signs. An operand of the other sign is moved by 128, and 128 times the sum of the opposite
+ * operand is put back: once for each lane vector, or once for each row, not for each product. */
 static struct side ready_side(struct emit *e, const struct tile *t, enum dot dot, bool lane, LLVMValueRef v) {
     bool own = (lane ? t->lane : t->other)->dtype == YJ_I8, opposite = (lane ? t->other : t->lane)->dtype == YJ_I8;
     LLVMValueRef zero = ll_const_int(LLVMTypeOf(v), 0);
     struct side s = {{v, NULL}, NULL};
     if (dot == DOT_PAIRS) {
-        for (int odd = 0; odd < 2; odd++) s.v[odd] = byte_pairs(e, v, odd, own);
+        for (int odd = 0; odd < 2; odd++)
+            s.v[odd] = byte_pairs(e, v, odd, own);
     } else if (dot == DOT_ARM && own != opposite) {
-        if (own) s.extra = times_128(e, dot_arm(e, true, zero, v, bytes_of(v, 1)));
-        else s.v[0] = shifted(e, v);
+        if (own)
+            s.extra = times_128(e, dot_arm(e, true, zero, v, bytes_of(v, 1)));
+        else
+            s.v[0] = shifted(e, v);
     } else if (dot == DOT_VNNI && own == opposite) { /* the row operand changes its sign */
-        if (!lane) s.v[0] = shifted(e, v);
-        else if (own) s.extra = LLVMBuildNeg(e->b, dot_vnni(e, zero, bytes_of(v, 0x80), v), "");
-        else s.extra = times_128(e, dot_vnni(e, zero, v, bytes_of(v, 1)));
+        if (!lane)
+            s.v[0] = shifted(e, v);
+        else if (own)
+            s.extra = LLVMBuildNeg(e->b, dot_vnni(e, zero, bytes_of(v, 0x80), v), "");
+        else
+            s.extra = times_128(e, dot_vnni(e, zero, v, bytes_of(v, 1)));
     }
     return s;
 }
 
-static LLVMValueRef dot_step(struct emit *e, const struct tile *t, enum dot dot, LLVMValueRef c, const struct side *other,
-                             const struct side *lane) {
+static LLVMValueRef dot_step(struct emit *e, const struct tile *t, enum dot dot, LLVMValueRef c,
+                             const struct side *other, const struct side *lane) {
     bool lane_signed = t->lane->dtype == YJ_I8, other_signed = t->other->dtype == YJ_I8;
     if (lane->extra) c = LLVMBuildAdd(e->b, c, lane->extra, "");
     if (other->extra) c = LLVMBuildAdd(e->b, c, other->extra, "");
     if (dot == DOT_PAIRS) {
-        for (int odd = 0; odd < 2; odd++) c = LLVMBuildAdd(e->b, c, multiply_pairs(e, other->v[odd], lane->v[odd]), "");
+        for (int odd = 0; odd < 2; odd++)
+            c = LLVMBuildAdd(e->b, c, multiply_pairs(e, other->v[odd], lane->v[odd]), "");
         return c;
     }
     if (dot == DOT_ARM) return dot_arm(e, lane_signed || other_signed, c, lane->v[0], other->v[0]);
@@ -261,7 +274,8 @@ static LLVMValueRef dot_step(struct emit *e, const struct tile *t, enum dot dot,
 static void dot_steps(struct emit *e, struct tile *t, enum dot dot) {
     struct side *lane = NEW_ARRAY(e->arena, struct side, t->n_pieces);
     for (int k = 0; k < t->n_k; k += 4) {
-        for (int p = 0; p < t->n_pieces; p++) lane[p] = ready_side(e, t, dot, true, load_packed(e, t, p, k));
+        for (int p = 0; p < t->n_pieces; p++)
+            lane[p] = ready_side(e, t, dot, true, load_packed(e, t, p, k));
         for (int i = 0; i < t->n_other; i++) {
             struct side other = ready_side(e, t, dot, false, splat_packed(e, t, i, k, t->piece[0]));
             for (int p = 0; p < t->n_pieces; p++) {
@@ -327,7 +341,8 @@ static LLVMValueRef other_operand(struct emit *e, const struct tile *t, int i, i
 static void unrolled_steps(struct emit *e, struct tile *t) {
     LLVMValueRef *lane = NEW_ARRAY(e->arena, LLVMValueRef, t->n_pieces);
     for (int k = 0; k < t->n_k; k++) {
-        for (int p = 0; p < t->n_pieces; p++) lane[p] = lane_operand(e, t, p, k);
+        for (int p = 0; p < t->n_pieces; p++)
+            lane[p] = lane_operand(e, t, p, k);
         for (int i = 0; i < t->n_other; i++) {
             LLVMValueRef other = other_operand(e, t, i, k);
             for (int p = 0; p < t->n_pieces; p++) {
@@ -350,7 +365,8 @@ static void tile_by_loops(struct emit *e, const struct stmt *s) {
     LLVMValueRef a = emit_cast(e, t.dtype, s->a->dtype, emit_expr(e, s->a));
     LLVMValueRef b = emit_cast(e, t.dtype, s->b->dtype, emit_expr(e, s->b));
     emit_store(e, s->c->buffer, s->c->n, s->c->arg, multiply_add(e, &t, a, b, emit_expr(e, s->c)));
-    for (int n = 2; n >= 0; n--) ll_loop_close(e, &loops[n]);
+    for (int n = 2; n >= 0; n--)
+        ll_loop_close(e, &loops[n]);
     e->scope.n_symbols -= 3;
 }
 
@@ -362,8 +378,10 @@ void emit_fma_tile(struct emit *e, const struct stmt *s) {
     }
     load_accumulators(e, t);
     enum dot dot = find_dot(e, t);
-    if (dot != DOT_NONE) dot_steps(e, t, dot);
-    else unrolled_steps(e, t);
+    if (dot != DOT_NONE)
+        dot_steps(e, t, dot);
+    else
+        unrolled_steps(e, t);
     store_accumulators(e, t);
 }
 

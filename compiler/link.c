@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Objects of kernels become one shared object, by ld.lld in a process of its own. The one idea: the objects go over as one
- * archive in memory (a descriptor that the linker inherits), so that any number of kernels is one input file, and nothing
- * is left behind when either process dies. The library may need nothing: an undefined symbol is an error.
+ * Objects of kernels become one shared object, by ld.lld in a process of its own. The one idea: the objects go over as
+ * one archive in memory (a descriptor that the linker inherits), so that any number of kernels is one input file, and
+ * nothing is left behind when either process dies. The library may need nothing: an undefined symbol is an error.
  */
 #include "compiler/link.h"
 
@@ -61,8 +61,18 @@ static const char *find_linker(char *path, size_t room) {
 static enum yj_status run_linker(const char *archive, const char *output, int errors) {
     char path[4096];
     const char *linker = find_linker(path, sizeof path);
-    const char *argv[] = {linker, "-shared", "--no-undefined", "--whole-archive", "--hash-style=gnu", "--build-id=none",
-                          "-z", "noexecstack", "-o", output, archive, NULL};
+    const char *argv[] = {linker,
+                          "-shared",
+                          "--no-undefined",
+                          "--whole-archive",
+                          "--hash-style=gnu",
+                          "--build-id=none",
+                          "-z",
+                          "noexecstack",
+                          "-o",
+                          output,
+                          archive,
+                          NULL};
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, errors, 1);
@@ -71,7 +81,8 @@ static enum yj_status run_linker(const char *archive, const char *output, int er
     int failed = posix_spawnp(&child, linker, &actions, NULL, (char *const *)argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     if (failed) {
-        return report(YJ_ERR_UNSUPPORTED, "cannot run the linker %s: %s; install lld-19 (apt install lld-19) or set YUNJIN_LLVM_BINDIR",
+        return report(YJ_ERR_UNSUPPORTED,
+                      "cannot run the linker %s: %s; install lld-19 (apt install lld-19) or set YUNJIN_LLVM_BINDIR",
                       linker, strerror(failed));
     }
     int status;
@@ -86,7 +97,8 @@ static enum yj_status run_linker(const char *archive, const char *output, int er
     return report(YJ_ERR_INTERNAL, "the linker %s failed: %.400s", linker, text);
 }
 
-static enum yj_status link_in(const char *folder, int n, const struct link_object *objects, char **library, size_t *bytes) {
+static enum yj_status link_in(const char *folder, int n, const struct link_object *objects, char **library,
+                              size_t *bytes) {
     char output[4096], archive[64];
     int input = memfd_create("kernels.a", 0), errors = memfd_create("linker", MFD_CLOEXEC);
     enum yj_status status = YJ_OK;

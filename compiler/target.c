@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The list of targets: one for each folder of targets/, and those that shared objects bring. `host` is the built-in target
- * with the widest vectors among those whose minimum this machine has. Nothing is registered and nothing is kept: the list
- * is made anew whenever it is asked for.
+ * The list of targets: one for each folder of targets/, and those that shared objects bring. `host` is the built-in
+ * target with the widest vectors among those whose minimum this machine has. Nothing is registered and nothing is kept:
+ * the list is made anew whenever it is asked for.
  */
 #include "runtime/cpu.h"
 #include <yunjin/compiler.h>
@@ -23,9 +23,12 @@ static const struct yj_target *const built_in[] = {
 
 const char *yj_support_name(enum yj_support support) {
     switch (support) {
-    case YJ_ASSEMBLED: return "assembled";
-    case YJ_EMULATED: return "emulated";
-    case YJ_RAN: return "ran on silicon";
+    case YJ_ASSEMBLED:
+        return "assembled";
+    case YJ_EMULATED:
+        return "emulated";
+    case YJ_RAN:
+        return "ran on silicon";
     }
     return "unknown";
 }
@@ -34,13 +37,14 @@ const char *yj_support_name(enum yj_support support) {
 
 static enum yj_status check_target(const struct yj_target *t, const char *path) {
     if (t->size < sizeof *t || t->version != YJ_TARGET_VERSION)
-        return report(YJ_ERR_INPUT, "%s: a target of version %u (%u bytes); this compiler knows version %d (%zu bytes)", path, t->version,
-                      t->size, YJ_TARGET_VERSION, sizeof *t);
+        return report(YJ_ERR_INPUT, "%s: a target of version %u (%u bytes); this compiler knows version %d (%zu bytes)",
+                      path, t->version, t->size, YJ_TARGET_VERSION, sizeof *t);
     if (!t->name || !*t->name || !t->chip || !t->emitter || !t->triple || !t->cpu || !t->features)
         return report(YJ_ERR_INPUT, "%s: a target needs name, chip, emitter, triple, cpu and features", path);
     if (strcmp(t->name, "host") == 0) return report(YJ_ERR_INPUT, "%s: no target may be called host", path);
     for (size_t i = 0; i < COUNT(built_in); i++)
-        if (strcmp(t->name, built_in[i]->name) == 0) return report(YJ_ERR_INPUT, "%s: target %s is built in already", path, t->name);
+        if (strcmp(t->name, built_in[i]->name) == 0)
+            return report(YJ_ERR_INPUT, "%s: target %s is built in already", path, t->name);
     return YJ_OK;
 }
 
@@ -50,8 +54,10 @@ static enum yj_status open_target(const char *path, const struct yj_target **tar
     if (!object) return report(YJ_ERR_INPUT, "%s", dlerror());
     const struct yj_target *t = dlsym(object, "yj_target");
     enum yj_status status = t ? check_target(t, path) : report(YJ_ERR_INPUT, "%s: no symbol yj_target", path);
-    if (status == YJ_OK) *target = t;
-    else dlclose(object);
+    if (status == YJ_OK)
+        *target = t;
+    else
+        dlclose(object);
     return status;
 }
 
@@ -80,13 +86,16 @@ static enum yj_status each_in(const char *folder, yj_target_fn *fn, void *user) 
 }
 
 enum yj_status yj_targets_each(yj_target_fn *fn, void *user) {
-    for (size_t i = 0; i < COUNT(built_in); i++) fn(user, built_in[i], NULL);
+    for (size_t i = 0; i < COUNT(built_in); i++)
+        fn(user, built_in[i], NULL);
     const char *path = getenv("YUNJIN_TARGET_PATH");
     while (path && *path) {
         size_t n = strcspn(path, ":");
         struct text folder = {0};
         text_add(&folder, "%.*s", (int)n, path);
-        enum yj_status status = folder.failed ? report(YJ_ERR_MEMORY, "out of memory") : n ? each_in(folder.data, fn, user) : YJ_OK;
+        enum yj_status status = folder.failed ? report(YJ_ERR_MEMORY, "out of memory")
+                                : n           ? each_in(folder.data, fn, user)
+                                              : YJ_OK;
         text_free(&folder);
         TRY(status);
         path += n + (path[n] == ':');
@@ -100,7 +109,8 @@ enum yj_status yj_targets_each(yj_target_fn *fn, void *user) {
 static bool better(const struct yj_target *a, const struct yj_target *b) {
     if (!b || a->vector_bits != b->vector_bits) return !b || a->vector_bits > b->vector_bits;
     if (strlen(a->minimum) != strlen(b->minimum)) return strlen(a->minimum) > strlen(b->minimum);
-    bool plain_a = strstr(a->cpu, "generic") || strstr(a->cpu, "x86-64"), plain_b = strstr(b->cpu, "generic") || strstr(b->cpu, "x86-64");
+    bool plain_a = strstr(a->cpu, "generic") || strstr(a->cpu, "x86-64"),
+         plain_b = strstr(b->cpu, "generic") || strstr(b->cpu, "x86-64");
     return plain_a && !plain_b;
 }
 
@@ -115,13 +125,20 @@ static bool runs_here(const struct yj_target *t) {
 static enum yj_status find_host(const struct yj_target **target) {
     const struct yj_target *best = NULL;
     for (size_t i = 0; i < COUNT(built_in); i++)
-        if (strcmp(built_in[i]->emitter, "llvm") == 0 && runs_here(built_in[i]) && better(built_in[i], best)) best = built_in[i];
-    if (!best) return report(YJ_ERR_UNSUPPORTED, "no built-in target fits this %s machine; `yunjin targets` lists what each needs", cpu_arch());
+        if (strcmp(built_in[i]->emitter, "llvm") == 0 && runs_here(built_in[i]) && better(built_in[i], best))
+            best = built_in[i];
+    if (!best)
+        return report(YJ_ERR_UNSUPPORTED,
+                      "no built-in target fits this %s machine; `yunjin targets` lists what each needs", cpu_arch());
     *target = best;
     return YJ_OK;
 }
 
-struct search { const char *name; const struct yj_target *found; struct text names; };
+struct search {
+    const char *name;
+    const struct yj_target *found;
+    struct text names;
+};
 
 static void compare_name(void *user, const struct yj_target *t, const char *from) {
     struct search *search = user;
@@ -134,8 +151,11 @@ enum yj_status yj_target_find(const char *name, const struct yj_target **target)
     struct search search = {name, NULL, {0}};
     text_add(&search.names, "host");
     enum yj_status status = yj_targets_each(compare_name, &search);
-    if (status == YJ_OK && search.found) *target = search.found;
-    else if (status == YJ_OK) status = report(YJ_ERR_INPUT, "unknown target %.64s; known: %s", name, search.names.failed ? "?" : search.names.data);
+    if (status == YJ_OK && search.found)
+        *target = search.found;
+    else if (status == YJ_OK)
+        status = report(YJ_ERR_INPUT, "unknown target %.64s; known: %s", name,
+                        search.names.failed ? "?" : search.names.data);
     text_free(&search.names);
     return status;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Compiles kernels in worker processes, because LLVM ends its process when it cannot select an instruction. The one idea: a
- * worker is a fork that takes the next kernel's number from shared memory, says "begin" before it starts and sends the
- * object after; so when it dies, the parent knows which kernel did it, goes on with the others in a new worker, and gives
- * the guilty one a second try as scalar code.
+ * Compiles kernels in worker processes, because LLVM ends its process when it cannot select an instruction. The one
+ * idea: a worker is a fork that takes the next kernel's number from shared memory, says "begin" before it starts and
+ * sends the object after; so when it dies, the parent knows which kernel did it, goes on with the others in a new
+ * worker, and gives the guilty one a second try as scalar code.
  */
 #include "compiler/worker.h"
 
@@ -21,7 +21,10 @@
 #define MAX_WORKERS 64
 
 enum message_kind { MESSAGE_BEGIN, MESSAGE_OBJECT, MESSAGE_REFUSED };
-struct message { int32_t kind, index, status, reserved; uint64_t bytes; }; /* then the object, or the error line */
+struct message {
+    int32_t kind, index, status, reserved;
+    uint64_t bytes;
+}; /* then the object, or the error line */
 
 /* One pass over kernels that have no object yet. */
 struct pass {
@@ -36,7 +39,13 @@ struct pass {
     char **why;             /* malloc'ed line for each that failed */
 };
 
-struct worker { pid_t child; int pipe, errors, kernel; char *part; size_t got; struct message head; };
+struct worker {
+    pid_t child;
+    int pipe, errors, kernel;
+    char *part;
+    size_t got;
+    struct message head;
+};
 
 /* --- in the worker --- */
 
@@ -128,7 +137,8 @@ static enum yj_status check_names(const struct pass *p, int file) {
     text[n > 0 ? n : 0] = 0;
     char *bad = strstr(text, "is not a recognized");
     if (!bad) return YJ_OK;
-    while (bad > text && bad[-1] != '\n') bad--;
+    while (bad > text && bad[-1] != '\n')
+        bad--;
     bad[strcspn(bad, "\n")] = 0;
     return report(YJ_ERR_INPUT, "target %s: LLVM says: %s", p->emit.target->name, bad);
 }
@@ -136,16 +146,21 @@ static enum yj_status check_names(const struct pass *p, int file) {
 /* The worker's pipe has ended. */
 static enum yj_status end_worker(struct pass *p, struct worker *w) {
     int status = 0;
-    while (waitpid(w->child, &status, 0) < 0 && errno == EINTR) continue;
+    while (waitpid(w->child, &status, 0) < 0 && errno == EINTR)
+        continue;
     enum yj_status names = check_names(p, w->errors);
     if (w->kernel >= 0) {
         char words[512];
         struct text line = {0};
         last_words(w->errors, words, sizeof words);
         text_add(&line, "kernel %s for %s: ", p->kernels[w->kernel]->name, p->emit.target->name);
-        if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) text_add(&line, "it took more than %d s", SECONDS_A_KERNEL);
-        else if (WIFSIGNALED(status)) text_add(&line, "the compile worker died of signal %d%s%s", WTERMSIG(status), *words ? ": " : "", words);
-        else text_add(&line, "the compile worker ended with code %d%s%s", WEXITSTATUS(status), *words ? ": " : "", words);
+        if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+            text_add(&line, "it took more than %d s", SECONDS_A_KERNEL);
+        else if (WIFSIGNALED(status))
+            text_add(&line, "the compile worker died of signal %d%s%s", WTERMSIG(status), *words ? ": " : "", words);
+        else
+            text_add(&line, "the compile worker ended with code %d%s%s", WEXITSTATUS(status), *words ? ": " : "",
+                     words);
         keep_reason(p, w->kernel, YJ_ERR_INTERNAL, line.data);
         text_free(&line);
     }
@@ -187,7 +202,9 @@ static enum yj_status read_worker(struct pass *p, struct worker *w, bool *ended)
     w->got += (size_t)n;
     if (w->got == sizeof w->head) {
         w->part = w->head.bytes < (UINT64_C(1) << 31) ? calloc(1, w->head.bytes + 1) : NULL;
-        if (!w->part) return report(YJ_ERR_MEMORY, "out of memory for an object of %llu bytes", (unsigned long long)w->head.bytes);
+        if (!w->part)
+            return report(YJ_ERR_MEMORY, "out of memory for an object of %llu bytes",
+                          (unsigned long long)w->head.bytes);
     }
     return w->got >= sizeof w->head && w->got - sizeof w->head == w->head.bytes ? take_message(p, w) : YJ_OK;
 }
@@ -228,7 +245,8 @@ static enum yj_status run_pass(struct pass *p, int workers) {
     p->next = mmap(NULL, sizeof *p->next, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (p->next == MAP_FAILED) return report(YJ_ERR_MEMORY, "out of memory");
     enum yj_status status = YJ_OK;
-    for (int i = 0; i < workers && status == YJ_OK; i++) status = start_worker(p, all, workers, &all[i]);
+    for (int i = 0; i < workers && status == YJ_OK; i++)
+        status = start_worker(p, all, workers, &all[i]);
     if (status == YJ_OK) status = serve_workers(p, all, workers);
     for (int i = 0; i < workers; i++) {
         if (all[i].child <= 0) continue;
@@ -294,15 +312,18 @@ static enum yj_status compile_all(struct pass *p, const struct compile_options *
     return report(p->status[k] == YJ_OK ? YJ_ERR_INTERNAL : p->status[k], "%s", why(p, k));
 }
 
-enum yj_status compile_kernels(const struct compile_options *options, const struct kernel *const *kernels, int n, struct compiled *out) {
+enum yj_status compile_kernels(const struct compile_options *options, const struct kernel *const *kernels, int n,
+                               struct compiled *out) {
     if (n <= 0) return YJ_OK;
     memset(out, 0, (size_t)n * sizeof *out);
     struct pass p = {.kernels = kernels, .n = n, .out = out};
     int *todo = calloc((size_t)n, sizeof *todo);
     p.status = calloc((size_t)n, sizeof *p.status);
     p.why = calloc((size_t)n, sizeof *p.why);
-    enum yj_status status = todo && p.status && p.why ? compile_all(&p, options, todo) : report(YJ_ERR_MEMORY, "out of memory");
-    for (int i = 0; i < n && p.why; i++) free(p.why[i]);
+    enum yj_status status =
+        todo && p.status && p.why ? compile_all(&p, options, todo) : report(YJ_ERR_MEMORY, "out of memory");
+    for (int i = 0; i < n && p.why; i++)
+        free(p.why[i]);
     free(p.why);
     free(p.status);
     free(todo);

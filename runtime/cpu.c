@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the processor can do, asked of the processor (cpuid) or of the kernel (auxiliary vector, prctl). One table of words
- * for each instruction set. The names of processor models are never looked at.
+ * What the processor can do, asked of the processor (cpuid) or of the kernel (auxiliary vector, prctl). One table of
+ * words for each instruction set. The names of processor models are never looked at.
  */
 #include "runtime/cpu.h"
 
@@ -12,7 +12,10 @@
 #include <cpuid.h>
 #endif
 
-struct word { const char *name; size_t n; };
+struct word {
+    const char *name;
+    size_t n;
+};
 
 static bool word_is(struct word w, const char *name) {
     return strlen(name) == w.n && memcmp(w.name, name, w.n) == 0;
@@ -22,11 +25,17 @@ static bool word_is(struct word w, const char *name) {
 
 /* leaf, register (0 eax, 1 ebx, 2 ecx, 3 edx), bit, and which register state the system must keep */
 enum state { STATE_NONE, STATE_AVX, STATE_AVX512 };
-static const struct { const char *name; unsigned leaf, reg, bit; enum state state; } features[] = {
-    {"sse4.2", 1, 2, 20, STATE_NONE},   {"fma", 1, 2, 12, STATE_AVX},       {"f16c", 1, 2, 29, STATE_AVX},
-    {"avx", 1, 2, 28, STATE_AVX},       {"avx2", 7, 1, 5, STATE_AVX},       {"bmi", 7, 1, 3, STATE_NONE},
-    {"bmi2", 7, 1, 8, STATE_NONE},      {"avx512f", 7, 1, 16, STATE_AVX512}, {"avx512dq", 7, 1, 17, STATE_AVX512},
-    {"avx512cd", 7, 1, 28, STATE_AVX512}, {"avx512bw", 7, 1, 30, STATE_AVX512}, {"avx512vl", 7, 1, 31, STATE_AVX512},
+static const struct {
+    const char *name;
+    unsigned leaf, reg, bit;
+    enum state state;
+} features[] = {
+    {"sse4.2", 1, 2, 20, STATE_NONE},       {"fma", 1, 2, 12, STATE_AVX},
+    {"f16c", 1, 2, 29, STATE_AVX},          {"avx", 1, 2, 28, STATE_AVX},
+    {"avx2", 7, 1, 5, STATE_AVX},           {"bmi", 7, 1, 3, STATE_NONE},
+    {"bmi2", 7, 1, 8, STATE_NONE},          {"avx512f", 7, 1, 16, STATE_AVX512},
+    {"avx512dq", 7, 1, 17, STATE_AVX512},   {"avx512cd", 7, 1, 28, STATE_AVX512},
+    {"avx512bw", 7, 1, 30, STATE_AVX512},   {"avx512vl", 7, 1, 31, STATE_AVX512},
     {"avx512vnni", 7, 2, 11, STATE_AVX512}, {"sse4a", 0x80000001, 2, 6, STATE_NONE},
 };
 
@@ -60,8 +69,10 @@ const char *cpu_arch(void) {
 #elif defined(__aarch64__)
 
 static bool has_word(struct word w) {
-    static const struct { const char *name; unsigned bit; } bits[] = {
-        {"asimd", 1}, {"fphp", 9}, {"asimdhp", 10}, {"asimddp", 20}, {"sve", 22}};
+    static const struct {
+        const char *name;
+        unsigned bit;
+    } bits[] = {{"asimd", 1}, {"fphp", 9}, {"asimdhp", 10}, {"asimddp", 20}, {"sve", 22}};
     unsigned long caps = getauxval(AT_HWCAP);
     for (size_t i = 0; i < COUNT(bits); i++)
         if (word_is(w, bits[i].name)) return caps >> bits[i].bit & 1;
@@ -148,9 +159,11 @@ bool cpu_has(const char *minimum) {
 enum yj_status cpu_require(const char *minimum, int vector_bits) {
     struct word w;
     while (next_word(&minimum, &w))
-        if (!has_word(w)) return report(YJ_ERR_UNSUPPORTED, "this %s machine has no %.*s", cpu_arch(), (int)w.n, w.name);
+        if (!has_word(w))
+            return report(YJ_ERR_UNSUPPORTED, "this %s machine has no %.*s", cpu_arch(), (int)w.n, w.name);
     if (vector_bits && vector_bits != cpu_vector_bits())
-        return report(YJ_ERR_UNSUPPORTED, "compiled for vector registers of %d bits, this machine has %d: compile for its length",
+        return report(YJ_ERR_UNSUPPORTED,
+                      "compiled for vector registers of %d bits, this machine has %d: compile for its length",
                       vector_bits, cpu_vector_bits());
     return YJ_OK;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the processor under our feet can do. Compiled kernels state what they need in words ("avx2 fma f16c", "asimd sve",
- * "rvv", "lasx") and, on chips whose vector registers have no fixed length, in bits; a library that needs more, or another
- * length, is refused before it is called: code for one length gives wrong numbers on another without any trap.
+ * What the processor under our feet can do. Compiled kernels state what they need in words ("avx2 fma f16c", "asimd
+ * sve", "rvv", "lasx") and, on chips whose vector registers have no fixed length, in bits; a library that needs more,
+ * or another length, is refused before it is called: code for one length gives wrong numbers on another without any
+ * trap.
  */
 #ifndef RUNTIME_CPU_H
 #define RUNTIME_CPU_H
@@ -15,8 +16,8 @@
 bool cpu_has(const char *minimum);
 /* The measured length of the scalable vector registers (SVE, RVV) in bits; 0 where there are none. */
 int cpu_vector_bits(void);
-/* YJ_ERR_UNSUPPORTED, naming the first word that is missing, or both lengths when VECTOR_BITS (0: not scalable) is not the
- * measured one. */
+/* YJ_ERR_UNSUPPORTED, naming the first word that is missing, or both lengths when VECTOR_BITS (0: not scalable) is not
+ * the measured one. */
 enum yj_status cpu_require(const char *minimum, int vector_bits);
 /* "x86_64", "aarch64", "riscv64", "loongarch64": how triples of targets begin. */
 const char *cpu_arch(void);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Finds libyunjin-compiler: beside the program (the build folder), in ../lib of it (an installation), or where the dynamic
- * linker looks. dlopen gives the same handle each time, so nothing is kept here.
+ * Finds libyunjin-compiler: beside the program (the build folder), in ../lib of it (an installation), or where the
+ * dynamic linker looks. dlopen gives the same handle each time, so nothing is kept here.
  */
 #include "runtime/command/compiler_library.h"
 

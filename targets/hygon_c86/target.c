@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Hygon C86: a first-generation Zen core. LLVM knows no Hygon; znver1 schedules for the same pipeline. Without SSE4A, which
- * only AMD and Hygon have, the code is compared on any machine with AVX2; it has not run on a Hygon.
+ * Hygon C86: a first-generation Zen core. LLVM knows no Hygon; znver1 schedules for the same pipeline. Without SSE4A,
+ * which only AMD and Hygon have, the code is compared on any machine with AVX2; it has not run on a Hygon.
  */
 #include <yunjin/target.h>
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The same bits everywhere: every kernel of tests/ir/kernels, at several sizes, compiled for every LLVM target and every
- * vector length, run here or under the target's emulator, against kernel_eval. Prints a table kernel by chip; with
- * BITS_TABLE=FILE also writes it there (docs/bits.md is made so). A chip whose emulator is missing is said aloud and left out.
+ * The same bits everywhere: every kernel of tests/ir/kernels, at several sizes, compiled for every LLVM target and
+ * every vector length, run here or under the target's emulator, against kernel_eval. Prints a table kernel by chip;
+ * with BITS_TABLE=FILE also writes it there (docs/bits.md is made so). A chip whose emulator is missing is said aloud
+ * and left out.
  */
 #include "tests/compiler/chips.h"
 
@@ -60,11 +61,16 @@ static void write_document(const char *path, const struct chips *chips, const co
     char llvm[32];
     assert_non_null(out);
     emit_llvm_version(llvm);
-    fprintf(out, "# The same bits\n\nEvery kernel of `tests/ir/kernels`, at four sets of sizes, with random data and special numbers,\n"
-                 "compiled by LLVM %s for each chip and vector length, and run: x86-64 code here, the others under qemu. *same*:\n"
-                 "every byte of every buffer equals what the interpreter (`ir/kernel_eval.c`) computes; a NaN equals a NaN. *GPU\n"
-                 "only*: lanes that meet at barriers, which CPUs are not asked to run.\n"
-                 "Made by `BITS_TABLE=docs/bits.md build/tests/test-compiler-bits`.\n\n", llvm);
+    fprintf(out,
+            "# The same bits\n\nEvery kernel of `tests/ir/kernels`, at four sets of sizes, with random data and "
+            "special numbers,\n"
+            "compiled by LLVM %s for each chip and vector length, and run: x86-64 code here, the others under qemu. "
+            "*same*:\n"
+            "every byte of every buffer equals what the interpreter (`ir/kernel_eval.c`) computes; a NaN equals a NaN. "
+            "*GPU\n"
+            "only*: lanes that meet at barriers, which CPUs are not asked to run.\n"
+            "Made by `BITS_TABLE=docs/bits.md build/tests/test-compiler-bits`.\n\n",
+            llvm);
     print_table(out, chips, cells);
     fclose(out);
 }
@@ -86,7 +92,8 @@ static void same_bits_on_every_chip(void **state) {
         run_chip(&chips.chip[c], kernels, cells[c]);
         if (chips.chip[c].absent) continue;
         ran++;
-        for (int i = 0; i < KERNELS; i++) differ += cells[c][i] == DIFFERS;
+        for (int i = 0; i < KERNELS; i++)
+            differ += cells[c][i] == DIFFERS;
     }
     print_table(stdout, &chips, (const column *)cells);
     if (getenv("BITS_TABLE")) write_document(getenv("BITS_TABLE"), &chips, (const column *)cells);

@@ -11,8 +11,15 @@
 #include "tests/ir/kernel_cases.h"
 #include <yunjin/compiler.h>
 
-struct chip { const struct yj_target *target; int bits; bool absent; };
-struct chips { int n; struct chip chip[32]; };
+struct chip {
+    const struct yj_target *target;
+    int bits;
+    bool absent;
+};
+struct chips {
+    int n;
+    struct chip chip[32];
+};
 
 static inline void chips_add(void *user, const struct yj_target *t, const char *from) {
     struct chips *all = user;
@@ -28,11 +35,13 @@ static inline void chips_list(struct chips *all) {
     const char *only = getenv("BITS_TARGET");
     *all = (struct chips){0};
     if (yj_targets_each(chips_add, all) != YJ_OK) abort();
-    for (int i = 0; i < all->n; i++) all->chip[i].absent = only && strcmp(only, all->chip[i].target->name) != 0;
+    for (int i = 0; i < all->n; i++)
+        all->chip[i].absent = only && strcmp(only, all->chip[i].target->name) != 0;
 }
 
 /* Kernels compiled, linked and loaded on CHIP. A machine or emulator that is missing makes the chip absent, aloud. */
-static inline enum yj_status chip_open(struct chip *chip, const struct kernel *const *kernels, int n, struct emulator **e) {
+static inline enum yj_status chip_open(struct chip *chip, const struct kernel *const *kernels, int n,
+                                       struct emulator **e) {
     struct compile_options options = {.target = chip->target, .vector_bits = chip->bits, .no_cache = true};
     struct compiled *objects = calloc((size_t)n, sizeof *objects);
     struct link_object *parts = calloc((size_t)n, sizeof *parts);
@@ -41,7 +50,8 @@ static inline enum yj_status chip_open(struct chip *chip, const struct kernel *c
     enum yj_status status = compile_kernels(&options, kernels, n, objects);
     for (int i = 0; i < n && status == YJ_OK; i++) {
         parts[i] = (struct link_object){objects[i].object, objects[i].bytes};
-        if (objects[i].scalar) fprintf(stderr, "%s %d: %s became scalar code\n", chip->target->name, chip->bits, kernels[i]->name);
+        if (objects[i].scalar)
+            fprintf(stderr, "%s %d: %s became scalar code\n", chip->target->name, chip->bits, kernels[i]->name);
     }
     if (status == YJ_OK) status = link_objects(n, parts, &library, &bytes);
     if (status == YJ_OK) {
@@ -57,21 +67,29 @@ static inline enum yj_status chip_open(struct chip *chip, const struct kernel *c
 }
 
 /* One launch on the chip against the interpreter; false, and a line on stderr, where they differ. */
-static inline bool chip_agrees(const struct chip *chip, struct emulator *e, const struct kernel_case *c, struct kernel *k, int which) {
+static inline bool chip_agrees(const struct chip *chip, struct emulator *e, const struct kernel_case *c,
+                               struct kernel *k, int which) {
     struct launch want, have;
     char where[200] = "";
     struct emulate_buffer buffers[16];
     launch_open(&want, c, k, which, 7 + (uint64_t)which);
     launch_open(&have, c, k, which, 7 + (uint64_t)which);
     for (const struct buffer *b = k->args; b; b = b->next)
-        buffers[b->index] = (struct emulate_buffer){have.buffer[b->index], (size_t)have.n[b->index] * yj_dtype_bytes(b->dtype), true, true};
+        buffers[b->index] = (struct emulate_buffer){have.buffer[b->index],
+                                                    (size_t)have.n[b->index] * yj_dtype_bytes(b->dtype), true, true};
     size_t scratch = (size_t)case_number(&have, kernel_scratch_bytes(k));
     bool good = kernel_eval(k, want.buffer, want.scalar, 0, want.tiles, 1, &want.fault) == YJ_OK &&
-                emulate_run(e, k->name, k->n_args, buffers, k->n_dims, have.scalar, 0, have.tiles, scratch, &have.fault) == YJ_OK;
-    if (!good) snprintf(where, sizeof where, "%s", yj_error_text());
-    else if (launch_differs(&want, &have, where, sizeof where)) good = false;
-    else if (want.fault.code != have.fault.code || want.fault.value != have.fault.value) good = false;
-    if (!good) fprintf(stderr, "%s %d, %s, sizes %d: %s\n", chip->target->name, chip->bits, k->name, which, *where ? where : "another fault");
+                emulate_run(e, k->name, k->n_args, buffers, k->n_dims, have.scalar, 0, have.tiles, scratch,
+                            &have.fault) == YJ_OK;
+    if (!good)
+        snprintf(where, sizeof where, "%s", yj_error_text());
+    else if (launch_differs(&want, &have, where, sizeof where))
+        good = false;
+    else if (want.fault.code != have.fault.code || want.fault.value != have.fault.value)
+        good = false;
+    if (!good)
+        fprintf(stderr, "%s %d, %s, sizes %d: %s\n", chip->target->name, chip->bits, k->name, which,
+                *where ? where : "another fault");
     launch_close(&want);
     launch_close(&have);
     return good;

@@ -18,10 +18,16 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-static const char add_text[] = "kernel %s(N in 1..)\n in x f32 [N]\n out y f32 [N]\n{\n tile t = 0 .. (N + 31) / 32 {\n"
-                               "  vector j = 0 .. 32 { if lt(t * 32 + j, N) { y[t * 32 + j] = mul(x[t * 32 + j], 2.0) } } }\n}\n";
+static const char add_text[] =
+    "kernel %s(N in 1..)\n in x f32 [N]\n out y f32 [N]\n{\n tile t = 0 .. (N + 31) / 32 {\n"
+    "  vector j = 0 .. 32 { if lt(t * 32 + j, N) { y[t * 32 + j] = mul(x[t * 32 + j], 2.0) } } }\n}\n";
 
-struct fixture { struct arena *arena; const struct kernel *kernels[3]; char folder[64]; const struct yj_target *target; };
+struct fixture {
+    struct arena *arena;
+    const struct kernel *kernels[3];
+    char folder[64];
+    const struct yj_target *target;
+};
 
 static struct kernel *make(struct arena *arena, const char *name) {
     struct kernel *k;
@@ -103,15 +109,18 @@ static void the_cache_gives_back_what_was_compiled(void **state) {
     struct compiled first[3], again[3];
     void (*const harms[])(const char *) = {damage, cut, remove_file};
     assert_int_equal(compile(f, f->target, first), YJ_OK);
-    for (int i = 0; i < 3; i++) assert_false(first[i].cached);
+    for (int i = 0; i < 3; i++)
+        assert_false(first[i].cached);
     assert_int_equal(compile(f, f->target, again), YJ_OK);
-    for (int i = 0; i < 3; i++) assert_true(again[i].cached);
+    for (int i = 0; i < 3; i++)
+        assert_true(again[i].cached);
     expect_same(first, again);
     compiled_free(again, 3);
     for (size_t h = 0; h < COUNT(harms); h++) {
         each_entry(f->folder, harms[h]);
         assert_int_equal(compile(f, f->target, again), YJ_OK);
-        for (int i = 0; i < 3; i++) assert_false(again[i].cached);
+        for (int i = 0; i < 3; i++)
+            assert_false(again[i].cached);
         expect_same(first, again);
         compiled_free(again, 3);
     }
@@ -126,11 +135,14 @@ static void the_key_covers_kernel_target_and_length(void **state) {
     other.features = "-bmi2";
     assert_int_equal(yj_target_find("aarch64-sve", &sve), YJ_OK);
     assert_int_equal(yj_target_find("x86-64-v4", &v4), YJ_OK);
-    struct emit_options options[] = {{f->target, 0, false}, {f->target, 0, true}, {&other, 0, false}, {v4, 0, false}, {sve, 128, false}, {sve, 256, false}};
-    for (size_t i = 0; i < COUNT(options); i++) assert_int_equal(cache_key_of(&options[i], f->kernels[0], &keys[i]), YJ_OK);
+    struct emit_options options[] = {{f->target, 0, false}, {f->target, 0, true}, {&other, 0, false},
+                                     {v4, 0, false},        {sve, 128, false},    {sve, 256, false}};
+    for (size_t i = 0; i < COUNT(options); i++)
+        assert_int_equal(cache_key_of(&options[i], f->kernels[0], &keys[i]), YJ_OK);
     assert_int_equal(cache_key_of(&options[0], f->kernels[1], &keys[6]), YJ_OK);
     for (size_t i = 0; i < COUNT(keys); i++)
-        for (size_t j = 0; j < i; j++) assert_memory_not_equal(&keys[i], &keys[j], sizeof keys[i]);
+        for (size_t j = 0; j < i; j++)
+            assert_memory_not_equal(&keys[i], &keys[j], sizeof keys[i]);
 }
 
 static void without_a_cache_folder_it_compiles(void **state) {
@@ -140,7 +152,8 @@ static void without_a_cache_folder_it_compiles(void **state) {
     for (size_t i = 0; i < COUNT(places); i++) {
         setenv("YUNJIN_CACHE", places[i], 1);
         assert_int_equal(compile(f, f->target, out), YJ_OK);
-        for (int k = 0; k < 3; k++) assert_false(out[k].cached);
+        for (int k = 0; k < 3; k++)
+            assert_false(out[k].cached);
         compiled_free(out, 3);
     }
 }
@@ -162,7 +175,8 @@ static void a_killed_worker_costs_only_its_kernel(void **state) {
     yj_log_set(count_warnings, NULL, YJ_LOG_WARN);
     assert_int_equal(compile(f, f->target, out), YJ_OK);
     yj_log_set(NULL, NULL, YJ_LOG_WARN);
-    for (int i = 0; i < 3; i++) assert_int_equal(out[i].scalar, i == 1);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(out[i].scalar, i == 1);
     assert_int_equal(warnings, 1);
     assert_non_null(strstr(last_warning, "second"));
     assert_non_null(strstr(last_warning, "signal 9"));
@@ -262,7 +276,8 @@ static void a_crash_is_an_error_line(void **state) {
     assert_int_equal(emulate_run(e, "first", 2, buffers, 1, &n, 0, 1, 0, &fault), YJ_ERR_INTERNAL);
     emulate_close(e);
     assert_int_equal(emulate_open(f->target, 256, library, bytes, &e), YJ_OK);
-    assert_int_equal(emulate_run(e, "first", 2, buffers, 1, &far, INT64_C(1) << 30, (INT64_C(1) << 30) + 1, 0, &fault), YJ_ERR_INTERNAL);
+    assert_int_equal(emulate_run(e, "first", 2, buffers, 1, &far, INT64_C(1) << 30, (INT64_C(1) << 30) + 1, 0, &fault),
+                     YJ_ERR_INTERNAL);
     assert_non_null(strstr(yj_error_text(), "signal"));
     assert_int_equal(emulate_run(e, "first", 2, buffers, 1, &n, 0, 1, 0, &fault), YJ_ERR_INTERNAL);
     emulate_close(e);
@@ -297,10 +312,15 @@ int main(void) {
     signal(SIGPIPE, SIG_IGN);
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(the_cache_gives_back_what_was_compiled), TEST(the_key_covers_kernel_target_and_length),
-        TEST(without_a_cache_folder_it_compiles), TEST(a_killed_worker_costs_only_its_kernel),
-        TEST(an_unknown_processor_is_an_error), TEST(code_that_calls_a_library_does_not_link),
-        TEST(another_vector_length_is_refused), TEST(a_crash_is_an_error_line), TEST(a_missing_linker_is_named),
+        TEST(the_cache_gives_back_what_was_compiled),
+        TEST(the_key_covers_kernel_target_and_length),
+        TEST(without_a_cache_folder_it_compiles),
+        TEST(a_killed_worker_costs_only_its_kernel),
+        TEST(an_unknown_processor_is_an_error),
+        TEST(code_that_calls_a_library_does_not_link),
+        TEST(another_vector_length_is_refused),
+        TEST(a_crash_is_an_error_line),
+        TEST(a_missing_linker_is_named),
         TEST(machines_are_asked_for_what_they_have),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Runs compiled kernels of a foreign chip under an emulator: a program without any library, only system calls, so that no
- * cross libc is needed. It maps the shared object whose open file descriptor is given as its argument, and then serves
- * requests (run this kernel on these buffers) over stdin and stdout until stdin ends. emulate.c is the other side.
+ * Runs compiled kernels of a foreign chip under an emulator: a program without any library, only system calls, so that
+ * no cross libc is needed. It maps the shared object whose open file descriptor is given as its argument, and then
+ * serves requests (run this kernel on these buffers) over stdin and stdout until stdin ends. emulate.c is the other
+ * side.
  *
  * hello:   magic, vector bits of this machine (0: not scalable), 0 or an error number
- * request: magic, bytes of the name, buffers, scalars, first tile, end tile, scratch bytes; the name; the scalars; for each
- *          buffer {bytes, 1 in | 2 out}; the bytes of each buffer that is in
- * reply:   magic, fault code, fault value, 0 or an error number; the bytes of each buffer that is out
- * All numbers are 64-bit words in the (little-endian) order of the machine.
+ * request: magic, bytes of the name, buffers, scalars, first tile, end tile, scratch bytes; the name; the scalars; for
+ * each buffer {bytes, 1 in | 2 out}; the bytes of each buffer that is in reply:   magic, fault code, fault value, 0 or
+ * an error number; the bytes of each buffer that is out All numbers are 64-bit words in the (little-endian) order of
+ * the machine.
  */
 typedef unsigned char u8;
 typedef unsigned int u32;
@@ -24,7 +25,8 @@ typedef long i64;
 
 #if defined(__aarch64__)
 static long sys(long n, long a, long b, long c, long d, long e, long f) {
-    register long x8 __asm__("x8") = n, x0 __asm__("x0") = a, x1 __asm__("x1") = b, x2 __asm__("x2") = c, x3 __asm__("x3") = d;
+    register long x8 __asm__("x8") = n, x0 __asm__("x0") = a, x1 __asm__("x1") = b, x2 __asm__("x2") = c,
+                     x3 __asm__("x3") = d;
     register long x4 __asm__("x4") = e, x5 __asm__("x5") = f;
     __asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
     return x0;
@@ -33,7 +35,8 @@ __asm__(".globl _start\n_start: mov x29, #0\n mov x0, sp\n bl start\n");
 #define RELATIVE 1027
 #elif defined(__riscv)
 static long sys(long n, long a, long b, long c, long d, long e, long f) {
-    register long a7 __asm__("a7") = n, a0 __asm__("a0") = a, a1 __asm__("a1") = b, a2 __asm__("a2") = c, a3 __asm__("a3") = d;
+    register long a7 __asm__("a7") = n, a0 __asm__("a0") = a, a1 __asm__("a1") = b, a2 __asm__("a2") = c,
+                     a3 __asm__("a3") = d;
     register long a4 __asm__("a4") = e, a5 __asm__("a5") = f;
     __asm__ volatile("ecall" : "+r"(a0) : "r"(a7), "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a5) : "memory");
     return a0;
@@ -42,7 +45,8 @@ __asm__(".globl _start\n_start: mv a0, sp\n call start\n");
 #define RELATIVE 3
 #elif defined(__loongarch__)
 static long sys(long n, long a, long b, long c, long d, long e, long f) {
-    register long a7 __asm__("$r11") = n, a0 __asm__("$r4") = a, a1 __asm__("$r5") = b, a2 __asm__("$r6") = c, a3 __asm__("$r7") = d;
+    register long a7 __asm__("$r11") = n, a0 __asm__("$r4") = a, a1 __asm__("$r5") = b, a2 __asm__("$r6") = c,
+                     a3 __asm__("$r7") = d;
     register long a4 __asm__("$r8") = e, a5 __asm__("$r9") = f;
     __asm__ volatile("syscall 0"
                      : "+r"(a0)
@@ -66,23 +70,34 @@ __asm__(".globl _start\n_start: mov %rsp, %rdi\n and $-16, %rsp\n call start\n")
 #if defined(__x86_64__)
 enum { SYS_READ = 0, SYS_WRITE = 1, SYS_MMAP = 9, SYS_MPROTECT = 10, SYS_MUNMAP = 11, SYS_EXIT = 231, SYS_LSEEK = 8 };
 #else
-enum { SYS_READ = 63, SYS_WRITE = 64, SYS_MMAP = 222, SYS_MPROTECT = 226, SYS_MUNMAP = 215, SYS_EXIT = 94, SYS_LSEEK = 62 };
+enum {
+    SYS_READ = 63,
+    SYS_WRITE = 64,
+    SYS_MMAP = 222,
+    SYS_MPROTECT = 226,
+    SYS_MUNMAP = 215,
+    SYS_EXIT = 94,
+    SYS_LSEEK = 62
+};
 #endif
 
 static void leave(int code) {
-    for (;;) sys(SYS_EXIT, code, 0, 0, 0, 0, 0);
+    for (;;)
+        sys(SYS_EXIT, code, 0, 0, 0, 0, 0);
 }
 
 void *memcpy(void *to, const void *from, u64 n) {
     volatile u8 *d = to;
     const u8 *s = from;
-    for (u64 i = 0; i < n; i++) d[i] = s[i];
+    for (u64 i = 0; i < n; i++)
+        d[i] = s[i];
     return to;
 }
 
 void *memset(void *to, int value, u64 n) {
     volatile u8 *d = to;
-    for (u64 i = 0; i < n; i++) d[i] = (u8)value;
+    for (u64 i = 0; i < n; i++)
+        d[i] = (u8)value;
     return to;
 }
 
@@ -111,13 +126,39 @@ static u8 *map(u64 bytes, int protection) {
 
 /* --- the library --- */
 
-struct elf { u8 ident[16]; u16 type, machine; u32 version; u64 entry, phoff, shoff; u32 flags; u16 ehsize, phentsize, phnum; };
-struct segment { u32 type, flags; u64 offset, address, physical, file_bytes, memory_bytes, align; };
-struct dynamic { i64 tag; u64 value; };
-struct symbol { u32 name; u8 info, other; u16 section; u64 value, size; };
-struct relocation { u64 offset, info; i64 addend; };
+struct elf {
+    u8 ident[16];
+    u16 type, machine;
+    u32 version;
+    u64 entry, phoff, shoff;
+    u32 flags;
+    u16 ehsize, phentsize, phnum;
+};
+struct segment {
+    u32 type, flags;
+    u64 offset, address, physical, file_bytes, memory_bytes, align;
+};
+struct dynamic {
+    i64 tag;
+    u64 value;
+};
+struct symbol {
+    u32 name;
+    u8 info, other;
+    u16 section;
+    u64 value, size;
+};
+struct relocation {
+    u64 offset, info;
+    i64 addend;
+};
 
-struct library { u8 *base; const struct symbol *symbols; const char *names; u64 names_bytes; };
+struct library {
+    u8 *base;
+    const struct symbol *symbols;
+    const char *names;
+    u64 names_bytes;
+};
 
 static void relocate(struct library *l, const struct dynamic *d) {
     u64 rela = 0, bytes = 0;
@@ -139,9 +180,11 @@ static void relocate(struct library *l, const struct dynamic *d) {
 static void written_code(u8 *base, u64 bytes) {
     (void)base, (void)bytes;
 #if defined(__aarch64__)
-    for (u8 *p = base; p < base + bytes; p += 16) __asm__ volatile("dc cvau, %0" : : "r"(p) : "memory");
+    for (u8 *p = base; p < base + bytes; p += 16)
+        __asm__ volatile("dc cvau, %0" : : "r"(p) : "memory");
     __asm__ volatile("dsb ish" ::: "memory");
-    for (u8 *p = base; p < base + bytes; p += 16) __asm__ volatile("ic ivau, %0" : : "r"(p) : "memory");
+    for (u8 *p = base; p < base + bytes; p += 16)
+        __asm__ volatile("ic ivau, %0" : : "r"(p) : "memory");
     __asm__ volatile("dsb ish\n isb" ::: "memory");
 #elif defined(__riscv)
     __asm__ volatile("fence.i" ::: "memory");
@@ -179,7 +222,8 @@ static struct library load(int file) {
 }
 
 static int same(const char *a, const char *b) {
-    for (; *a && *a == *b; a++, b++) continue;
+    for (; *a && *a == *b; a++, b++)
+        continue;
     return *a == *b;
 }
 
@@ -192,7 +236,11 @@ static void *find(const struct library *l, const char *name) {
 
 /* --- buffers: each ends before a page that faults, and what lies between must keep its fill --- */
 
-struct buffer { u8 *base, *data; u64 bytes, all; int flags; };
+struct buffer {
+    u8 *base, *data;
+    u64 bytes, all;
+    int flags;
+};
 
 static void buffer_new(struct buffer *b, u64 bytes, int flags) {
     u64 pages = (bytes + 64 + PAGE - 1) / PAGE * PAGE;
@@ -202,9 +250,12 @@ static void buffer_new(struct buffer *b, u64 bytes, int flags) {
     b->base = map(b->all, 3);
     sys(SYS_MPROTECT, (long)(b->base + pages), PAGE, 0, 0, 0, 0);
     b->data = b->base + ((pages - bytes) & ~63ul);
-    for (u8 *p = b->data + bytes; p < b->base + pages; p++) *p = FILL;
-    for (u8 *p = b->base; p < b->data && p < b->base + 64; p++) *p = FILL;
-    for (u8 *p = b->data - 64; p >= b->base && p < b->data; p++) *p = FILL;
+    for (u8 *p = b->data + bytes; p < b->base + pages; p++)
+        *p = FILL;
+    for (u8 *p = b->base; p < b->data && p < b->base + 64; p++)
+        *p = FILL;
+    for (u8 *p = b->data - 64; p >= b->base && p < b->data; p++)
+        *p = FILL;
 }
 
 static int buffer_whole(const struct buffer *b) {
@@ -221,7 +272,10 @@ static void buffer_free(struct buffer *b) {
 
 /* --- one request --- */
 
-struct fault { int code, reserved; i64 value; };
+struct fault {
+    int code, reserved;
+    i64 value;
+};
 typedef void kernel(void *const *, const i64 *, i64, i64, void *, struct fault *);
 
 static void serve(const struct library *l) {
@@ -241,8 +295,10 @@ static void serve(const struct library *l) {
         pointers[i] = buffers[i].data;
     }
     for (u64 i = 0; i < head[2]; i++) {
-        if (buffers[i].flags & 1) get(buffers[i].data, buffers[i].bytes);
-        else memset(buffers[i].data, 0xff, buffers[i].bytes < PAGE ? buffers[i].bytes : PAGE);
+        if (buffers[i].flags & 1)
+            get(buffers[i].data, buffers[i].bytes);
+        else
+            memset(buffers[i].data, 0xff, buffers[i].bytes < PAGE ? buffers[i].bytes : PAGE);
     }
     struct buffer *scratch = &buffers[head[2]];
     buffer_new(scratch, head[6], 0);
@@ -255,7 +311,8 @@ static void serve(const struct library *l) {
     put(reply, sizeof reply);
     for (u64 i = 0; i < head[2]; i++)
         if (buffers[i].flags & 2) put(buffers[i].data, buffers[i].bytes);
-    for (u64 i = 0; i <= head[2]; i++) buffer_free(&buffers[i]);
+    for (u64 i = 0; i <= head[2]; i++)
+        buffer_free(&buffers[i]);
 }
 
 /* SCALABLE: 0 none, 1 SVE, 2 RVV; reading the length traps where there is none. */
@@ -272,7 +329,8 @@ static u64 vector_bits(int scalable) {
 
 static int number(const char *text) {
     int n = 0;
-    for (; *text >= '0' && *text <= '9'; text++) n = n * 10 + (*text - '0');
+    for (; *text >= '0' && *text <= '9'; text++)
+        n = n * 10 + (*text - '0');
     return n;
 }
 
@@ -282,5 +340,6 @@ __attribute__((used)) void start(u64 *stack) {
     struct library l = load(number(argv[1]));
     u64 hello[3] = {MAGIC, vector_bits(number(argv[2])), 0};
     put(hello, sizeof hello);
-    for (;;) serve(&l);
+    for (;;)
+        serve(&l);
 }
