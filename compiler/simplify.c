@@ -357,8 +357,14 @@ static uint64_t op_hash(const struct op *op) {
     return h;
 }
 
+/* A number that many nodes share belongs to none of them: else each of their kernels would name all. */
 static void add_origins(struct graph *g, struct op *to, const struct op *from) {
     struct rewrite r = {g, {0}};
+    uint64_t number;
+    if (to->n_out == 1 && value_uniform(to->out[0], &number)) {
+        to->n_origin = 0;
+        return;
+    }
     both_origins(&r, to, from);
     to->n_origin = r.b.n_origin;
     to->origin = (int *)r.b.origin;
