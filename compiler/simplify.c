@@ -198,6 +198,101 @@ static struct value *pad_nothing(struct rewrite *r, struct op *op) {
     return operand(op, 0);
 }
 
+/* --- reshapes that only add and drop axes of length 1: they go up over views and down under elementwise ops, until they
+ * meet memory, where they cost nothing, or each other --- */
+
+/* TO[i] is the axis of FROM that result axis i is, -1: a new 1; true if every axis of FROM that is not 1 is there, in order. */
+static bool only_ones(const struct type *from, const struct type *to, int64_t *axis) {
+    int at = 0;
+    for (int i = 0; i < to->rank; i++) {
+        axis[i] = -1;
+        if (dim_is(to->shape[i], 1)) continue;
+        while (at < from->rank && dim_is(from->shape[at], 1)) at++;
+        if (at == from->rank || from->shape[at] != to->shape[i]) return false;
+        axis[i] = at++;
+    }
+    while (at < from->rank && dim_is(from->shape[at], 1)) at++;
+    return at == from->rank;
+}
+
+/* X with the axes that AXIS names, 1 where it names none; NULL if an axis that it drops is not 1 in X. */
+static struct value *keep_axes(struct rewrite *r, struct value *x, int rank, const int64_t *axis) {
+    dim shape[GRAPH_MAX_RANK];
+    unsigned kept = 0;
+    for (int i = 0; i < rank; i++) {
+        shape[i] = axis[i] < 0 ? dim_const(r->g->dims, 1) : x->type.shape[axis[i]];
+        if (axis[i] >= 0) kept |= 1u << axis[i];
+    }
+    for (int i = 0; i < x->type.rank; i++)
+        if (!(kept >> i & 1) && !dim_is(x->type.shape[i], 1)) return NULL;
+    return build_reshape(&r->b, x, rank, shape);
+}
+
+static struct value *reshape_slice(struct rewrite *r, struct op *op) {
+    const struct op *under = over(op, OP_slice);
+    int64_t axis[GRAPH_MAX_RANK], stride[GRAPH_MAX_RANK];
+    dim start[GRAPH_MAX_RANK], limit[GRAPH_MAX_RANK];
+    int n, rank = op->out[0]->type.rank;
+    if (!under || !only_ones(&op->in[0]->type, &op->out[0]->type, axis)) return NULL;
+    both_origins(r, under, op);
+    struct value *x = keep_axes(r, under->in[0], rank, axis);
+    for (int i = 0; i < rank; i++) {
+        bool new = axis[i] < 0;
+        start[i] = new ? dim_const(r->g->dims, 0) : op_dims(under, "start", &n)[axis[i]];
+        limit[i] = new ? dim_const(r->g->dims, 1) : op_dims(under, "limit", &n)[axis[i]];
+        stride[i] = new ? 1 : op_ints(under, "stride", &n)[axis[i]];
+    }
+    return build_slice(&r->b, x, start, limit, stride);
+}
+
+static struct value *reshape_transpose(struct rewrite *r, struct op *op) {
+    const struct op *under = over(op, OP_transpose);
+    int64_t axis[GRAPH_MAX_RANK], source[GRAPH_MAX_RANK], p[GRAPH_MAX_RANK];
+    int n, rank = op->out[0]->type.rank, at = 0;
+    if (!under || !only_ones(&op->in[0]->type, &op->out[0]->type, axis)) return NULL;
+    const int64_t *q = op_ints(under, "permutation", &n);
+    /* the axes that stay, in the order in which they lie under the transpose, then the new ones */
+    for (int k = 0; k < n; k++)
+        for (int i = 0; i < rank; i++)
+            if (axis[i] >= 0 && q[axis[i]] == k) source[at] = k, p[i] = at++;
+    for (int i = 0; i < rank; i++)
+        if (axis[i] < 0) source[at] = -1, p[i] = at++;
+    both_origins(r, under, op);
+    return build_transpose(&r->b, keep_axes(r, under->in[0], rank, source), p);
+}
+
+/* f(reshape(x), reshape(y), 1) is reshape(f(x, y, 1)). */
+static struct value *elementwise_reshape(struct rewrite *r, struct op *op) {
+    struct value *in[3];
+    const struct type *common = NULL;
+    int64_t axis[GRAPH_MAX_RANK];
+    struct op *made;
+    uint64_t number;
+    for (int i = 0; i < op->n_in; i++) {
+        const struct op *from = op->in[i]->op;
+        bool reshaped = from && from->kind == OP_reshape && only_ones(&from->in[0]->type, &op->in[i]->type, axis);
+        in[i] = reshaped ? from->in[0] : NULL;
+        if (!reshaped && !value_uniform(op->in[i], &number)) return NULL;
+        if (!reshaped || (common && common->rank != in[i]->type.rank)) {
+            if (reshaped) return NULL;
+            continue;
+        }
+        for (int a = 0; common && a < common->rank; a++)
+            if (common->shape[a] != in[i]->type.shape[a]) return NULL;
+        common = &in[i]->type;
+    }
+    if (!common) return NULL;
+    for (int i = 0; i < op->n_in; i++) {
+        if (in[i]) continue;
+        struct value *one = op->in[i];
+        while (one->op->kind != OP_constant) one = one->op->in[0];
+        if (one->type.rank != 0) return NULL;
+        in[i] = build_broadcast(&r->b, one, common->rank, common->shape, NULL);
+    }
+    if (build(&r->b, op->kind, op->n_in, in, NULL, &made) != YJ_OK) return NULL;
+    return build_reshape(&r->b, made->out[0], op->out[0]->type.rank, op->out[0]->type.shape);
+}
+
 /* --- types --- */
 
 static struct value *cast_same(struct rewrite *r, struct op *op) {
@@ -268,9 +363,11 @@ static struct value *select_known(struct rewrite *r, struct op *op) {
 
 /* --- the table --- */
 
+/* Each shrinks the graph or moves a reshape one way only, so applying them ends. */
 typedef struct value *rule_fn(struct rewrite *r, struct op *op);
 static const struct { enum op_kind kind; rule_fn *rule; } rules[] = {
-    {OP_reshape, reshape_same},       {OP_reshape, reshape_reshape},
+    {OP_reshape, reshape_same},       {OP_reshape, reshape_reshape},       {OP_reshape, reshape_slice},
+    {OP_reshape, reshape_transpose},
     {OP_transpose, transpose_same},   {OP_transpose, transpose_transpose}, {OP_transpose, transpose_of_ones},
     {OP_broadcast, broadcast_same},   {OP_broadcast, broadcast_broadcast}, {OP_broadcast, broadcast_reshape},
     {OP_slice, slice_whole},          {OP_slice, slice_slice},
@@ -278,6 +375,7 @@ static const struct { enum op_kind kind; rule_fn *rule; } rules[] = {
     {OP_cast, cast_same},             {OP_cast, cast_cast},
     {OP_mul, times_one},              {OP_div, times_one},                 {OP_div, divide_power},
     {OP_add, plus_nothing},           {OP_sub, plus_nothing},              {OP_pow, power_small},
+    {OP_COUNT, elementwise_reshape}, /* any elementwise op */
     {OP_neg, twice_undone},           {OP_not, twice_undone},              {OP_select, select_known},
 };
 
@@ -300,7 +398,7 @@ static void keep_placement(struct value *v, const struct value *old) {
 
 static bool apply_rules(struct graph *g, struct op *op) {
     for (size_t i = 0; i < COUNT(rules); i++) {
-        if (rules[i].kind != op->kind) continue;
+        if (rules[i].kind != op->kind && !(rules[i].kind == OP_COUNT && op_is(op->kind, 'E'))) continue;
         struct rewrite r = {g, {g, op, op->n_origin, op->origin}};
         struct value *v = rules[i].rule(&r, op);
         if (!fits(v, op)) continue;
