@@ -3,10 +3,12 @@
  * Fusion is greedy along the list: each op tries to join the group that made its operands, the latest first, and then takes
  * in the other groups that only it uses. What one kernel can hold lower_can says; here are only the graph's side of it (no
  * cycle between groups) and what would not pay: an operand of dot or convolution is computed once and read, not computed
- * again for each use. Cheap sources (iota, dims, broadcasts) are copied to each user first.
+ * again for each use. Cheap sources (iota, dims, broadcasts) and views of memory are copied to each user first; at the end an
+ * op that only one other group uses moves there, if that does not make more values be written.
  */
 #include "compiler/fuse.h"
 #include "compiler/lower.h"
+#include "compiler/pass.h"
 #include "ir/map.h"
 #include <stdlib.h>
 
@@ -47,12 +49,23 @@ static bool is_source(const struct op *op) {
     return op && (op->kind == OP_iota || op->kind == OP_dims);
 }
 
-/* A reshape of something that lies in memory is a name for it. */
-static bool is_alias(const struct op *op) { return op->kind == OP_reshape && !is_source(op); }
+static bool is_picking(const struct op *op) { return op->kind == OP_slice || op->kind == OP_transpose || op->kind == OP_reverse; }
 
-/* ---- cheap sources are copied for each user, last first, so that chains are copied whole */
+/* A reshape of something that lies in memory is a name for it. One that only drops the ones of a slice is part of the view. */
+static bool is_alias(const struct op *op) {
+    if (op->kind != OP_reshape || is_source(op)) return false;
+    return !op->in[0]->op || !is_picking(op->in[0]->op) || !reshape_of_ones(op);
+}
 
-static bool is_cheap(const struct op *op) { return op->kind == OP_broadcast || is_source(op); }
+/* ---- cheap sources and views of memory are copied for each user, last first, so that chains are copied whole */
+
+static bool is_view_of_memory(const struct op *op) {
+    for (; is_picking(op) || (op->kind == OP_reshape && !is_alias(op)); op = op->in[0]->op)
+        if (!op->in[0]->op || stays(op->in[0]->op) || is_alias(op->in[0]->op)) return true;
+    return false;
+}
+
+static bool is_cheap(const struct op *op) { return op->kind == OP_broadcast || is_source(op) || is_view_of_memory(op); }
 
 static enum yj_status copy_for_users(struct graph *g, struct op *op) {
     struct value *v = op->out[0];
@@ -243,6 +256,13 @@ static bool pays(const struct fuser *f, const struct op *op, int producer, const
     return only_views(&f->groups[producer]);
 }
 
+/* Nothing that computes is taken into a product. */
+static bool pays_in(const struct group *g, const struct op *op) {
+    for (int i = 0; i < g->n; i++)
+        if ((g->ops[i]->kind == OP_dot || g->ops[i]->kind == OP_convolution) && !op_is(op->kind, 'V') && op->kind != OP_cast) return false;
+    return true;
+}
+
 /* The groups of OP's operands, the latest first, each once. */
 static int producer_groups(struct fuser *f, const struct op *op, int *groups, const struct value **values, int most) {
     int n = 0;
@@ -275,6 +295,64 @@ static void place_op(struct fuser *f, int k) {
         int own = f->group_of[k];
         if (groups[i] == own || f->groups[groups[i]].dead) continue;
         if (!pays(f, op, groups[i], &why) || !join(f, groups[i], own, &why)) note_refusal(f, values[i], op, why);
+    }
+}
+
+/* ---- an op that only one other group uses is better there, if that does not make its own group write more */
+
+static int only_user_group(const struct fuser *f, const struct op *op) {
+    int group = -1;
+    for (int i = 0; i < op->n_out; i++) {
+        for (int o = 0; o < f->g->n_out; o++)
+            if (f->g->out[o] == op->out[i]) return -1;
+        for (int k = (int)(intptr_t)op->note + 1; k < f->n_ops; k++)
+            for (int j = 0; j < f->ops[k]->n_in; j++) {
+                if (f->ops[k]->in[j] != op->out[i]) continue;
+                if (f->group_of[k] < 0 || (group >= 0 && group != f->group_of[k])) return -1;
+                group = f->group_of[k];
+            }
+    }
+    return group;
+}
+
+/* V leaves its group or comes from another one in any case, the ops of MARK aside. */
+static bool is_written(struct fuser *f, const struct value *v, int group) {
+    int k = v->op ? f->number[v->id] : -1;
+    if (k < 0 || f->group_of[k] != group) return true;
+    f->stamp++;
+    for (int i = 0; i < f->groups[group].n; i++) f->mark[(intptr_t)f->groups[group].ops[i]->note] = f->stamp;
+    return used_outside(f, v);
+}
+
+static bool sink_op(struct fuser *f, struct op *op) {
+    int k = (int)(intptr_t)op->note, from = f->group_of[k], to = only_user_group(f, op), n = 0;
+    bool movable = op_is(op->kind, 'E') || op_is(op->kind, 'V') || op->kind == OP_cast;
+    const char *why;
+    if (!movable || from < 0 || to < 0 || to == from || f->groups[from].n < 2) return false;
+    for (int i = 0; i < op->n_in; i++)
+        if (!is_written(f, op->in[i], from)) return false;
+    struct group *a = &f->groups[from], *b = &f->groups[to];
+    struct op **rest = NEW_ARRAY(f->arena, struct op *, a->n), **more = NEW_ARRAY(f->arena, struct op *, b->n + 1);
+    for (int i = 0; i < a->n; i++)
+        if (a->ops[i] != op) rest[n++] = a->ops[i];
+    memcpy(more, b->ops, sizeof *more * (size_t)b->n);
+    more[b->n] = op;
+    if (!pays_in(b, op) || !can_be_one(f, rest, n, &why) || !can_be_one(f, more, b->n + 1, &why)) return false;
+    a->ops = rest;
+    a->n = n;
+    b->ops = more;
+    b->n++;
+    f->group_of[k] = to;
+    return true;
+}
+
+static void sink_ops(struct fuser *f) {
+    for (int k = f->n_ops - 1; k >= 0; k--)
+        if (f->group_of[k] >= 0) sink_op(f, f->ops[k]);
+    for (int i = 0; i < f->n_groups; i++) { /* where a group stands is where its last op stood */
+        f->groups[i].last = 0;
+        for (int j = 0; j < f->groups[i].n && !f->groups[i].dead; j++)
+            f->groups[i].last = (int)max64(f->groups[i].last, (intptr_t)f->groups[i].ops[j]->note);
     }
 }
 
@@ -354,6 +432,13 @@ static enum yj_status fuse_here(struct fuser *f) {
     }
     for (int k = 0; k < n; k++)
         if (!stays(f->ops[k]) && !is_alias(f->ops[k])) place_op(f, k);
+    sink_ops(f);
+    for (int i = 0; i < f->n_groups; i++) {
+        struct group *alone = &f->groups[i]; /* a reshape that found no company is an alias after all */
+        if (alone->dead || alone->n != 1 || alone->ops[0]->kind != OP_reshape || is_source(alone->ops[0])) continue;
+        alone->dead = true;
+        f->group_of[(intptr_t)alone->ops[0]->note] = -1;
+    }
     for (int i = 0; i < f->n_groups; i++)
         if (!f->groups[i].dead) {
             if (f->log) f->log->n_groups++;

@@ -26,6 +26,9 @@ pass_fn pass_fold, pass_simplify;
 /* Every element of V is the same, *WIDE as element_load gives it (simplify.c). */
 bool value_uniform(const struct value *v, uint64_t *wide);
 
+/* A reshape that only adds and drops axes of length 1 (simplify.c). */
+bool reshape_of_ones(const struct op *op);
+
 /* All passes in the order of the table. Unknown names in ONLY or PRINT_AFTER are errors that list the known ones. */
 enum yj_status pipeline_run(struct graph *g, const struct pass_options *o);
 

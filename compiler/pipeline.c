@@ -6,7 +6,12 @@
 #include "compiler/shard.h"
 
 static enum yj_status pass_shard(struct graph *g, const struct pass_options *o) { return shard_graph(g); }
-static enum yj_status pass_fuse(struct graph *g, const struct pass_options *o) { return fuse_graph(g, o->fuse_log); }
+
+static enum yj_status pass_fuse(struct graph *g, const struct pass_options *o) {
+    TRY(fuse_graph(g, o->fuse_log));
+    graph_sweep(g); /* numbers that now stand in kernels */
+    return YJ_OK;
+}
 
 static const struct pass { const char *name; pass_fn *run; const char *doc; } passes[] = {
     {"fold", pass_fold, "compute what depends on no input, take the branch that is known, remove what nobody uses"},

@@ -215,6 +215,11 @@ static bool only_ones(const struct type *from, const struct type *to, int64_t *a
     return at == from->rank;
 }
 
+bool reshape_of_ones(const struct op *op) {
+    int64_t axis[GRAPH_MAX_RANK];
+    return op->kind == OP_reshape && only_ones(&op->in[0]->type, &op->out[0]->type, axis);
+}
+
 /* X with the axes that AXIS names, 1 where it names none; NULL if an axis that it drops is not 1 in X. */
 static struct value *keep_axes(struct rewrite *r, struct value *x, int rank, const int64_t *axis) {
     dim shape[GRAPH_MAX_RANK];

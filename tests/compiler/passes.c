@@ -83,12 +83,31 @@ static void many(const char *pass) {
     assert_true(after < before);
 }
 
+/* Every edge between two kernels has its reason. */
+static void test_refusals(void **state) {
+    struct arena *arena = arena_open();
+    struct fuse_log log = {0};
+    struct graph *g;
+    const char *text = "graph g(x f32 [4, 8], w f32 [8, 6]) { %d = dot(%x, %w) batch_a=[] batch_b=[] contract_a=[1] contract_b=[0]"
+                       " %e = exp(%d) %r = reduce(%e) axes=[1] kind=add @7 return %r }";
+    if (graph_parse(arena, text, "refusals", &g) != YJ_OK) fail_msg("%s", yj_error_text());
+    assert_int_equal(pipeline_run(g, &(struct pass_options){.only = "fuse", .fuse_log = &log}), YJ_OK);
+    assert_int_equal(log.n_groups, 2);
+    assert_non_null(log.first);
+    assert_null(log.first->next);
+    assert_string_equal(log.first->value, "e");
+    assert_string_equal(log.first->producer, "exp");
+    assert_string_equal(log.first->consumer, "reduce %r (node 7)");
+    assert_string_equal(log.first->why, "a reduce beside another anchor");
+    arena_close(arena);
+}
+
 static void test_fold(void **state) { many("fold"); }
 static void test_simplify(void **state) { many("simplify"); }
 static void test_fuse(void **state) { many("fuse"); }
 static void test_all(void **state) { many(NULL); }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_fold), cmocka_unit_test(test_simplify), cmocka_unit_test(test_fuse), cmocka_unit_test(test_all)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_fold), cmocka_unit_test(test_simplify), cmocka_unit_test(test_fuse), cmocka_unit_test(test_all), cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
