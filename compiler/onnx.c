@@ -287,6 +287,23 @@ const int64_t *node_list(const struct node *n, const char *attribute, int *count
     return a && a->n_ints ? a->ints : NULL;
 }
 
+bool node_declared(struct node *n, int i, int *rank, dim *shape) {
+    const Onnx__GraphProto *g = n->import->file->model->graph;
+    struct onnx_declared d;
+    if (!node_wants(n, i) || n->import->depth > 0) return false;
+    for (size_t k = 0; k < g->n_output + g->n_value_info; k++) {
+        const Onnx__ValueInfoProto *v = k < g->n_output ? g->output[k] : g->value_info[k - g->n_output];
+        if (!v->name || strcmp(v->name, n->proto->output[i]) || !declared(v, &d)) continue;
+        for (int a = 0; a < d.rank; a++) {
+            if (d.shape[a] < 0 || d.shape[a] > INT64_C(1) << 40) return false;
+            shape[a] = node_c(n, d.shape[a]);
+        }
+        *rank = d.rank;
+        return true;
+    }
+    return false;
+}
+
 bool node_wants(const struct node *n, int i) { return i < (int)n->proto->n_output && n->proto->output[i][0]; }
 
 static struct item *result(struct node *n, int i) {

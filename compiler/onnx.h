@@ -101,5 +101,14 @@ struct value *node_reduce_keep(struct node *n, struct value *x, enum scalar_op k
 struct value *node_squeeze(struct node *n, struct value *x, int count, const int64_t *axes);
 struct value *node_unsqueeze(struct node *n, struct value *x, int count, const int64_t *axes);
 struct value *node_softmax(struct node *n, struct value *x, int axis);
+struct value *node_iota(struct node *n, enum yj_dtype dtype, int rank, const dim *shape, int axis);
+struct value *node_size(struct node *n, dim d, enum yj_dtype dtype);       /* a dim as a scalar */
+struct value *node_sizes(struct node *n, int count, const dim *dims);      /* an i64 vector */
+struct value *node_from_end(struct node *n, struct value *i, dim size);    /* as i64; what is below 0 counts from the end */
+struct value *node_cut(struct node *n, struct value *x, int axis, dim from, dim to);
+/* The shape that the model declares for result I, all numbers: for what would otherwise be known only at run time. */
+bool node_declared(struct node *n, int i, int *rank, dim *shape);
+/* Faults at run time unless the elements of V, an integer scalar or vector, are these dims. */
+bool node_must_be(struct node *n, struct value *v, int count, const dim *dims);
 
 #endif

@@ -97,3 +97,54 @@ struct value *node_softmax(struct node *n, struct value *x, int axis) {
     struct value *y = build_2(b, OP_div, e, node_reduce_keep(n, e, SCALAR_add, 1, axes));
     return small ? build_cast(b, y, dtype) : y;
 }
+
+struct value *node_iota(struct node *n, enum yj_dtype dtype, int rank, const dim *shape, int axis) {
+    struct op *op;
+    struct attr *a = attr_int(n->g, "axis", axis, attr_text(n->g, "dtype", yj_dtype_name(dtype), NULL));
+    return build(&n->b, OP_iota, 0, NULL, attr_dims(n->g, "shape", rank, shape, a), &op) == YJ_OK ? op->out[0] : NULL;
+}
+
+struct value *node_sizes(struct node *n, int count, const dim *dims) {
+    struct op *op;
+    return build(&n->b, OP_dims, 0, NULL, attr_dims(n->g, "values", count, dims, NULL), &op) == YJ_OK ? op->out[0] : NULL;
+}
+
+struct value *node_size(struct node *n, dim d, enum yj_dtype dtype) {
+    int64_t fixed;
+    if (dim_is_const(d, &fixed)) return build_scalar_i(&n->b, dtype, fixed);
+    return build_cast(&n->b, build_reshape(&n->b, node_sizes(n, 1, &d), 0, NULL), dtype);
+}
+
+struct value *node_from_end(struct node *n, struct value *i, dim size) {
+    struct builder *b = &n->b;
+    if (!i) return NULL;
+    i = build_cast(b, i, YJ_I64);
+    struct value *whole = build_broadcast_to(b, node_size(n, size, YJ_I64), i->type.rank, i->type.shape);
+    return build_3(b, OP_select, build_2(b, OP_lt, i, node_like(n, 0, i)), build_2(b, OP_add, i, whole), i);
+}
+
+struct value *node_cut(struct node *n, struct value *x, int axis, dim from, dim to) {
+    dim start[GRAPH_MAX_RANK], limit[GRAPH_MAX_RANK];
+    int64_t stride[GRAPH_MAX_RANK];
+    if (!x) return NULL;
+    for (int i = 0; i < x->type.rank; i++) start[i] = node_c(n, 0), limit[i] = x->type.shape[i], stride[i] = 1;
+    start[axis] = from;
+    limit[axis] = to;
+    return build_slice(&n->b, x, start, limit, stride);
+}
+
+bool node_must_be(struct node *n, struct value *v, int count, const dim *dims) {
+    struct op *op;
+    dim symbols[GRAPH_MAX_RANK + 1];
+    if (!v || count > GRAPH_MAX_RANK) return false;
+    for (int i = 0; i < count; i++) {
+        if (dims[i]->low != dims[i]->high) return node_refuse(n, "a size is known only at run time, and a shape says what it must be");
+        char *name;
+        for (int k = i;; k++)
+            if (!dim_find(n->dims, name = arena_text(import_arena(n->import), "c%d_%d", n->number, k))) break;
+        symbols[i] = graph_dim(n->g, name, dims[i]->low, dims[i]->low);
+    }
+    v = build_cast(&n->b, v, YJ_I64);
+    return build(&n->b, OP_bind, 1, &v, attr_dims(n->g, "symbols", count, symbols, NULL), &op) == YJ_OK ||
+           node_refuse(n, "%s", yj_error_text());
+}

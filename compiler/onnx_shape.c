@@ -286,16 +286,6 @@ bool onnx_slice(struct node *n) {
     return node_out(n, 0, build_slice(B, x, start, limit, stride));
 }
 
-static struct value *cut(struct node *n, struct value *x, int axis, dim from, dim to) {
-    dim start[MAX], limit[MAX];
-    int64_t stride[MAX];
-    if (!x) return NULL;
-    for (int i = 0; i < x->type.rank; i++) start[i] = node_c(n, 0), limit[i] = x->type.shape[i], stride[i] = 1;
-    start[axis] = from;
-    limit[axis] = to;
-    return build_slice(B, x, start, limit, stride);
-}
-
 bool onnx_split(struct node *n) {
     struct value *x = node_in(n, 0);
     int axis, count = (int)n->proto->n_output, given = 0;
@@ -310,7 +300,7 @@ bool onnx_split(struct node *n) {
         dim size = list ? node_c(n, list[i]) : sizes ? sizes[i] : each;
         dim end = list || sizes ? dim_add(n->dims, at, size) : dim_min(n->dims, dim_add(n->dims, at, size), total);
         if (i == count - 1) end = total;
-        if (!node_out(n, i, cut(n, x, axis, at, end))) return false;
+        if (!node_out(n, i, node_cut(n, x, axis, at, end))) return false;
         at = end;
     }
     return true;
@@ -388,7 +378,7 @@ bool onnx_pad(struct node *n) {
         bool fixed = dim_is_const(low[a], &l) && dim_is_const(high[a], &h);
         if (!fixed && (low[a]->low < 0 || high[a]->low < 0)) return node_refuse(n, "pads that are known only at run time may not be negative: not supported");
         if (fixed && (l < 0 || h < 0)) {
-            x = cut(n, x, a, node_c(n, max64(-l, 0)), dim_sub(n->dims, x->type.shape[a], node_c(n, max64(-h, 0))));
+            x = node_cut(n, x, a, node_c(n, max64(-l, 0)), dim_sub(n->dims, x->type.shape[a], node_c(n, max64(-h, 0))));
             low[a] = node_c(n, max64(l, 0));
             high[a] = node_c(n, max64(h, 0));
         }
@@ -451,19 +441,13 @@ bool onnx_space_to_depth(struct node *n) {
     return node_out(n, 0, build_reshape(B, x, 4, joined));
 }
 
-static struct value *iota_like(struct node *n, const struct type *t, int axis) {
-    struct op *op;
-    struct attr *attrs = attr_dims(n->g, "shape", t->rank, t->shape, attr_int(n->g, "axis", axis, attr_text(n->g, "dtype", "i64", NULL)));
-    return build(B, OP_iota, 0, NULL, attrs, &op) == YJ_OK ? op->out[0] : NULL;
-}
-
 bool onnx_trilu(struct node *n) {
     struct value *x = node_in(n, 0), *k;
     dim none[1];
     if (!x) return false;
     if (x->type.rank < 2) return node_refuse(n, "needs a rank of at least 2");
     k = node_has(n, 1) ? build_reshape(B, node_in(n, 1), 0, none) : build_scalar_i(B, YJ_I64, 0);
-    struct value *row = iota_like(n, &x->type, x->type.rank - 2), *column = iota_like(n, &x->type, x->type.rank - 1);
+    struct value *row = node_iota(n, YJ_I64, x->type.rank, x->type.shape, x->type.rank - 2), *column = node_iota(n, YJ_I64, x->type.rank, x->type.shape, x->type.rank - 1);
     struct value *edge = build_2(B, OP_add, row, build_broadcast_to(B, k, x->type.rank, x->type.shape));
     struct value *keep = build_2(B, node_int(n, "upper", 1) ? OP_ge : OP_le, column, edge);
     return node_out(n, 0, build_3(B, OP_select, keep, x, node_like(n, 0, x)));
@@ -475,20 +459,7 @@ bool onnx_eye_like(struct node *n) {
     enum yj_dtype dtype = x->type.dtype;
     int to = (int)node_int(n, "dtype", 0);
     if (to && !dtype_from_onnx(to, &dtype)) return node_refuse(n, "element type %d", to);
-    struct value *row = iota_like(n, &x->type, 0), *column = iota_like(n, &x->type, 1);
+    struct value *row = node_iota(n, YJ_I64, x->type.rank, x->type.shape, 0), *column = node_iota(n, YJ_I64, x->type.rank, x->type.shape, 1);
     struct value *k = node_like(n, (double)node_int(n, "k", 0), row);
     return node_out(n, 0, build_cast(B, build_2(B, OP_eq, column, build_2(B, OP_add, row, k)), dtype));
-}
-
-bool onnx_gather(struct node *n) {
-    struct value *x = node_in(n, 0), *i = node_in(n, 1);
-    int axis;
-    struct op *op;
-    if (!x || !i || !node_axis(n, node_int(n, "axis", 0), x->type.rank, &axis)) return false;
-    if (i->type.dtype != YJ_I64) i = build_cast(B, i, YJ_I64);
-    /* negative indices count from the end */
-    if (build(B, OP_dims, 0, NULL, attr_dims(n->g, "values", 1, &x->type.shape[axis], NULL), &op) != YJ_OK) return node_out(n, 0, NULL);
-    struct value *size = build_broadcast_to(B, build_reshape(B, op->out[0], 0, NULL), i->type.rank, i->type.shape);
-    i = build_3(B, OP_select, build_2(B, OP_lt, i, node_like(n, 0, i)), build_2(B, OP_add, i, size), i);
-    return node_out(n, 0, build_gather(B, x, i, axis));
 }
