@@ -6,7 +6,10 @@
  */
 #include "compiler/tile_matrix.h"
 
-#define TASK_FLOPS 3e7 /* enough that handing out a task costs nothing */
+#include <math.h>
+
+#define LEAST_FLOPS 4e6 /* of a task: handing it out costs nothing then */
+#define MOST_FLOPS 1.2e9
 
 /* --- recognition --- */
 
@@ -231,33 +234,67 @@ static void size_one_row(struct matrix *m, int64_t k, int64_t n_panels) {
     m->panel_block = max64(m->panel_block / m->panels, 1) * m->panels;
 }
 
+/* A block of k such that a panel of it stays in the first cache while the rows of a block go by. */
+static void size_k(struct matrix *m) {
+    int64_t k = dim_guess(m->sums.extent[0], 1024), bytes = (int64_t)yj_dtype_bytes(m->b.e->dtype);
+    int64_t fit = max64(m->t->target->l1_bytes, 16 << 10) * 2 / 3 / (m->columns * bytes);
+    fit = max64(128, min64(fit, 512)) / 32 * 32;
+    if (m->sums.n != 1 || m->few || m->row < 0 || k <= fit * 3 / 2) return;
+    int64_t blocks = (k + fit - 1) / fit;
+    m->k_block = dim_is_const(m->sums.extent[0], &k) ? ((k + blocks - 1) / blocks + 3) / 4 * 4 : fit;
+}
+
+static double task_flops(const struct matrix *m, double unit) {
+    double flops = unit * (double)m->row_block * (double)m->panel_block;
+    for (int i = 0; i < m->tiles.n; i++) flops *= (double)m->block[i];
+    return flops;
+}
+
+static bool halve(int64_t *n, int64_t unit, int64_t least) {
+    if (*n <= least * unit) return false;
+    *n = max64((*n / 2 + unit - 1) / unit, least) * unit;
+    return true;
+}
+
+/* Cuts a task until the pool has enough of them. What a task reads is least when it is twice as wide as high: rows may be
+ * copied before they are used, columns are not. */
+static void cut_task(struct matrix *m, double unit, double wanted) {
+    for (bool cut = true; cut && task_flops(m, unit) > wanted;) {
+        bool high = 2 * m->row_block >= m->panel_block * m->columns;
+        cut = high ? !m->few && halve(&m->row_block, m->rows, 4) : halve(&m->panel_block, 1, 4);
+        for (int i = 0; i < m->tiles.n && !cut; i++) cut = halve(&m->block[i], 1, 2);
+        cut = cut || halve(&m->panel_block, 1, 4) || (!m->few && halve(&m->row_block, m->rows, 1)) || halve(&m->panel_block, 1, 1);
+    }
+}
+
 static void size_blocks(struct matrix *m) {
     const struct yj_target *g = m->t->target;
     int64_t k = max64(1, dim_guess(total(m, &m->b), 1024)), n = guess_extent(m, m->col), rows = guess_extent(m, m->row);
     int64_t bytes = (int64_t)yj_dtype_bytes(m->a.e->dtype), l2 = max64(g->l2_bytes, 128 << 10);
-    int64_t n_panels = (n + m->columns - 1) / m->columns, tasks = 1;
+    int64_t n_panels = (n + m->columns - 1) / m->columns;
+    double unit = 2.0 * m->columns * (double)k, whole = unit * (double)rows * (double)n_panels;
     for (int i = 0; i < m->tiles.n; i++) {
         m->block[i] = 1;
-        if (m->part[i] == PART_BATCH) tasks *= guess_extent(m, i);
+        if (m->part[i] == PART_BATCH || m->part[i] == PART_EXTRA) whole *= (double)guess_extent(m, i);
     }
     if (m->few <= 1 && (m->row < 0 || m->few == 1)) {
         size_one_row(m, k, n_panels);
         if (m->row < 0) m->row_block = 1;
         return;
     }
-    int64_t fit = l2 / 2 / (k * bytes);
-    if (!m->few) m->row_block = max64(1, min64(min64(fit / m->rows, 20), (rows + m->rows - 1) / m->rows)) * m->rows;
-    double flops = 2.0 * (double)m->row_block * m->columns * (double)k;
+    size_k(m);
+    int64_t deep = m->k_block ? m->k_block : k, tall = (rows + m->rows - 1) / m->rows;
+    if (!m->few) m->row_block = max64(1, min64(min64(l2 / 2 / (deep * bytes) / m->rows, 22), tall)) * m->rows;
+    m->panel_block = n_panels;
+    if (m->k_block) m->panel_block = max64(1, min64(n_panels, l2 / 2 / (m->row_block * m->columns * (int64_t)yj_dtype_bytes(m->dtype))));
     for (int i = 0; i < m->tiles.n; i++)
-        if (m->part[i] == PART_EXTRA) {
-            int64_t extent = guess_extent(m, i);
-            m->block[i] = max64(1, min64(extent, min64(8, (int64_t)(TASK_FLOPS / 2 / flops))));
-            flops *= (double)m->block[i];
-            tasks *= (extent + m->block[i] - 1) / m->block[i];
-        }
-    m->panel_block = max64(1, min64(n_panels, (int64_t)(TASK_FLOPS / flops)));
-    tasks *= m->few ? 1 : (rows + m->row_block - 1) / m->row_block;
-    while (m->panel_block > 1 && flops * (double)m->panel_block > 2e6 && tasks * (n_panels / m->panel_block) < 3 * max64(g->cores, 1)) m->panel_block = (m->panel_block + 1) / 2;
+        if (m->part[i] == PART_EXTRA) m->block[i] = max64(1, min64(guess_extent(m, i), 8));
+    cut_task(m, unit, fmin(fmax(1.1 * whole / (4 * (double)max64(g->cores, 1)), LEAST_FLOPS), MOST_FLOPS));
+    int64_t fixed, per = m->row_block / m->rows;
+    if (!m->few && dim_is_const(m->tiles.extent[m->row], &fixed)) { /* blocks as even as they come */
+        int64_t blocks = (tall + per - 1) / per;
+        m->row_block = (tall + blocks - 1) / blocks * m->rows;
+    }
 }
 
 /* --- the kernel --- */
@@ -311,18 +348,26 @@ static void make_bases(struct matrix *m) {
         m->base[i] = fresh ? kernel_axis(m->t->k, m->tiles.axis[i]->name, num(m->t, 0), m->tiles.extent[i]) : m->tiles.axis[i];
         if (i == m->row && m->few) m->base[i] = num(m->t, 0);
     }
+    if (m->k_block) m->k_base = kernel_axis(m->t->k, "block", num(m->t, 0), m->sums.extent[0]);
     m->panel_axis = kernel_axis(m->t->k, "panel", num(m->t, 0), d_ceil_div(m->t, m->tiles.extent[m->col], m->columns));
     m->base[m->col] = d_mul(m->t, m->panel_axis, m->columns);
 }
 
 static void emit_task(struct matrix *m) {
     struct tiler *t = m->t;
-    struct stmt *body = NULL;
+    struct stmt *body = NULL, **inside = &body;
     struct cursor at = kernel_at(&body);
+    if (m->k_block) {
+        dim shape[3] = {num(t, m->panel_block), num(t, m->row_block + m->edge_rows), num(t, m->columns)};
+        m->waiting = stmt_buffer(t->k, &at, SPACE_SCRATCH, "waiting", m->dtype, 3, shape);
+        struct stmt *loop = stmt_loop(t->k, &at, AXIS_SERIAL, m->k_base, num(t, 0), m->sums.extent[0], m->k_block);
+        inside = &loop->body;
+    }
+    at = kernel_at(inside);
     stage_emit(m, &m->a, &at);
-    at = kernel_at(&body);
+    at = kernel_at(inside);
     stage_emit(m, &m->b, &at);
-    at = kernel_at(&body);
+    at = kernel_at(inside);
     micro_emit(m, &at);
     for (int i = m->tiles.n - 1; i >= 0; i--) {
         if (i == m->row && m->few) continue;

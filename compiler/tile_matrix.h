@@ -31,8 +31,8 @@ struct operand {
     struct stage_axis axis[TILE_MAX_AXES];
 };
 
-/* Where the tile stands: for each tile axis its index in the whole and in its block; for each sum axis its index. */
-struct point { dim whole[TILE_MAX_AXES], local[TILE_MAX_AXES], sum[TILE_MAX_AXES]; };
+/* Where the tile stands: for each tile axis its index in the whole and in its block; for each sum axis likewise. */
+struct point { dim whole[TILE_MAX_AXES], local[TILE_MAX_AXES], sum[TILE_MAX_AXES], sum_local[TILE_MAX_AXES]; };
 
 struct matrix {
     struct tiler *t;
@@ -52,6 +52,9 @@ struct matrix {
     bool whole_panels;    /* no column is left over */
     dim base[TILE_MAX_AXES]; /* of each block, in the whole */
     dim panel_axis;       /* the first panel of a task */
+    int64_t k_block;      /* the only sum axis goes in blocks of this, the sums between them wait in scratch; 0: at once */
+    dim k_base;
+    struct buffer *waiting; /* [panel, row, column] of the block */
 };
 
 /* --- tile_stage.c --- */
@@ -59,6 +62,7 @@ struct matrix {
 int window_of(struct matrix *m, const struct operand *o, int tile);
 bool stage_plan(struct matrix *m, struct operand *o, bool panels); /* false: cannot be staged */
 void stage_emit(struct matrix *m, struct operand *o, struct cursor *at);
+dim k_left(struct matrix *m); /* the length of the present block of k */
 struct expr *operand_at(struct matrix *m, const struct operand *o, const struct point *p);
 
 /* --- tile_micro.c --- */

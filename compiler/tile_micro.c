@@ -53,6 +53,13 @@ static void clear(const struct micro *u, struct cursor *at) {
     stmt_store_dims(t->k, &c, u->acc, 3, (dim[]){panel, i, j}, u->m->first);
 }
 
+static void set_sums(const struct matrix *m, struct point *p, const dim *sum) {
+    for (int s = 0; s < m->sums.n; s++) {
+        p->sum_local[s] = sum[s];
+        p->sum[s] = m->k_block ? d_add(m->t, m->k_base, sum[s]) : sum[s];
+    }
+}
+
 /* STEPS of k from K on. */
 static void fma_steps(const struct micro *u, struct cursor *at, dim *sum, int steps) {
     struct matrix *m = u->m;
@@ -65,8 +72,9 @@ static void fma_steps(const struct micro *u, struct cursor *at, dim *sum, int st
     static const char *const names[3] = {"i", "j", "k0"};
     for (int d = 0; d < 3; d++) axis[d] = kernel_axis(t->k, names[d], zero, num(t, extent[d]));
     struct point p = micro_point(u, panel, axis[0], axis[1], true);
-    for (int s = 0; s < m->sums.n; s++) p.sum[s] = sum[s];
-    p.sum[m->sums.n - 1] = d_add(t, p.sum[m->sums.n - 1], axis[2]);
+    dim at_k[TILE_MAX_AXES];
+    for (int s = 0; s < m->sums.n; s++) at_k[s] = s == m->sums.n - 1 ? d_add(t, sum[s], axis[2]) : sum[s];
+    set_sums(m, &p, at_k);
     stmt_fma_tile(t->k, &in, axis, extent, acc_at(u, panel, axis[0], axis[1]), operand_at(m, &m->a, &p), operand_at(m, &m->b, &p));
     if (u->panels == 1) *at = in;
 }
@@ -80,7 +88,7 @@ static void masked_steps(const struct micro *u, struct cursor *at, dim *sum) {
     dim i = loop_over(t, at, AXIS_UNROLL, "i", zero, num(t, u->rows), 1, &a)->axis;
     dim j = loop_over(t, &a, AXIS_VECTOR, "j", zero, num(t, u->columns), 1, &b)->axis;
     struct point p = micro_point(u, zero, i, j, true);
-    for (int s = 0; s < m->sums.n; s++) p.sum[s] = sum[s];
+    set_sums(m, &p, sum);
     struct expr *inside = expr_op(t->k, SCALAR_lt, expr_dim(t->k, p.whole[m->col]), expr_dim(t->k, m->tiles.extent[m->col]), NULL);
     c = kernel_at(&stmt_if(t->k, &b, inside)->body);
     struct expr *x = operand_at(m, &m->a, &p), *y = operand_at(m, &m->b, &p), *old = acc_at(u, zero, i, j);
@@ -101,6 +109,7 @@ static void sum_loops(const struct micro *u, struct cursor *at, int depth, dim *
     struct tiler *t = m->t;
     struct cursor in;
     dim extent = m->sums.extent[depth], zero = num(t, 0);
+    if (m->k_block) extent = k_left(m);
     if (depth + 1 < m->sums.n) {
         sum[depth] = loop_over(t, at, AXIS_SERIAL, "k", zero, extent, 1, &in)->axis;
         sum_loops(u, &in, depth + 1, sum);
@@ -198,15 +207,50 @@ static bool is_short(struct matrix *m) {
     return body_weight(m->tail) <= 10;
 }
 
+static void put_sums(const struct micro *u, struct cursor *at) {
+    if (is_short(u->m)) unrolled_tail(u, at);
+    else looped_tail(u, at);
+}
+
+/* The tile to or from the place where it waits for the next block of k. */
+static void move_waiting(const struct micro *u, struct cursor *at, bool back) {
+    struct matrix *m = u->m;
+    struct tiler *t = m->t;
+    struct cursor a, b, c;
+    dim zero = num(t, 0);
+    dim panel = loop_over(t, at, AXIS_UNROLL, "p", zero, num(t, u->panels), 1, &a)->axis;
+    dim i = loop_over(t, &a, AXIS_UNROLL, "i", zero, num(t, u->rows), 1, &b)->axis;
+    dim j = loop_over(t, &b, AXIS_VECTOR, "j", zero, num(t, u->columns), 1, &c)->axis;
+    dim place[3] = {d_add(t, u->panel, panel), u->row ? d_add(t, u->row, i) : i, j}, own[3] = {panel, i, j};
+    if (back) stmt_store_dims(t->k, &c, u->acc, 3, own, expr_load_dims(t->k, m->waiting, 3, place));
+    else stmt_store_dims(t->k, &c, m->waiting, 3, place, expr_load_dims(t->k, u->acc, 3, own));
+}
+
+static struct cursor only_if(struct tiler *t, struct cursor *at, enum scalar_op op, dim a, dim b) {
+    return kernel_at(&stmt_if(t->k, at, expr_op(t->k, op, expr_dim(t->k, a), expr_dim(t->k, b), NULL))->body);
+}
+
 static void one_tile(struct micro *u, struct cursor *at) {
     struct matrix *m = u->m;
     struct tiler *t = m->t;
     dim sum[TILE_MAX_AXES], shape[3] = {num(t, u->panels), num(t, u->rows), num(t, u->columns)};
     u->acc = stmt_buffer(t->k, at, SPACE_REG, "acc", m->dtype, 3, shape);
-    clear(u, at);
+    if (!m->k_block) {
+        clear(u, at);
+        sum_loops(u, at, 0, sum);
+        put_sums(u, at);
+        return;
+    }
+    dim zero = num(t, 0), end = d_add(t, m->k_base, num(t, m->k_block)), all = m->sums.extent[0];
+    struct cursor in = only_if(t, at, SCALAR_eq, m->k_base, zero);
+    clear(u, &in);
+    in = only_if(t, at, SCALAR_gt, m->k_base, zero);
+    move_waiting(u, &in, true);
     sum_loops(u, at, 0, sum);
-    if (is_short(m)) unrolled_tail(u, at);
-    else looped_tail(u, at);
+    in = only_if(t, at, SCALAR_lt, end, all);
+    move_waiting(u, &in, false);
+    in = only_if(t, at, SCALAR_ge, end, all);
+    put_sums(u, &in);
 }
 
 /* --- the loops of a task --- */

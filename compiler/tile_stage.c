@@ -12,6 +12,29 @@ static struct expr *with_pair(struct matrix *m, struct expr *e, int tile, dim t_
     return expr_substitute(m->t->k, e, m->sums.axis[sum], k_by);
 }
 
+dim k_left(struct matrix *m) {
+    int64_t n;
+    dim block = num(m->t, m->k_block);
+    if (dim_is_const(m->sums.extent[0], &n) && n % m->k_block == 0) return block;
+    return d_min(m->t, block, d_sub(m->t, m->sums.extent[0], m->k_base));
+}
+
+static struct stage_axis *axis_add(struct operand *o, int kind, int tile, int sum, dim room, dim walk) {
+    struct stage_axis *a = &o->axis[o->n++];
+    *a = (struct stage_axis){.kind = kind, .tile = tile, .sum = sum, .room = room, .walk = walk};
+    return a;
+}
+
+static void add_sums(struct matrix *m, struct operand *o, unsigned sums) {
+    struct tiler *t = m->t;
+    for (int k = 0; k < m->sums.n; k++) {
+        if (!(sums >> k & 1)) continue;
+        dim extent = m->sums.extent[k];
+        if (m->k_block) axis_add(o, STAGE_SUM, -1, k, num(t, m->k_block), k_left(m));
+        else axis_add(o, STAGE_SUM, -1, k, extent, extent);
+    }
+}
+
 /* E names tile axis T and sum axis K only as stride * T + dilation * K: found by trying small strides and dilations on a
  * fresh symbol and substituting back. */
 static bool is_window(struct matrix *m, struct expr *e, int tile, int sum, int64_t stride, int64_t dilation) {
@@ -36,12 +59,6 @@ int window_of(struct matrix *m, const struct operand *o, int tile) {
     for (int k = 0; k < m->sums.n; k++)
         if ((o->sums >> k & 1) && window_shape(m, o, tile, k, &stride, &dilation)) return k;
     return -1;
-}
-
-static struct stage_axis *axis_add(struct operand *o, int kind, int tile, int sum, dim room, dim walk) {
-    struct stage_axis *a = &o->axis[o->n++];
-    *a = (struct stage_axis){.kind = kind, .tile = tile, .sum = sum, .room = room, .walk = walk};
-    return a;
 }
 
 static int64_t block_of(const struct matrix *m, int tile) {
@@ -96,14 +113,12 @@ bool stage_plan(struct matrix *m, struct operand *o, bool panels) {
     if (panels) {
         dim left = d_ceil_div(t, d_sub(t, m->tiles.extent[m->col], m->base[m->col]), m->columns);
         axis_add(o, STAGE_PANEL, m->col, -1, num(t, m->panel_block), d_min(t, num(t, m->panel_block), left));
-        for (int k = 0; k < m->sums.n; k++)
-            if (o->sums >> k & 1) axis_add(o, STAGE_SUM, -1, k, m->sums.extent[k], m->sums.extent[k]);
+        add_sums(m, o, o->sums);
         axis_add(o, STAGE_LANE, m->col, -1, num(t, m->columns), num(t, m->columns));
     } else {
         plan_windows(m, o, &sums);
         int windows = o->n;
-        for (int k = 0; k < m->sums.n; k++)
-            if (sums >> k & 1) axis_add(o, STAGE_SUM, -1, k, m->sums.extent[k], m->sums.extent[k]);
+        add_sums(m, o, sums);
         /* The axis along which the operand lies goes last: columns always, rows of a transposed one. */
         int last = o->tiles >> m->col & 1 ? m->col : -1;
         if (last < 0 && m->row >= 0 && load_stride(m, o, m->tiles.axis[m->row]) == 1) last = m->row;
@@ -133,7 +148,7 @@ static struct expr *stage_source(struct matrix *m, const struct operand *o, cons
         dim base = s->tile >= 0 ? m->base[s->tile] : NULL;
         switch (s->kind) {
         case STAGE_LOCAL: e = expr_substitute(t->k, e, m->tiles.axis[s->tile], d_add(t, base, i[a])); break;
-        case STAGE_SUM: e = expr_substitute(t->k, e, m->sums.axis[s->sum], i[a]); break;
+        case STAGE_SUM: e = expr_substitute(t->k, e, m->sums.axis[s->sum], m->k_block ? d_add(t, m->k_base, i[a]) : i[a]); break;
         case STAGE_WINDOW:
             if (s->stride == 1) e = with_pair(m, e, s->tile, d_add(t, base, i[a]), s->sum, num(t, 0));
             else e = with_pair(m, e, s->tile, base, s->sum, i[a]);
@@ -211,8 +226,8 @@ struct expr *operand_at(struct matrix *m, const struct operand *o, const struct 
         const struct stage_axis *s = &o->axis[a];
         switch (s->kind) {
         case STAGE_LOCAL: i[a] = p->local[s->tile]; break;
-        case STAGE_SUM: i[a] = p->sum[s->sum]; break;
-        case STAGE_WINDOW: i[a] = d_add(t, d_mul(t, p->local[s->tile], s->stride), d_mul(t, p->sum[s->sum], s->dilation)); break;
+        case STAGE_SUM: i[a] = p->sum_local[s->sum]; break;
+        case STAGE_WINDOW: i[a] = d_add(t, d_mul(t, p->local[s->tile], s->stride), d_mul(t, p->sum_local[s->sum], s->dilation)); break;
         case STAGE_PANEL: i[a] = dim_div(t->k->dims, p->local[s->tile], num(t, m->columns)); break;
         case STAGE_LANE: i[a] = dim_mod(t->k->dims, p->local[s->tile], num(t, m->columns)); break;
         }

@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,6 +27,10 @@ static const struct bench benches[] = {
     {"gemm512", GEMM(512), 2.0 * 512 * 512 * 512, 0, 512, 512, 512},
     {"gemm1024", GEMM(1024), 2.0 * 1024 * 1024 * 1024, 0, 1024, 1024, 1024},
     {"gemm2048", GEMM(2048), 2.0 * 2048 * 2048 * 2048, 0, 2048, 2048, 2048},
+    {"small", "graph g(a f32 [96, 256], b f32 [256, 128] format(@P)) { %y = dot(%a, %b) batch_a=[] batch_b=[] contract_a=[1] contract_b=[0] return %y }",
+     2.0 * 96 * 256 * 128, 0, 96, 128, 256},
+    {"middle", "graph g(a f32 [240, 256], b f32 [256, 256] format(@P)) { %y = dot(%a, %b) batch_a=[] batch_b=[] contract_a=[1] contract_b=[0] return %y }",
+     2.0 * 240 * 256 * 256, 0, 240, 256, 256},
     {"plain512", GEMM_PLAIN(512), 2.0 * 512 * 512 * 512, 0, 512, 512, 512},
     {"plain1024", GEMM_PLAIN(1024), 2.0 * 1024 * 1024 * 1024, 0, 1024, 1024, 1024},
     {"symbolic1024", "graph g(M in 1.., a f32 [M, 1024], b f32 [1024, 1024] format(@P)) { %y = dot(%a, %b) batch_a=[] batch_b=[] contract_a=[1] contract_b=[0] return %y }",
@@ -122,27 +127,54 @@ static int compare(const void *a, const void *b) {
 
 /* --- the peak of this core --- */
 
-#define CHAINS 24
+typedef float v16 __attribute__((vector_size(64)));
+typedef float v8 __attribute__((vector_size(32)));
+#define FOUR(X, i) X(i) X(i + 1) X(i + 2) X(i + 3)
+#define TWELVE(X) FOUR(X, 0) FOUR(X, 4) FOUR(X, 8)
+
 __attribute__((target("avx512f"), noinline)) static double peak512(long n) {
-    typedef float v16 __attribute__((vector_size(64)));
-    v16 a[CHAINS], x = {0}, y = {0};
-    for (int i = 0; i < CHAINS; i++) a[i] = x + (float)i;
-    for (long k = 0; k < n; k++)
-        for (int i = 0; i < CHAINS; i++) __asm__ volatile("vfmadd231ps %1, %2, %0" : "+v"(a[i]) : "v"(x), "v"(y));
-    for (int i = 1; i < CHAINS; i++) a[0] += a[i];
-    __asm__ volatile("" ::"v"(a[0]));
-    return 2.0 * 16 * CHAINS * (double)n;
+    v16 a[12], x = {0}, y = {0};
+    for (int i = 0; i < 12; i++) a[i] = x;
+    for (long k = 0; k < n; k++) {
+#define STEP(i) __asm__ volatile("vfmadd231ps %1, %2, %0" : "+v"(a[i]) : "v"(x), "v"(y));
+        TWELVE(STEP)
+#undef STEP
+    }
+#define SEE(i) __asm__ volatile("" ::"v"(a[i]));
+    TWELVE(SEE)
+#undef SEE
+    return 2.0 * 16 * 12 * (double)n;
 }
 
 __attribute__((target("avx2,fma"), noinline)) static double peak256(long n) {
-    typedef float v8 __attribute__((vector_size(32)));
     v8 a[12], x = {0}, y = {0};
-    for (int i = 0; i < 12; i++) a[i] = x + (float)i;
-    for (long k = 0; k < n; k++)
-        for (int i = 0; i < 12; i++) __asm__ volatile("vfmadd231ps %1, %2, %0" : "+x"(a[i]) : "x"(x), "x"(y));
-    for (int i = 1; i < 12; i++) a[0] += a[i];
-    __asm__ volatile("" ::"x"(a[0]));
+    for (int i = 0; i < 12; i++) a[i] = x;
+    for (long k = 0; k < n; k++) {
+#define STEP(i) __asm__ volatile("vfmadd231ps %1, %2, %0" : "+x"(a[i]) : "x"(x), "x"(y));
+        TWELVE(STEP)
+#undef STEP
+    }
+#define SEE(i) __asm__ volatile("" ::"x"(a[i]));
+    TWELVE(SEE)
+#undef SEE
     return 2.0 * 8 * 12 * (double)n;
+}
+
+/* What one core reads from memory far beyond its caches. */
+static double read_rate(void) {
+    size_t n = (size_t)64 << 20;
+    v8 *data = aligned_alloc(64, n), sum = {0};
+    memset(data, 1, n);
+    double best = 0;
+    for (int r = 0; r < 3; r++) {
+        double from = cpu_now();
+        for (size_t i = 0; i < n / sizeof *data; i += 4) sum += data[i] + data[i + 1] + data[i + 2] + data[i + 3];
+        __asm__ volatile("" ::"m"(sum));
+        double rate = (double)n / (cpu_now() - from);
+        if (rate > best) best = rate;
+    }
+    free(data);
+    return best / 1e9;
 }
 
 static double peak(int bits) {
@@ -254,7 +286,8 @@ static void time_case(const struct bench *b, const struct settings *set) {
     for (struct buffer *a = k->args; a; a = a->next) {
         int64_t size = 1;
         for (int i = 0; i < a->rank; i++) size *= value_of(a->shape[i]);
-        float *f = j.buffer[a->index] = aligned_alloc(64, ((size_t)size * 4 + 4096) & ~(size_t)63);
+        float *f = j.buffer[a->index] = aligned_alloc(2 << 20, ((size_t)size * 4 + 4096 + (2 << 20)) & ~(size_t)((2 << 20) - 1));
+        if (getenv("YJ_HUGE")) madvise(f, (size_t)size * 4, MADV_HUGEPAGE);
         for (int64_t i = 0; i < size; i++) f[i] = (float)((i * 7919) % 1000) / 500 - 1;
     }
     double ours[1000], theirs[1000];
@@ -301,7 +334,7 @@ int main(int argc, char **argv) {
     void *blas = dlopen("libopenblas.so.0", RTLD_NOW);
     set.sgemm = blas ? (sgemm_fn *)dlsym(blas, "cblas_sgemm") : NULL;
     set.peak = peak(set.target->vector_bits >= 512 ? 512 : 256);
-    printf("target %s, %d threads, peak of one core %.1f GF/s\n", set.target->name, set.threads, set.peak);
+    printf("target %s, %d threads, one core: peak %.1f GF/s, reads %.1f GB/s\n", set.target->name, set.threads, set.peak, read_rate());
     for (size_t i = 0; i < COUNT(benches); i++) {
         bool wanted = optind == argc;
         for (int a = optind; a < argc; a++) wanted |= strcmp(argv[a], benches[i].name) == 0;
