@@ -337,7 +337,52 @@ static int in_place_operand(struct maker *m, const struct op *op, int result) {
     return -1;
 }
 
+/* ---- what must hold of shapes, where it is not known at compile time: said once, before the first launch that needs it */
+
+static void require(struct maker *m, const struct op *op, dim value) {
+    struct dim_table *t = m->g->dims;
+    if (value->low >= 0 || dim_less(t, value, dim_const(t, 0)) == DIM_NO) return;
+    value = plan_dim_of(m, value);
+    for (int i = 0; i < m->block->n_steps; i++)
+        if (m->block->steps[i].kind == PLAN_CHECK && m->block->steps[i].condition == value) return;
+    int number;
+    add_step(m, PLAN_CHECK, op, &number)->condition = value;
+}
+
+static void require_of_op(struct maker *m, const struct op *op) {
+    struct dim_table *t = m->g->dims;
+    int n;
+    if (op->kind == OP_slice) {
+        const dim *start = op_dims(op, "start", &n), *limit = op_dims(op, "limit", &n);
+        for (int i = 0; i < n; i++) {
+            require(m, op, start[i]);
+            require(m, op, dim_sub(t, limit[i], start[i]));
+            require(m, op, dim_sub(t, op->in[0]->type.shape[i], limit[i]));
+        }
+    } else if (op->kind == OP_update_slice) {
+        const dim *start = op_dims(op, "start", &n);
+        for (int i = 0; i < n; i++) {
+            require(m, op, start[i]);
+            require(m, op, dim_sub(t, op->in[0]->type.shape[i], dim_add(t, start[i], op->in[1]->type.shape[i])));
+        }
+    } else if (op->kind == OP_pad) {
+        const dim *low = op_dims(op, "low", &n), *high = op_dims(op, "high", &n);
+        for (int i = 0; i < n; i++) {
+            require(m, op, low[i]);
+            require(m, op, high[i]);
+        }
+    } else if (op->kind == OP_reshape) {
+        require(m, op, dim_sub(t, type_elements(t, &op->in[0]->type), type_elements(t, &op->out[0]->type)));
+        require(m, op, dim_sub(t, type_elements(t, &op->out[0]->type), type_elements(t, &op->in[0]->type)));
+    }
+    for (int i = 0; i < op->n_out; i++)
+        for (int d = 0; d < op->out[i]->type.rank; d++) require(m, op, op->out[i]->type.shape[d]);
+    for (int r = 0; r < op->n_regions; r++)
+        for (const struct op *inner = op->regions[r]->first; inner; inner = inner->next) require_of_op(m, inner);
+}
+
 static enum yj_status make_launch(struct maker *m, const struct op *op) {
+    require_of_op(m, op);
     int n = op->n_in + op->n_out, kernel = -1, step = m->block->n_steps;
     struct lower_place *places = NEW_ARRAY(m->arena, struct lower_place, n + 1);
     bool placed = false;
@@ -455,7 +500,7 @@ static enum yj_status make_op(struct maker *m, const struct op *op) {
     if (op_is(op->kind, 'C') && op->kind != OP_wait) return make_collective(m, op);
     switch (op->kind) {
     case OP_constant: return make_constant(m, op);
-    case OP_reshape: return make_alias(m, op->out[0], buffer_of(m, op->in[0]));
+    case OP_reshape: require_of_op(m, op); return make_alias(m, op->out[0], buffer_of(m, op->in[0]));
     case OP_fused: return make_launch(m, op);
     case OP_wait: return make_wait(m, op);
     case OP_bind: return make_bind(m, op);

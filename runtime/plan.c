@@ -13,7 +13,7 @@ const char *const plan_space_names[3] = {"host", "comm", "device"};
 const char *const plan_dim_kind_names[4] = {"input", "state", "born", "rank"};
 const char *const plan_role_names[3] = {"in", "out", "inout"};
 const char *const plan_kind_names[5] = {"input", "weight", "temp", "alias", "state"};
-const char *const plan_step_names[PLAN_STEPS] = {"launch", "copy", "start", "wait", "bind", "branch", "call"};
+const char *const plan_step_names[PLAN_STEPS] = {"launch", "copy", "start", "wait", "bind", "branch", "call", "check"};
 
 struct plan *plan_new(struct arena *arena) {
     struct plan *p = NEW(arena, struct plan);

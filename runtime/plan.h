@@ -32,7 +32,8 @@
  *     3 q0 copy %4 at past*256 = %2 at 0 bytes N*256 @14
  *     4 q0 bind %5 i64 k, c                              # element i of the buffer becomes dim i; a bool is 0 or 1
  *     5 q0 branch c #1 none                              # not 0: block 1, else none
- *     6 q0 call #3 index i trips k while c               # i: a born dim that counts; c is read before every turn
+ *     6 q0 check past - N @11                            # below 0: an error, before anything is computed with it
+ *     7 q0 call #3 index i trips k while c               # i: a born dim that counts; c is read before every turn
  *   }
  */
 #ifndef RUNTIME_PLAN_H
@@ -110,7 +111,7 @@ struct plan_state {
     dim in[PLAN_MAX_RANK], out[PLAN_MAX_RANK], storage[PLAN_MAX_RANK];
 };
 
-enum plan_step_kind { PLAN_LAUNCH, PLAN_COPY, PLAN_START, PLAN_WAIT, PLAN_BIND, PLAN_BRANCH, PLAN_CALL };
+enum plan_step_kind { PLAN_LAUNCH, PLAN_COPY, PLAN_START, PLAN_WAIT, PLAN_BIND, PLAN_BRANCH, PLAN_CALL, PLAN_CHECK };
 enum plan_collective { PLAN_ALL_REDUCE, PLAN_REDUCE_SCATTER, PLAN_ALL_GATHER, PLAN_ALL_TO_ALL, PLAN_BROADCAST };
 enum plan_reduce { PLAN_ADD, PLAN_MUL, PLAN_MIN, PLAN_MAX };
 
@@ -125,7 +126,7 @@ struct plan_step {
     dim at, from, count;         /* COPY: byte offsets of destination and source, bytes. START: count as comm.h has it */
     int request;                 /* START, WAIT: each request is started once and waited for once, in the same block */
     enum plan_collective collective; enum plan_reduce reduce; enum yj_dtype dtype; int axis; /* START. BIND: dtype i32 i64 bool */
-    dim condition;               /* BRANCH; CALL: while it is not 0 (NULL: always) */
+    dim condition;               /* BRANCH; CALL: while it is not 0 (NULL: always). CHECK: must be >= 0 */
     int block, otherwise;        /* BRANCH: -1 is none. CALL: BLOCK. Only blocks of a higher number: so no recursion */
     dim index, trips;            /* CALL: a BORN symbol (NULL: none) from 0 to below TRIPS (NULL: until the condition fails) */
 };
@@ -164,7 +165,7 @@ int plan_axis(const struct plan *p, const char *name);           /* -1 if there 
 int64_t plan_ranks(const struct plan *p);
 /* How a step uses its I-th buffer. */
 enum plan_role plan_step_role(const struct plan *p, const struct plan_step *s, int i);
-#define PLAN_STEPS 7
+#define PLAN_STEPS 8
 #define PLAN_COLLECTIVES 5
 #define PLAN_REDUCES 4
 extern const char *const plan_collective_names[], *const plan_reduce_names[], *const plan_space_names[],

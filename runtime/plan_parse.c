@@ -496,9 +496,11 @@ static enum yj_status parse_call(struct parser *p, struct plan_step *s) {
     return take(p, "while") ? parse_dim(p, t, &s->condition) : YJ_OK;
 }
 
+static enum yj_status parse_check(struct parser *p, struct plan_step *s) { return parse_dim(p, p->plan->dims, &s->condition); }
+
 static enum yj_status parse_step(struct parser *p, struct plan_block *b) {
     static enum yj_status (*const body[])(struct parser *, struct plan_step *) = {
-        parse_launch, parse_copy, parse_start, NULL, parse_bind, parse_branch, parse_call};
+        parse_launch, parse_copy, parse_start, NULL, parse_bind, parse_branch, parse_call, parse_check};
     struct plan_step s = {0};
     int number = 0, kind = 0;
     TRY(parse_index(p, MOST_ITEMS, &number));
@@ -507,7 +509,7 @@ static enum yj_status parse_step(struct parser *p, struct plan_block *b) {
     if (*p->at++ != 'q') return p->at--, expect(p, "q");
     TRY(parse_index(p, 1 << 16, &s.queue));
     if (take(p, "after")) TRY(parse_ints(p, &s.n_after, &s.after));
-    TRY(parse_choice(p, 7, plan_step_names, "kind of step", &kind));
+    TRY(parse_choice(p, PLAN_STEPS, plan_step_names, "kind of step", &kind));
     s.kind = (enum plan_step_kind)kind;
     if (s.kind == PLAN_WAIT) {
         TRY(expect(p, "!"));

@@ -160,6 +160,7 @@ static void print_step_body(struct text *out, const struct plan *p, const struct
             else text_add(out, " #%d", block);
         }
         break;
+    case PLAN_CHECK: print_dim(out, " ", s->condition); break;
     case PLAN_CALL:
         text_add(out, " #%d", s->block);
         if (s->index) print_dim(out, " index ", s->index);

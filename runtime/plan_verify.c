@@ -323,8 +323,8 @@ static int step_seen_from(const struct verify *v, int outer, int inner, int step
 
 static enum yj_status verify_step_shape(struct verify *v, const struct plan_step *s) {
     const struct plan *p = v->p;
-    static const int n_buffers[] = {-1, 2, 2, 0, 1, 0, 0};
-    if ((int)s->kind < 0 || s->kind > PLAN_CALL) return report(YJ_ERR_INPUT, "kind %d", (int)s->kind);
+    static const int n_buffers[PLAN_STEPS] = {-1, 2, 2, 0, 1, 0, 0, 0};
+    if ((int)s->kind < 0 || s->kind >= PLAN_STEPS) return report(YJ_ERR_INPUT, "kind %d", (int)s->kind);
     if (s->queue < 0 || s->queue >= MOST_QUEUES) return report(YJ_ERR_INPUT, "queue %d", s->queue);
     for (int i = 0; i < s->n_buffers; i++) {
         if (s->buffers[i] < 0 || s->buffers[i] >= p->n_buffers) {
@@ -499,7 +499,8 @@ static enum yj_status walk_dims(struct verify *v, const struct plan_step *s) {
         TRY(check_known(v, s->count));
     } else if (s->kind == PLAN_START) {
         TRY(check_known(v, s->count));
-    } else if (s->kind == PLAN_BRANCH) {
+    } else if (s->kind == PLAN_BRANCH || s->kind == PLAN_CHECK) {
+        if (!s->condition) return report(YJ_ERR_INPUT, "a %s of nothing", plan_step_names[s->kind]);
         TRY(check_known(v, s->condition));
     } else if (s->kind == PLAN_BIND) {
         for (int j = 0; j < s->n_dims; j++) {

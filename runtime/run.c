@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The interpreter of the plan: seven kinds of steps. Steps run in the order of the list, which respects every queue and
+ * The interpreter of the plan: eight kinds of steps. Steps run in the order of the list, which respects every queue and
  * every `after`; only collectives are under way while other steps run. Nothing here computes on tensors: kernels do.
  */
 #include "runtime/program.h"
@@ -156,6 +156,18 @@ static enum yj_status bind(struct program *r, const struct plan_step *s, const s
     return YJ_OK;
 }
 
+static enum yj_status check(struct program *r, const struct plan_step *s, const struct run_step *x) {
+    int64_t value;
+    TRY(exprs_get(&r->exprs, x->condition, &value));
+    if (value >= 0) return YJ_OK;
+    struct text text = {0};
+    dim_print(&text, s->condition);
+    enum yj_status status = report(YJ_ERR_INPUT, "the shapes given do not fit: %s is %" PRId64 " and may not be negative",
+                                   text.data ? text.data : "?", value);
+    text_free(&text);
+    return status;
+}
+
 static enum yj_status branch(struct program *r, const struct plan_step *s, const struct run_step *x) {
     int64_t condition;
     TRY(exprs_get(&r->exprs, x->condition, &condition));
@@ -183,6 +195,7 @@ static enum yj_status run_step(struct program *r, const struct plan_step *s, con
     case PLAN_WAIT: return wait_for(r, s->request);
     case PLAN_BIND: return bind(r, s, x);
     case PLAN_BRANCH: return branch(r, s, x);
+    case PLAN_CHECK: return check(r, s, x);
     case PLAN_CALL: return call(r, s, x);
     }
     return report(YJ_ERR_INTERNAL, "a step of kind %d", (int)s->kind);
