@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Constant folding by the interpreter. An op is known when all that it needs is known; it becomes a constant when that is
- * small, or not larger than the constants it came from. Broadcasts and iotas are known but never written out by themselves:
- * they stay views until something that shrinks them is folded. What comes out uniform is kept as one broadcast element.
+ * Constant folding by the interpreter. An op is known when all that it needs is known; it becomes a constant when that
+ * is small, or not larger than the constants it came from. Broadcasts and iotas are known but never written out by
+ * themselves: they stay views until something that shrinks them is folded. What comes out uniform is kept as one
+ * broadcast element.
  */
 #include "compiler/pass.h"
 #include "ir/graph_inside.h"
 
-#define SMALL_BYTES (64 << 10)            /* a result up to this is always worth it */
-#define LEAF_BYTES (INT64_C(512) << 20)   /* constants read to fold one op */
-#define MIDDLE_BYTES (INT64_C(16) << 20)  /* views written out on the way */
+#define SMALL_BYTES (64 << 10)           /* a result up to this is always worth it */
+#define LEAF_BYTES (INT64_C(512) << 20)  /* constants read to fold one op */
+#define MIDDLE_BYTES (INT64_C(16) << 20) /* views written out on the way */
 #define MAX_DEPTH 16
 
 static bool known_data(const struct op *op) {
@@ -38,10 +39,11 @@ static int64_t bytes_of(const struct value *v) {
     return n;
 }
 
-/* Can OP be evaluated: its operands are constants, or deferred ops of which that is true. Counts what is read and written. */
+/* Can OP be evaluated: its operands are constants, or deferred ops of which that is true. Counts what is read and
+ * written. */
 static bool evaluable(const struct op *op, int depth, int64_t *leaves, int64_t *middle) {
-    bool stays = op_is(op->kind, 'C') || op_is(op->kind, 'S') || op->kind == OP_wait || op->kind == OP_if || op->kind == OP_loop ||
-                 op->kind == OP_fused || op->kind == OP_pack || op->kind == OP_constant;
+    bool stays = op_is(op->kind, 'C') || op_is(op->kind, 'S') || op->kind == OP_wait || op->kind == OP_if ||
+                 op->kind == OP_loop || op->kind == OP_fused || op->kind == OP_pack || op->kind == OP_constant;
     if (stays || depth > MAX_DEPTH || !attrs_known(op)) return false;
     for (int i = 0; i < op->n_out; i++)
         if (bytes_of(op->out[i]) < 0) return false;
@@ -49,16 +51,23 @@ static bool evaluable(const struct op *op, int depth, int64_t *leaves, int64_t *
         const struct op *from = op->in[i]->op;
         int64_t bytes = bytes_of(op->in[i]);
         if (!from || bytes < 0) return false;
-        if (known_data(from)) *leaves += bytes;
-        else if (is_deferred(from) && evaluable(from, depth + 1, leaves, middle)) *middle += bytes;
-        else return false;
+        if (known_data(from))
+            *leaves += bytes;
+        else if (is_deferred(from) && evaluable(from, depth + 1, leaves, middle))
+            *middle += bytes;
+        else
+            return false;
     }
     return *leaves <= LEAF_BYTES && *middle <= MIDDLE_BYTES;
 }
 
 /* --- evaluation of one op in a graph of its own --- */
 
-struct job { const struct op *op; struct graph *to; struct map values; };
+struct job {
+    const struct op *op;
+    struct graph *to;
+    struct map values;
+};
 
 static void bring(struct job *j, const struct op *op) {
     for (int i = 0; i < op->n_in; i++)
@@ -71,7 +80,8 @@ static enum yj_status evaluate(const struct op *op, struct tensor *results) {
     if (!arena) return report(YJ_ERR_MEMORY, "no memory to fold");
     struct job j = {op, graph_new(arena, "fold"), {.arena = arena}};
     bring(&j, op);
-    for (int i = 0; i < op->n_out; i++) graph_output(j.to, map_get(&j.values, op->out[i]), NULL);
+    for (int i = 0; i < op->n_out; i++)
+        graph_output(j.to, map_get(&j.values, op->out[i]), NULL);
     enum yj_status status = graph_eval(j.to, NULL, results, NULL, NULL);
     arena_close(arena);
     return status;
@@ -95,7 +105,8 @@ static struct value *as_constant(struct builder *b, const struct value *old, con
 static enum yj_status fold_op(struct graph *g, struct op *op, bool *changed) {
     int64_t leaves = 0, middle = 0, bytes = 0;
     if (op->n_out < 1 || is_deferred(op) || !evaluable(op, 0, &leaves, &middle)) return YJ_OK;
-    for (int i = 0; i < op->n_out; i++) bytes += bytes_of(op->out[i]);
+    for (int i = 0; i < op->n_out; i++)
+        bytes += bytes_of(op->out[i]);
     if (bytes > SMALL_BYTES && bytes > leaves) return YJ_OK;
     struct tensor *results = NEW_ARRAY(g->arena, struct tensor, op->n_out);
     enum yj_status status = evaluate(op, results);
@@ -104,8 +115,10 @@ static enum yj_status fold_op(struct graph *g, struct op *op, bool *changed) {
     struct builder b = {g, op, op->n_origin, op->origin};
     for (int i = 0; i < op->n_out; i++) {
         struct value *v = as_constant(&b, op->out[i], &results[i]);
-        if (!v) status = YJ_ERR_INTERNAL;
-        else value_replace(g, op->out[i], v);
+        if (!v)
+            status = YJ_ERR_INTERNAL;
+        else
+            value_replace(g, op->out[i], v);
         tensor_free(&results[i]);
     }
     *changed = true;
@@ -118,7 +131,8 @@ static bool take_branch(struct graph *g, struct op *op) {
     if (op->kind != OP_if || !value_uniform(op->in[0], &yes)) return false;
     struct value **results = NEW_ARRAY(g->arena, struct value *, op->n_out + 1);
     region_inline(op, op->regions[yes ? 0 : 1], 1, results);
-    for (int i = 0; i < op->n_out; i++) value_replace(g, op->out[i], results[i]);
+    for (int i = 0; i < op->n_out; i++)
+        value_replace(g, op->out[i], results[i]);
     return true;
 }
 
@@ -132,7 +146,8 @@ static enum yj_status fold_graph(struct graph *g, bool *changed) {
             next = before ? before->next : g->first; /* what was inlined is walked too */
             continue;
         }
-        for (int i = 0; i < op->n_regions; i++) TRY(fold_graph(op->regions[i], changed));
+        for (int i = 0; i < op->n_regions; i++)
+            TRY(fold_graph(op->regions[i], changed));
         TRY(fold_op(g, op, changed));
     }
     return YJ_OK;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Fusion is greedy along the list: each op tries to join the group that made its operands, the latest first, and then takes
- * in the other groups that only it uses. What one kernel can hold lower_can says; here are only the graph's side of it (no
- * cycle between groups) and what would not pay: an operand of dot or convolution is computed once and read, not computed
- * again for each use. Cheap sources (iota, dims, broadcasts) and views of memory are copied to each user first; at the end an
- * op that only one other group uses moves there, if that does not make more values be written.
+ * Fusion is greedy along the list: each op tries to join the group that made its operands, the latest first, and then
+ * takes in the other groups that only it uses. What one kernel can hold lower_can says; here are only the graph's side
+ * of it (no cycle between groups) and what would not pay: an operand of dot or convolution is computed once and read,
+ * not computed again for each use. Cheap sources (iota, dims, broadcasts) and views of memory are copied to each user
+ * first; at the end an op that only one other group uses moves there, if that does not make more values be written.
  */
 #include "compiler/fuse.h"
 #include "compiler/lower.h"
@@ -14,7 +14,12 @@
 
 #define MAX_GROUP 96 /* ops in one kernel: text and compile time grow with it */
 
-struct group { int n, room; struct op **ops; int last; bool dead; };
+struct group {
+    int n, room;
+    struct op **ops;
+    int last;
+    bool dead;
+};
 
 struct fuser {
     struct graph *g;
@@ -22,12 +27,14 @@ struct fuser {
     struct fuse_log *log;
     int n_ops, n_values;
     struct op **ops;
-    int *number;          /* by value id: number of the producing op, -1 */
-    int *group_of;        /* by op number: -1 none */
-    struct group *groups; int n_groups;
+    int *number;   /* by value id: number of the producing op, -1 */
+    int *group_of; /* by op number: -1 none */
+    struct group *groups;
+    int n_groups;
     struct value **local; /* by value id: the clone in the region being made */
     struct value **made;  /* by value id: the result of a fused op that takes its place */
-    int *mark; int stamp;
+    int *mark;
+    int stamp;
 };
 
 static bool is_uniform_constant(const struct value *v) {
@@ -39,8 +46,8 @@ static bool is_uniform_constant(const struct value *v) {
 
 /* Ops that stay outside of kernels. */
 static bool stays(const struct op *op) {
-    return op->kind == OP_constant || op->kind == OP_bind || op->kind == OP_if || op->kind == OP_loop || op->kind == OP_fused ||
-           op_is(op->kind, 'C') || op->kind == OP_wait;
+    return op->kind == OP_constant || op->kind == OP_bind || op->kind == OP_if || op->kind == OP_loop ||
+           op->kind == OP_fused || op_is(op->kind, 'C') || op->kind == OP_wait;
 }
 
 static bool is_source(const struct op *op) {
@@ -49,9 +56,12 @@ static bool is_source(const struct op *op) {
     return op && (op->kind == OP_iota || op->kind == OP_dims);
 }
 
-static bool is_picking(const struct op *op) { return op->kind == OP_slice || op->kind == OP_transpose || op->kind == OP_reverse; }
+static bool is_picking(const struct op *op) {
+    return op->kind == OP_slice || op->kind == OP_transpose || op->kind == OP_reverse;
+}
 
-/* A reshape of something that lies in memory is a name for it. One that only drops the ones of a slice is part of the view. */
+/* A reshape of something that lies in memory is a name for it. One that only drops the ones of a slice is part of the
+ * view. */
 static bool is_alias(const struct op *op) {
     if (op->kind != OP_reshape || is_source(op)) return false;
     return !op->in[0]->op || !is_picking(op->in[0]->op) || !reshape_of_ones(op);
@@ -65,7 +75,9 @@ static bool is_view_of_memory(const struct op *op) {
     return false;
 }
 
-static bool is_cheap(const struct op *op) { return op->kind == OP_broadcast || is_source(op) || is_view_of_memory(op); }
+static bool is_cheap(const struct op *op) {
+    return op->kind == OP_broadcast || is_source(op) || is_view_of_memory(op);
+}
 
 static enum yj_status copy_for_users(struct graph *g, struct op *op) {
     struct value *v = op->out[0];
@@ -91,7 +103,10 @@ static enum yj_status copy_sources(struct graph *g) {
 
 /* ---- the region of a set of ops: a candidate for lower_can, and in the end the body of `fused` */
 
-struct border { int n_in, n_out; struct value **in, **out; };
+struct border {
+    int n_in, n_out;
+    struct value **in, **out;
+};
 
 static int by_number(const void *a, const void *b) {
     const struct op *const *x = a, *const *y = b;
@@ -132,7 +147,8 @@ static enum yj_status clone_into(struct fuser *f, struct graph *region, struct o
         map_set(&values, v, f->local[v->id]);
     }
     struct op *copy = op_copy(region, NULL, op, &values);
-    for (int i = 0; i < op->n_out; i++) f->local[op->out[i]->id] = copy->out[i];
+    for (int i = 0; i < op->n_out; i++)
+        f->local[op->out[i]->id] = copy->out[i];
     return YJ_OK;
 }
 
@@ -143,10 +159,12 @@ static enum yj_status fill_region(struct fuser *f, struct graph *region, struct 
         f->mark[(intptr_t)ops[i]->note] = f->stamp;
         most += ops[i]->n_in + ops[i]->n_out;
     }
-    *b = (struct border){0, 0, NEW_ARRAY(f->scratch, struct value *, most + 1), NEW_ARRAY(f->scratch, struct value *, most + 1)};
+    *b = (struct border){0, 0, NEW_ARRAY(f->scratch, struct value *, most + 1),
+                         NEW_ARRAY(f->scratch, struct value *, most + 1)};
     qsort(ops, (size_t)n, sizeof *ops, by_number);
     enum yj_status status = YJ_OK;
-    for (int i = 0; i < n && status == YJ_OK; i++) status = clone_into(f, region, ops[i], b);
+    for (int i = 0; i < n && status == YJ_OK; i++)
+        status = clone_into(f, region, ops[i], b);
     for (int i = 0; i < n && status == YJ_OK; i++)
         for (int k = 0; k < ops[i]->n_out; k++)
             if (used_outside(f, ops[i]->out[k])) {
@@ -154,8 +172,10 @@ static enum yj_status fill_region(struct fuser *f, struct graph *region, struct 
                 b->out[b->n_out++] = ops[i]->out[k];
             }
     for (int i = 0; i < n; i++) { /* clean for the next one */
-        for (int k = 0; k < ops[i]->n_in; k++) f->local[ops[i]->in[k]->id] = NULL;
-        for (int k = 0; k < ops[i]->n_out; k++) f->local[ops[i]->out[k]->id] = NULL;
+        for (int k = 0; k < ops[i]->n_in; k++)
+            f->local[ops[i]->in[k]->id] = NULL;
+        for (int k = 0; k < ops[i]->n_out; k++)
+            f->local[ops[i]->out[k]->id] = NULL;
     }
     return status;
 }
@@ -222,7 +242,8 @@ static bool reaches(struct fuser *f, int from_group, int to_group) {
 static void note_refusal(struct fuser *f, const struct value *v, const struct op *consumer, const char *why) {
     if (!f->log || !v->op) return;
     struct fuse_refusal *r = NEW(f->g->arena, struct fuse_refusal);
-    *r = (struct fuse_refusal){v->name, op_info[v->op->kind].name, arena_text(f->g->arena, "%s", op_where(consumer)), arena_text(f->g->arena, "%s", why), NULL};
+    *r = (struct fuse_refusal){v->name, op_info[v->op->kind].name, arena_text(f->g->arena, "%s", op_where(consumer)),
+                               arena_text(f->g->arena, "%s", why), NULL};
     *f->log->last = r;
     f->log->last = &r->next;
 }
@@ -237,7 +258,8 @@ static bool join(struct fuser *f, int a, int b, const char **why) {
     if (x->last < y->last ? reaches(f, a, b) : reaches(f, b, a)) return false;
     if (!can_be_one(f, all, x->n + y->n, why)) return false;
     x->ops = all;
-    for (int i = 0; i < y->n; i++) f->group_of[(intptr_t)y->ops[i]->note] = a;
+    for (int i = 0; i < y->n; i++)
+        f->group_of[(intptr_t)y->ops[i]->note] = a;
     x->n += y->n;
     x->last = x->last > y->last ? x->last : y->last;
     y->dead = true;
@@ -259,7 +281,9 @@ static bool pays(const struct fuser *f, const struct op *op, int producer, const
 /* Nothing that computes is taken into a product. */
 static bool pays_in(const struct group *g, const struct op *op) {
     for (int i = 0; i < g->n; i++)
-        if ((g->ops[i]->kind == OP_dot || g->ops[i]->kind == OP_convolution) && !op_is(op->kind, 'V') && op->kind != OP_cast) return false;
+        if ((g->ops[i]->kind == OP_dot || g->ops[i]->kind == OP_convolution) && !op_is(op->kind, 'V') &&
+            op->kind != OP_cast)
+            return false;
     return true;
 }
 
@@ -269,7 +293,8 @@ static int producer_groups(struct fuser *f, const struct op *op, int *groups, co
     for (int i = 0; i < op->n_in; i++) {
         int p = op->in[i]->op ? f->number[op->in[i]->id] : -1, g = p >= 0 ? f->group_of[p] : -1;
         bool seen = g < 0;
-        for (int k = 0; k < n; k++) seen |= groups[k] == g;
+        for (int k = 0; k < n; k++)
+            seen |= groups[k] == g;
         if (seen || n == most) continue;
         int at = n++;
         for (; at > 0 && f->groups[groups[at - 1]].last < f->groups[g].last; at--) {
@@ -320,7 +345,8 @@ static bool is_written(struct fuser *f, const struct value *v, int group) {
     int k = v->op ? f->number[v->id] : -1;
     if (k < 0 || f->group_of[k] != group) return true;
     f->stamp++;
-    for (int i = 0; i < f->groups[group].n; i++) f->mark[(intptr_t)f->groups[group].ops[i]->note] = f->stamp;
+    for (int i = 0; i < f->groups[group].n; i++)
+        f->mark[(intptr_t)f->groups[group].ops[i]->note] = f->stamp;
     return used_outside(f, v);
 }
 
@@ -367,7 +393,8 @@ static enum yj_status make_fused(struct fuser *f, struct group *gr) {
     for (int i = 0; i < gr->n; i++)
         for (int k = 0; k < gr->ops[i]->n_origin && n_origin < 1024; k++) {
             bool seen = false;
-            for (int j = 0; j < n_origin; j++) seen |= origin[j] == gr->ops[i]->origin[k];
+            for (int j = 0; j < n_origin; j++)
+                seen |= origin[j] == gr->ops[i]->origin[k];
             if (!seen) origin[n_origin++] = gr->ops[i]->origin[k];
         }
     b.n_origin = n_origin;
@@ -393,28 +420,33 @@ static enum yj_status make_fused(struct fuser *f, struct group *gr) {
 static enum yj_status sort_ops(struct fuser *f) {
     int n_values = graph_number(f->g);
     bool *ready = NEW_ARRAY(f->arena, bool, n_values + 1);
-    for (int i = 0; i < f->g->n_in; i++) ready[f->g->in[i]->id] = true;
+    for (int i = 0; i < f->g->n_in; i++)
+        ready[f->g->in[i]->id] = true;
     struct op *done = NULL; /* the last of the sorted ones */
     for (;;) {
         struct op *next = done ? done->next : f->g->first;
         for (; next; next = next->next) {
             bool ok = true;
-            for (int i = 0; i < next->n_in; i++) ok &= ready[next->in[i]->id] || (next->in[i]->op && next->in[i]->op->graph != f->g);
+            for (int i = 0; i < next->n_in; i++)
+                ok &= ready[next->in[i]->id] || (next->in[i]->op && next->in[i]->op->graph != f->g);
             if (ok) break;
         }
         if (!next) break;
         struct op *at = done ? done->next : f->g->first;
         if (next != at) op_move_before(next, at);
-        for (int i = 0; i < next->n_out; i++) ready[next->out[i]->id] = true;
+        for (int i = 0; i < next->n_out; i++)
+            ready[next->out[i]->id] = true;
         done = next;
     }
-    return done ? (done->next ? report(YJ_ERR_INTERNAL, "fuse: %s depends on itself", op_where(done->next)) : YJ_OK) : YJ_OK;
+    return done ? (done->next ? report(YJ_ERR_INTERNAL, "fuse: %s depends on itself", op_where(done->next)) : YJ_OK)
+                : YJ_OK;
 }
 
 static enum yj_status fuse_here(struct fuser *f) {
     struct graph *g = f->g;
     f->n_values = graph_number(g);
-    for (struct op *op = g->first; op; op = op->next) f->n_ops++;
+    for (struct op *op = g->first; op; op = op->next)
+        f->n_ops++;
     f->ops = NEW_ARRAY(f->arena, struct op *, f->n_ops + 1);
     f->number = NEW_ARRAY(f->arena, int, f->n_values + 1);
     f->group_of = NEW_ARRAY(f->arena, int, f->n_ops + 1);
@@ -428,7 +460,8 @@ static enum yj_status fuse_here(struct fuser *f) {
     for (struct op *op = g->first; op; op = op->next, n++) {
         f->ops[n] = op;
         op->note = (void *)(intptr_t)n;
-        for (int i = 0; i < op->n_out; i++) f->number[op->out[i]->id] = n;
+        for (int i = 0; i < op->n_out; i++)
+            f->number[op->out[i]->id] = n;
     }
     for (int k = 0; k < n; k++)
         if (!stays(f->ops[k]) && !is_alias(f->ops[k])) place_op(f, k);
@@ -458,7 +491,8 @@ enum yj_status fuse_graph(struct graph *g, struct fuse_log *log) {
     if (log && !log->last) log->last = &log->first;
     for (struct op *op = g->first; op; op = op->next)
         if (op->kind != OP_composite && op->kind != OP_fused)
-            for (int r = 0; r < op->n_regions; r++) TRY(fuse_graph(op->regions[r], log));
+            for (int r = 0; r < op->n_regions; r++)
+                TRY(fuse_graph(op->regions[r], log));
     TRY(copy_sources(g));
     struct fuser f = {.g = g, .arena = arena_open(), .scratch = arena_open(), .log = log};
     enum yj_status status = f.arena && f.scratch ? fuse_here(&f) : report(YJ_ERR_MEMORY, "fuse: out of memory");

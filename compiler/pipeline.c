@@ -5,7 +5,9 @@
 #include "compiler/pass.h"
 #include "compiler/shard.h"
 
-static enum yj_status pass_shard(struct graph *g, const struct pass_options *o) { return shard_graph(g); }
+static enum yj_status pass_shard(struct graph *g, const struct pass_options *o) {
+    return shard_graph(g);
+}
 
 static enum yj_status pass_fuse(struct graph *g, const struct pass_options *o) {
     TRY(fuse_graph(g, o->fuse_log));
@@ -13,7 +15,11 @@ static enum yj_status pass_fuse(struct graph *g, const struct pass_options *o) {
     return YJ_OK;
 }
 
-static const struct pass { const char *name; pass_fn *run; const char *doc; } passes[] = {
+static const struct pass {
+    const char *name;
+    pass_fn *run;
+    const char *doc;
+} passes[] = {
     {"fold", pass_fold, "compute what depends on no input, take the branch that is known, remove what nobody uses"},
     {"simplify", pass_simplify, "ops that change nothing, views of views, equal ops: each becomes one or none"},
     {"shard", pass_shard, "share the work among the ranks of the mesh, with collectives where values must meet"},
@@ -32,11 +38,14 @@ static enum yj_status check_names(const char *list) {
     while (list && *list) {
         size_t n = strcspn(list, ",");
         bool known = (n == 7 && !strncmp(list, "kernels", n)) || (n == 3 && !strncmp(list, "all", n));
-        for (size_t i = 0; i < COUNT(passes); i++) known |= strlen(passes[i].name) == n && !strncmp(list, passes[i].name, n);
+        for (size_t i = 0; i < COUNT(passes); i++)
+            known |= strlen(passes[i].name) == n && !strncmp(list, passes[i].name, n);
         if (!known) {
             struct text names = {0};
-            for (size_t i = 0; i < COUNT(passes); i++) text_add(&names, " %s", passes[i].name);
-            report(YJ_ERR_INPUT, "there is no pass '%.*s'; the passes are:%s", (int)n, list, names.data ? names.data : "");
+            for (size_t i = 0; i < COUNT(passes); i++)
+                text_add(&names, " %s", passes[i].name);
+            report(YJ_ERR_INPUT, "there is no pass '%.*s'; the passes are:%s", (int)n, list,
+                   names.data ? names.data : "");
             text_free(&names);
             return YJ_ERR_INPUT;
         }
@@ -55,7 +64,8 @@ enum yj_status pipeline_run(struct graph *g, const struct pass_options *o) {
         if (status != YJ_OK) return report_in(status, "pass %s", passes[i].name);
         status = graph_verify(g);
         if (status != YJ_OK) return report_in(YJ_ERR_INTERNAL, "after pass %s", passes[i].name);
-        if (!o->print || !o->print_after || (!listed(o->print_after, passes[i].name) && !listed(o->print_after, "all"))) continue;
+        if (!o->print || !o->print_after || (!listed(o->print_after, passes[i].name) && !listed(o->print_after, "all")))
+            continue;
         struct text text = {0};
         graph_print(&text, g);
         if (!text.failed && text.data) o->print(o->user, text.data);

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Rules that make a graph smaller and change no bit: each looks at one op and gives the value that may stand for its result,
- * or NULL. Views of views become one view, ops that change nothing vanish, equal ops are one. A new op keeps the origins of
- * all it stands for.
+ * Rules that make a graph smaller and change no bit: each looks at one op and gives the value that may stand for its
+ * result, or NULL. Views of views become one view, ops that change nothing vanish, equal ops are one. A new op keeps
+ * the origins of all it stands for.
  */
 #include "compiler/pass.h"
 #include "ir/graph_inside.h"
 #include <math.h>
 
-struct rewrite { struct graph *g; struct builder b; };
+struct rewrite {
+    struct graph *g;
+    struct builder b;
+};
 
 static struct value *operand(const struct op *op, int i) {
     return op->in[i];
@@ -26,9 +29,11 @@ static void both_origins(struct rewrite *r, const struct op *a, const struct op 
     for (int i = 0; i < a->n_origin + b->n_origin; i++) {
         int node = i < a->n_origin ? a->origin[i] : b->origin[i - a->n_origin], at = n;
         bool there = false;
-        for (int k = 0; k < n; k++) there = there || all[k] == node;
+        for (int k = 0; k < n; k++)
+            there = there || all[k] == node;
         if (there) continue;
-        for (; at > 0 && all[at - 1] > node; at--) all[at] = all[at - 1];
+        for (; at > 0 && all[at - 1] > node; at--)
+            all[at] = all[at - 1];
         all[at] = node;
         n++;
     }
@@ -40,7 +45,8 @@ static void both_origins(struct rewrite *r, const struct op *a, const struct op 
 
 bool value_uniform(const struct value *v, uint64_t *wide) {
     const struct op *op = v->op;
-    while (op && (op->kind == OP_broadcast || op->kind == OP_reshape || op->kind == OP_transpose || op->kind == OP_reverse)) {
+    while (op &&
+           (op->kind == OP_broadcast || op->kind == OP_reshape || op->kind == OP_transpose || op->kind == OP_reverse)) {
         v = op->in[0];
         op = v->op;
     }
@@ -48,7 +54,8 @@ bool value_uniform(const struct value *v, uint64_t *wide) {
     size_t each = yj_dtype_bytes(v->type.dtype);
     if (op->data.n_bytes > each) {
         bool small = op->data.n_bytes <= 4096;
-        if (!small || memcmp(op->data.bytes, (const char *)op->data.bytes + each, op->data.n_bytes - each) != 0) return false;
+        if (!small || memcmp(op->data.bytes, (const char *)op->data.bytes + each, op->data.n_bytes - each) != 0)
+            return false;
     }
     *wide = element_load(op->data.bytes, v->type.dtype, 0);
     return true;
@@ -99,7 +106,8 @@ static struct value *transpose_transpose(struct rewrite *r, struct op *op) {
     int64_t both[GRAPH_MAX_RANK];
     if (!under) return NULL;
     const int64_t *p = op_ints(op, "permutation", &n), *q = op_ints(under, "permutation", &n);
-    for (int i = 0; i < n; i++) both[i] = q[p[i]];
+    for (int i = 0; i < n; i++)
+        both[i] = q[p[i]];
     both_origins(r, under, op);
     return build_transpose(&r->b, under->in[0], both);
 }
@@ -130,7 +138,8 @@ static struct value *broadcast_broadcast(struct rewrite *r, struct op *op) {
     int64_t both[GRAPH_MAX_RANK];
     if (!under) return NULL;
     const int64_t *outer = op_ints(op, "axes", &n), *inner = op_ints(under, "axes", &m);
-    for (int i = 0; i < m; i++) both[i] = outer[inner[i]];
+    for (int i = 0; i < m; i++)
+        both[i] = outer[inner[i]];
     both_origins(r, under, op);
     return build_broadcast(&r->b, under->in[0], op->out[0]->type.rank, op->out[0]->type.shape, both);
 }
@@ -145,8 +154,10 @@ static struct value *broadcast_reshape(struct rewrite *r, struct op *op) {
     const int64_t *outer = op_ints(op, "axes", &n);
     int at = 0;
     for (int i = 0; i < y->rank; i++) {
-        if (at < x->rank && x->shape[at] == y->shape[i]) axes[at++] = outer[i];
-        else if (!dim_is(y->shape[i], 1)) return NULL;
+        if (at < x->rank && x->shape[at] == y->shape[i])
+            axes[at++] = outer[i];
+        else if (!dim_is(y->shape[i], 1))
+            return NULL;
     }
     if (at != x->rank) return NULL;
     both_origins(r, under, op);
@@ -176,10 +187,12 @@ static struct value *slice_slice(struct rewrite *r, struct op *op) {
         start[i] = dim_add(t, a, dim_mul(t, op_dims(op, "start", &n)[i], d));
         if (__builtin_mul_overflow(s, op_ints(op, "stride", &n)[i], &stride[i])) return NULL;
         /* one past the last element taken: with strides the limit would pass the inner's own */
-        dim count = op->out[0]->type.shape[i], last = dim_mul(t, dim_sub(t, count, dim_const(t, 1)), dim_const(t, stride[i]));
+        dim count = op->out[0]->type.shape[i],
+            last = dim_mul(t, dim_sub(t, count, dim_const(t, 1)), dim_const(t, stride[i]));
         bool plain = s == 1;
         if (!plain && !(count->low > 0)) return NULL;
-        limit[i] = plain ? dim_add(t, a, op_dims(op, "limit", &n)[i]) : dim_add(t, dim_add(t, start[i], last), dim_const(t, 1));
+        limit[i] = plain ? dim_add(t, a, op_dims(op, "limit", &n)[i])
+                         : dim_add(t, dim_add(t, start[i], last), dim_const(t, 1));
     }
     both_origins(r, under, op);
     struct value *v = build_slice(&r->b, under->in[0], start, limit, stride);
@@ -198,20 +211,23 @@ static struct value *pad_nothing(struct rewrite *r, struct op *op) {
     return operand(op, 0);
 }
 
-/* --- reshapes that only add and drop axes of length 1: they go up over views and down under elementwise ops, until they
- * meet memory, where they cost nothing, or each other --- */
+/* --- reshapes that only add and drop axes of length 1: they go up over views and down under elementwise ops, until
+ * they meet memory, where they cost nothing, or each other --- */
 
-/* TO[i] is the axis of FROM that result axis i is, -1: a new 1; true if every axis of FROM that is not 1 is there, in order. */
+/* TO[i] is the axis of FROM that result axis i is, -1: a new 1; true if every axis of FROM that is not 1 is there, in
+ * order. */
 static bool only_ones(const struct type *from, const struct type *to, int64_t *axis) {
     int at = 0;
     for (int i = 0; i < to->rank; i++) {
         axis[i] = -1;
         if (dim_is(to->shape[i], 1)) continue;
-        while (at < from->rank && dim_is(from->shape[at], 1)) at++;
+        while (at < from->rank && dim_is(from->shape[at], 1))
+            at++;
         if (at == from->rank || from->shape[at] != to->shape[i]) return false;
         axis[i] = at++;
     }
-    while (at < from->rank && dim_is(from->shape[at], 1)) at++;
+    while (at < from->rank && dim_is(from->shape[at], 1))
+        at++;
     return at == from->rank;
 }
 
@@ -290,7 +306,8 @@ static struct value *elementwise_reshape(struct rewrite *r, struct op *op) {
     for (int i = 0; i < op->n_in; i++) {
         if (in[i]) continue;
         struct value *one = op->in[i];
-        while (one->op->kind != OP_constant) one = one->op->in[0];
+        while (one->op->kind != OP_constant)
+            one = one->op->in[0];
         if (one->type.rank != 0) return NULL;
         in[i] = build_broadcast(&r->b, one, common->rank, common->shape, NULL);
     }
@@ -370,18 +387,36 @@ static struct value *select_known(struct rewrite *r, struct op *op) {
 
 /* Each shrinks the graph or moves a reshape one way only, so applying them ends. */
 typedef struct value *rule_fn(struct rewrite *r, struct op *op);
-static const struct { enum op_kind kind; rule_fn *rule; } rules[] = {
-    {OP_reshape, reshape_same},       {OP_reshape, reshape_reshape},       {OP_reshape, reshape_slice},
+static const struct {
+    enum op_kind kind;
+    rule_fn *rule;
+} rules[] = {
+    {OP_reshape, reshape_same},
+    {OP_reshape, reshape_reshape},
+    {OP_reshape, reshape_slice},
     {OP_reshape, reshape_transpose},
-    {OP_transpose, transpose_same},   {OP_transpose, transpose_transpose}, {OP_transpose, transpose_of_ones},
-    {OP_broadcast, broadcast_same},   {OP_broadcast, broadcast_broadcast}, {OP_broadcast, broadcast_reshape},
-    {OP_slice, slice_whole},          {OP_slice, slice_slice},
-    {OP_concat, concat_one},          {OP_pad, pad_nothing},
-    {OP_cast, cast_same},             {OP_cast, cast_cast},
-    {OP_mul, times_one},              {OP_div, times_one},                 {OP_div, divide_power},
-    {OP_add, plus_nothing},           {OP_sub, plus_nothing},              {OP_pow, power_small},
+    {OP_transpose, transpose_same},
+    {OP_transpose, transpose_transpose},
+    {OP_transpose, transpose_of_ones},
+    {OP_broadcast, broadcast_same},
+    {OP_broadcast, broadcast_broadcast},
+    {OP_broadcast, broadcast_reshape},
+    {OP_slice, slice_whole},
+    {OP_slice, slice_slice},
+    {OP_concat, concat_one},
+    {OP_pad, pad_nothing},
+    {OP_cast, cast_same},
+    {OP_cast, cast_cast},
+    {OP_mul, times_one},
+    {OP_div, times_one},
+    {OP_div, divide_power},
+    {OP_add, plus_nothing},
+    {OP_sub, plus_nothing},
+    {OP_pow, power_small},
     {OP_COUNT, elementwise_reshape}, /* any elementwise op */
-    {OP_neg, twice_undone},           {OP_not, twice_undone},              {OP_select, select_known},
+    {OP_neg, twice_undone},
+    {OP_not, twice_undone},
+    {OP_select, select_known},
 };
 
 /* The new value must be of the very type, or shapes would have to be inferred again behind it. */
@@ -429,7 +464,8 @@ static bool same_attrs(const struct op *a, const struct op *b) {
         if (x->kind == ATTR_TEXT && strcmp(x->text, y->text) != 0) return false;
         if (x->kind == ATTR_FLOAT && memcmp(&x->number, &y->number, sizeof x->number) != 0) return false;
     }
-    for (const struct attr *y = b->attrs; y; y = y->next) m++;
+    for (const struct attr *y = b->attrs; y; y = y->next)
+        m++;
     return n == m;
 }
 
@@ -444,19 +480,23 @@ static bool same_op(const struct op *a, const struct op *b) {
     for (int i = 0; i < a->n_in; i++)
         if (a->in[i] != b->in[i]) return false;
     for (int i = 0; i < a->n_out; i++)
-        if (!type_same(&a->out[i]->type, &b->out[i]->type) || memcmp(&a->out[i]->shard, &b->out[i]->shard, sizeof(struct shard)) != 0)
+        if (!type_same(&a->out[i]->type, &b->out[i]->type) ||
+            memcmp(&a->out[i]->shard, &b->out[i]->shard, sizeof(struct shard)) != 0)
             return false;
     return same_attrs(a, b) && (a->kind != OP_constant || same_data(&a->data, &b->data));
 }
 
 static bool mergeable(const struct op *op) {
-    return !op_is(op->kind, 'C') && !op_is(op->kind, 'S') && !op_is(op->kind, 'G') && op->kind != OP_wait && op->n_out > 0;
+    return !op_is(op->kind, 'C') && !op_is(op->kind, 'S') && !op_is(op->kind, 'G') && op->kind != OP_wait &&
+           op->n_out > 0;
 }
 
 static uint64_t op_hash(const struct op *op) {
     uint64_t h = hash_bytes(&op->kind, sizeof op->kind, (uint64_t)op->n_in);
-    for (int i = 0; i < op->n_in; i++) h = hash_bytes(&op->in[i], sizeof op->in[i], h);
-    if (op->kind == OP_constant && op->data.bytes) h = hash_bytes(op->data.bytes, (size_t)min64((int64_t)op->data.n_bytes, 64), h);
+    for (int i = 0; i < op->n_in; i++)
+        h = hash_bytes(&op->in[i], sizeof op->in[i], h);
+    if (op->kind == OP_constant && op->data.bytes)
+        h = hash_bytes(op->data.bytes, (size_t)min64((int64_t)op->data.n_bytes, 64), h);
     return h;
 }
 
@@ -476,19 +516,23 @@ static void add_origins(struct graph *g, struct op *to, const struct op *from) {
 /* Ops stand in a hash table by what they compute; a later equal one is replaced by the first. */
 static void merge_equal(struct graph *g) {
     size_t n = 0, room = 64;
-    for (struct op *op = g->first; op; op = op->next) n++;
-    while (room < 2 * n) room *= 2;
+    for (struct op *op = g->first; op; op = op->next)
+        n++;
+    while (room < 2 * n)
+        room *= 2;
     struct op **slot = NEW_ARRAY(g->arena, struct op *, room);
     for (struct op *op = g->first, *next; op; op = next) {
         next = op->next;
         if (!mergeable(op)) continue;
         size_t i = op_hash(op) & (room - 1);
-        while (slot[i] && !same_op(slot[i], op)) i = (i + 1) & (room - 1);
+        while (slot[i] && !same_op(slot[i], op))
+            i = (i + 1) & (room - 1);
         if (!slot[i]) {
             slot[i] = op;
             continue;
         }
-        for (int k = 0; k < op->n_out; k++) value_replace(g, op->out[k], slot[i]->out[k]);
+        for (int k = 0; k < op->n_out; k++)
+            value_replace(g, op->out[k], slot[i]->out[k]);
         add_origins(g, slot[i], op);
         op_remove(op);
     }
@@ -498,7 +542,8 @@ static void simplify_graph(struct graph *g) {
     for (struct op *op = g->first, *next; op; op = next) {
         struct op *before = op->prev;
         next = op->next;
-        for (int i = 0; i < op->n_regions; i++) simplify_graph(op->regions[i]);
+        for (int i = 0; i < op->n_regions; i++)
+            simplify_graph(op->regions[i]);
         if (apply_rules(g, op)) next = before ? before->next : g->first; /* what the rule made is looked at too */
     }
     merge_equal(g);

@@ -31,7 +31,8 @@ bool op_find(const char *name, enum op_kind *kind) {
 
 bool attr_row_next(const char **row, struct attr_row *a) {
     const char *p = *row;
-    while (*p == ' ') p++;
+    while (*p == ' ')
+        p++;
     if (!*p || *p == '*') return false;
     size_t n = strcspn(p, "?:");
     a->name = p;
@@ -55,12 +56,20 @@ bool attr_row_find(enum op_kind kind, const char *name, size_t n_name, struct at
 
 /* --- names --- */
 
-struct name { const char *text; struct value *value; };
-struct names { size_t n, room; long counter; struct name *slot; };
+struct name {
+    const char *text;
+    struct value *value;
+};
+struct names {
+    size_t n, room;
+    long counter;
+    struct name *slot;
+};
 
 static struct name *names_probe(const struct names *t, const char *name) {
     size_t i = hash_bytes(name, strlen(name), 0) & (t->room - 1);
-    while (t->slot[i].text && strcmp(t->slot[i].text, name) != 0) i = (i + 1) & (t->room - 1);
+    while (t->slot[i].text && strcmp(t->slot[i].text, name) != 0)
+        i = (i + 1) & (t->room - 1);
     return &t->slot[i];
 }
 
@@ -90,7 +99,8 @@ void value_rename(struct graph *g, struct value *v, const char *name) {
     if (v->name && strcmp(v->name, name) == 0) return;
     const char *mine = arena_text(g->arena, "%s", *name ? name : "v");
     const char *stem = mine;
-    while (!names_take(g, mine, v)) mine = arena_text(g->arena, "%s.%ld", stem, ++g->names->counter);
+    while (!names_take(g, mine, v))
+        mine = arena_text(g->arena, "%s.%ld", stem, ++g->names->counter);
     v->name = mine;
 }
 
@@ -113,7 +123,8 @@ struct graph *graph_region(struct op *op, const char *name) {
     g->parent = parent;
     g->names = NEW(parent->arena, struct names);
     struct graph **regions = NEW_ARRAY(parent->arena, struct graph *, op->n_regions + 1);
-    for (int i = 0; i < op->n_regions; i++) regions[i] = op->regions[i];
+    for (int i = 0; i < op->n_regions; i++)
+        regions[i] = op->regions[i];
     regions[op->n_regions++] = g;
     op->regions = regions;
     return g;
@@ -129,7 +140,8 @@ struct value *graph_input(struct graph *g, const char *name, enum yj_dtype dtype
     struct value *v = NEW(g->arena, struct value);
     v->type.dtype = dtype;
     v->type.rank = rank;
-    for (int i = 0; i < rank && i < GRAPH_MAX_RANK; i++) v->type.shape[i] = shape[i];
+    for (int i = 0; i < rank && i < GRAPH_MAX_RANK; i++)
+        v->type.shape[i] = shape[i];
     value_rename(g, v, name);
     v->index = g->n_in;
     g->in = graph_grow(g->arena, g->in, g->n_in);
@@ -146,7 +158,8 @@ void graph_output(struct graph *g, struct value *v, const char *name) {
 
 void graph_state(struct graph *g, struct value *in, struct value *out) {
     struct state *states = NEW_ARRAY(g->arena, struct state, g->n_states + 1);
-    for (int i = 0; i < g->n_states; i++) states[i] = g->states[i];
+    for (int i = 0; i < g->n_states; i++)
+        states[i] = g->states[i];
     states[g->n_states++] = (struct state){in, out};
     g->states = states;
 }
@@ -156,14 +169,16 @@ dim graph_dim(struct graph *g, const char *name, int64_t low, int64_t high) {
 }
 
 struct graph *graph_root(const struct graph *g) {
-    while (g->parent) g = g->parent;
+    while (g->parent)
+        g = g->parent;
     return (struct graph *)g;
 }
 
 int graph_ranks(const struct graph *g) {
     const struct mesh *m = &graph_root(g)->mesh;
     int n = 1;
-    for (int i = 0; i < m->n; i++) n *= m->size[i];
+    for (int i = 0; i < m->n; i++)
+        n *= m->size[i];
     return n;
 }
 
@@ -213,7 +228,8 @@ const char *op_text(const struct op *op, const char *name) {
 
 void op_set_attr(struct op *op, struct attr *attr) {
     struct attr **p = &op->attrs;
-    while (*p && strcmp((*p)->name, attr->name) != 0) p = &(*p)->next;
+    while (*p && strcmp((*p)->name, attr->name) != 0)
+        p = &(*p)->next;
     attr->next = *p ? (*p)->next : NULL;
     *p = attr;
 }
@@ -238,7 +254,8 @@ const char *op_where(const struct op *op) {
 
 dim type_elements(struct dim_table *t, const struct type *type) {
     dim n = dim_const(t, 1);
-    for (int i = 0; i < type->rank; i++) n = dim_mul(t, n, type->shape[i]);
+    for (int i = 0; i < type->rank; i++)
+        n = dim_mul(t, n, type->shape[i]);
     return n;
 }
 
@@ -316,8 +333,10 @@ void value_replace(struct graph *g, struct value *from, struct value *to) {
 int value_uses(const struct graph *g, const struct value *v) {
     int n = 0;
     for (const struct op *op = g->first; op; op = op->next)
-        for (int i = 0; i < op->n_in; i++) n += op->in[i] == v;
-    for (int i = 0; i < g->n_out; i++) n += g->out[i] == v;
+        for (int i = 0; i < op->n_in; i++)
+            n += op->in[i] == v;
+    for (int i = 0; i < g->n_out; i++)
+        n += g->out[i] == v;
     return n;
 }
 
@@ -333,26 +352,33 @@ static bool binds(const struct op *op) {
 void graph_sweep(struct graph *g) {
     int n = graph_number(graph_root(g));
     bool *used = NEW_ARRAY(g->arena, bool, n + 1);
-    for (int i = 0; i < g->n_out; i++) used[g->out[i]->id] = true;
+    for (int i = 0; i < g->n_out; i++)
+        used[g->out[i]->id] = true;
     for (struct op *op = g->last, *prev; op; op = prev) {
         prev = op->prev;
         bool keep = binds(op);
-        for (int i = 0; i < op->n_out; i++) keep = keep || used[op->out[i]->id];
+        for (int i = 0; i < op->n_out; i++)
+            keep = keep || used[op->out[i]->id];
         if (!keep) {
             op_remove(op);
             continue;
         }
-        for (int i = 0; i < op->n_in; i++) used[op->in[i]->id] = true;
+        for (int i = 0; i < op->n_in; i++)
+            used[op->in[i]->id] = true;
     }
     for (struct op *op = g->first; op; op = op->next)
-        for (int i = 0; i < op->n_regions; i++) graph_sweep(op->regions[i]);
+        for (int i = 0; i < op->n_regions; i++)
+            graph_sweep(op->regions[i]);
 }
 
 static int number(struct graph *g, int n) {
-    for (int i = 0; i < g->n_in; i++) g->in[i]->id = n++;
+    for (int i = 0; i < g->n_in; i++)
+        g->in[i]->id = n++;
     for (struct op *op = g->first; op; op = op->next) {
-        for (int i = 0; i < op->n_out; i++) op->out[i]->id = n++;
-        for (int i = 0; i < op->n_regions; i++) n = number(op->regions[i], n);
+        for (int i = 0; i < op->n_out; i++)
+            op->out[i]->id = n++;
+        for (int i = 0; i < op->n_regions; i++)
+            n = number(op->regions[i], n);
     }
     return n;
 }

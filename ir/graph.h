@@ -3,7 +3,7 @@
  * The graph form: what is computed. Tensor ops in one SSA list, collectives among them. graph_eval.c says what it means.
  *   ops.def scalar.def   the core ops, one row each    graph.c graph_build.c  walk and change; builders
  *   graph_infer*.c       result types from operands     graph_verify.c         what must hold, run after every pass
- *   graph_print.c graph_parse.c   text                  graph_eval*.c          the slow plain interpreter: the oracle
+ *   graph_print.c graph_parse*.c  text                  graph_eval*.c          the slow plain interpreter: the oracle
  *
  * Text, one op a line; names are unique; shapes are dim expressions; @ gives the ONNX nodes it came from:
  *   graph main(N in 1..8, W in 0.., x f32 [N, 48, W], cache f32 [64]) mesh(tp=2) state(cache = new) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Builders. All go through build(), which infers at once: what cannot be typed never enters a graph. Typed builders pass
- * NULL operands through, so that a chain of them is checked once, at its end.
+ * Builders. All go through build(), which infers at once: what cannot be typed never enters a graph. Typed builders
+ * pass NULL operands through, so that a chain of them is checked once, at its end.
  */
 #include "ir/graph.h"
 #include "ir/graph_inside.h"
@@ -64,11 +64,13 @@ struct op *op_new(struct builder *b, enum op_kind kind, int n_in, struct value *
     op->graph = b->graph;
     op->n_in = n_in;
     op->in = NEW_ARRAY(arena, struct value *, n_in + 1);
-    for (int i = 0; i < n_in; i++) op->in[i] = in[i];
+    for (int i = 0; i < n_in; i++)
+        op->in[i] = in[i];
     op->attrs = attrs;
     op->n_origin = b->n_origin;
     op->origin = NEW_ARRAY(arena, int, b->n_origin + 1);
-    for (int i = 0; i < b->n_origin; i++) op->origin[i] = b->origin[i];
+    for (int i = 0; i < b->n_origin; i++)
+        op->origin[i] = b->origin[i];
     return op;
 }
 
@@ -101,7 +103,8 @@ enum yj_status graph_infer(struct op *op) {
     }
     if (op->n_out != n)
         return report(YJ_ERR_INPUT, "%s: it has %d results and should have %d", op_where(op), op->n_out, n);
-    for (int i = 0; i < n; i++) op->out[i]->type = types[i];
+    for (int i = 0; i < n; i++)
+        op->out[i]->type = types[i];
     return YJ_OK;
 }
 
@@ -124,7 +127,8 @@ struct value *build_constant(struct builder *b, enum yj_dtype dtype, int rank, c
     v->op = op;
     v->type.dtype = dtype;
     v->type.rank = rank;
-    for (int i = 0; i < rank && i < GRAPH_MAX_RANK; i++) v->type.shape[i] = shape[i];
+    for (int i = 0; i < rank && i < GRAPH_MAX_RANK; i++)
+        v->type.shape[i] = shape[i];
     struct type *types;
     int n;
     if (infer_types(op, &types, &n) != YJ_OK) return NULL;
@@ -204,7 +208,8 @@ struct value *build_broadcast_to(struct builder *b, struct value *x, int rank, c
     return same ? x : build_broadcast(b, x, rank, shape, axes);
 }
 
-struct value *build_slice(struct builder *b, struct value *x, const dim *start, const dim *limit, const int64_t *stride) {
+struct value *build_slice(struct builder *b, struct value *x, const dim *start, const dim *limit,
+                          const int64_t *stride) {
     if (!x) return NULL;
     struct graph *g = b->graph;
     int rank = x->type.rank;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The meaning of a graph: a slow, plain interpreter, one function for each op, all ranks of the mesh in one go. It shares
- * nothing with the way that kernels are made, so that the two can be compared. This file walks: dims, values, their lives.
+ * The meaning of a graph: a slow, plain interpreter, one function for each op, all ranks of the mesh in one go. It
+ * shares nothing with the way that kernels are made, so that the two can be compared. This file walks: dims, values,
+ * their lives.
  */
 #include "ir/graph_eval.h"
 #include <stdarg.h>
@@ -73,7 +74,8 @@ enum yj_status eval_dim(const struct run *r, dim d, int64_t *value) {
 enum yj_status eval_dims(const struct run *r, const char *name, int64_t *values) {
     int n;
     const dim *dims = op_dims(r->op, name, &n);
-    for (int i = 0; i < n && i < GRAPH_MAX_RANK; i++) TRY(eval_dim(r, dims[i], &values[i]));
+    for (int i = 0; i < n && i < GRAPH_MAX_RANK; i++)
+        TRY(eval_dim(r, dims[i], &values[i]));
     return YJ_OK;
 }
 
@@ -98,7 +100,8 @@ static void slot_free(struct eval *e, size_t slot) {
 }
 
 void eval_free(struct eval *e, const struct value *v) {
-    for (int rank = 0; rank < e->ranks; rank++) slot_free(e, (size_t)v->id * (size_t)e->ranks + (size_t)rank);
+    for (int rank = 0; rank < e->ranks; rank++)
+        slot_free(e, (size_t)v->id * (size_t)e->ranks + (size_t)rank);
 }
 
 enum yj_status eval_new(const struct run *r, const struct value *v, int rank) {
@@ -125,7 +128,8 @@ static enum yj_status run_op(struct eval *e, const struct op *op) {
     if (op_is(op->kind, 'G') || op_is(op->kind, 'C')) return table[op->kind](&r);
     for (int rank = 0; rank < e->ranks; rank++) {
         r.rank = rank;
-        for (int i = 0; i < op->n_in && i < (int)COUNT(r.in); i++) r.in[i] = eval_slot(e, op->in[i], rank);
+        for (int i = 0; i < op->n_in && i < (int)COUNT(r.in); i++)
+            r.in[i] = eval_slot(e, op->in[i], rank);
         for (int i = 0; i < op->n_out; i++) {
             if (op->kind != OP_constant) TRY(eval_new(&r, op->out[i], rank));
             r.out[i] = eval_slot(e, op->out[i], rank);
@@ -137,7 +141,8 @@ static enum yj_status run_op(struct eval *e, const struct op *op) {
 
 void eval_seen(struct eval *e, const struct op *op) {
     for (int i = 0; e->see && op->kind != OP_constant && i < op->n_out; i++)
-        for (int rank = 0; rank < e->ranks; rank++) e->see(e->user, op->out[i], rank, eval_slot(e, op->out[i], rank));
+        for (int rank = 0; rank < e->ranks; rank++)
+            e->see(e->user, op->out[i], rank, eval_slot(e, op->out[i], rank));
 }
 
 enum yj_status eval_body(struct eval *e, const struct graph *g) {
@@ -154,17 +159,25 @@ enum yj_status eval_body(struct eval *e, const struct graph *g) {
 
 static void find_last(struct eval *e, const struct graph *g) {
     for (const struct op *op = g->first; op; op = op->next) {
-        for (int i = 0; i < op->n_in; i++) e->last[op->in[i]->id] = op;
-        for (int i = 0; i < op->n_out; i++) e->last[op->out[i]->id] = op;
-        for (int i = 0; i < op->n_regions; i++) find_last(e, op->regions[i]);
+        for (int i = 0; i < op->n_in; i++)
+            e->last[op->in[i]->id] = op;
+        for (int i = 0; i < op->n_out; i++)
+            e->last[op->out[i]->id] = op;
+        for (int i = 0; i < op->n_regions; i++)
+            find_last(e, op->regions[i]);
     }
-    for (int i = 0; i < g->n_out; i++) e->last[g->out[i]->id] = NULL;
+    for (int i = 0; i < g->n_out; i++)
+        e->last[g->out[i]->id] = NULL;
 }
 
 /* --- inputs: their shapes give the dims --- */
 
 /* If exactly one symbol of D is not known and D is linear in it: binds it so that D = VALUE. */
-struct unbound { struct eval *e; dim symbol; int n; };
+struct unbound {
+    struct eval *e;
+    dim symbol;
+    int n;
+};
 
 static void unbound_see(void *user, dim symbol) {
     struct unbound *u = user;
@@ -179,8 +192,10 @@ static enum yj_status solve(struct run *r, const struct value *v, int axis, int6
     int64_t c, k;
     if (d->op != DIM_CONST) dim_symbols(d, unbound_see, &u);
     if (u.n != 1) return YJ_OK;
-    if (u.symbol == d) k = value, c = 1;
-    else if (!dim_linear(r->e->root->dims, d, u.symbol, &coefficient, &rest)) return YJ_OK;
+    if (u.symbol == d)
+        k = value, c = 1;
+    else if (!dim_linear(r->e->root->dims, d, u.symbol, &coefficient, &rest))
+        return YJ_OK;
     else {
         TRY(eval_dim(r, coefficient, &c));
         TRY(eval_dim(r, rest, &k));
@@ -203,7 +218,8 @@ static enum yj_status check_input(struct run *r, int i, const struct tensor *t) 
     size_t each = yj_dtype_bytes(t->dtype), bytes = each;
     for (int a = 0; a < t->rank; a++)
         if (__builtin_mul_overflow(bytes, (size_t)t->shape[a], &bytes)) bytes = SIZE_MAX, a = t->rank;
-    if (bytes != t->n_bytes) return report(YJ_ERR_INPUT, "input %s: it has %zu bytes for its shape", v->name, t->n_bytes);
+    if (bytes != t->n_bytes)
+        return report(YJ_ERR_INPUT, "input %s: it has %zu bytes for its shape", v->name, t->n_bytes);
     return YJ_OK;
 }
 
@@ -246,14 +262,16 @@ static enum yj_status give_outputs(struct eval *e, struct tensor *outputs) {
     for (; made < g->n_out * e->ranks; made++) {
         enum yj_status status = tensor_copy(eval_slot(e, g->out[made % g->n_out], made / g->n_out), &outputs[made]);
         if (status == YJ_OK) continue;
-        while (made > 0) tensor_free(&outputs[--made]);
+        while (made > 0)
+            tensor_free(&outputs[--made]);
         return status;
     }
     return YJ_OK;
 }
 
 static void eval_close(struct eval *e) {
-    for (size_t i = 0; e->slots && e->owned && i < (size_t)e->n_values * (size_t)e->ranks; i++) slot_free(e, i);
+    for (size_t i = 0; e->slots && e->owned && i < (size_t)e->n_values * (size_t)e->ranks; i++)
+        slot_free(e, i);
     free(e->slots);
     free(e->owned);
     free(e->last);
@@ -269,7 +287,8 @@ enum yj_status graph_eval(const struct graph *g, const struct tensor *inputs, st
     e.owned = calloc(slots, sizeof *e.owned);
     e.last = calloc((size_t)n + 1, sizeof *e.last);
     enum yj_status status = YJ_OK;
-    if (!e.slots || !e.owned || !e.last) status = report(YJ_ERR_MEMORY, "no memory for %d values on %d ranks", n, ranks);
+    if (!e.slots || !e.owned || !e.last)
+        status = report(YJ_ERR_MEMORY, "no memory for %d values on %d ranks", n, ranks);
     if (status == YJ_OK) {
         find_last(&e, g);
         status = take_inputs(&e, inputs);

@@ -8,15 +8,18 @@
 
 #include "ir/graph_inside.h"
 
-struct binding { dim symbol; int64_t value; };
+struct binding {
+    dim symbol;
+    int64_t value;
+};
 
 struct eval {
     const struct graph *root;
     int ranks, n_values;
-    struct tensor *slots;      /* [id * ranks + rank], shape and bytes of every value that lives */
-    bool *owned;               /* the same: its bytes are ours to free */
-    const struct op **last;    /* [id]: the last op that uses it, NULL: an output */
-    int rank;                  /* whose rank.AXIS dims are looked up */
+    struct tensor *slots;   /* [id * ranks + rank], shape and bytes of every value that lives */
+    bool *owned;            /* the same: its bytes are ours to free */
+    const struct op **last; /* [id]: the last op that uses it, NULL: an output */
+    int rank;               /* whose rank.AXIS dims are looked up */
     int n_bindings, room_bindings;
     struct binding *bindings;
     graph_see_fn *see;
@@ -24,7 +27,13 @@ struct eval {
 };
 
 /* One op on one rank (RANK -1: all ranks at once, for regions and collectives). OUT has its shape and zeroed bytes. */
-struct run { struct eval *e; const struct op *op; int rank; const struct tensor *in[3]; struct tensor *out[2]; };
+struct run {
+    struct eval *e;
+    const struct op *op;
+    int rank;
+    const struct tensor *in[3];
+    struct tensor *out[2];
+};
 typedef enum yj_status eval_fn(struct run *r);
 
 /* RANK's index on a mesh axis. */

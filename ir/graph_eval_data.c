@@ -14,15 +14,24 @@ bool eval_is_math(enum scalar_op op) {
 
 static double math(enum scalar_op op, double a, double b) {
     switch (op) {
-    case SCALAR_exp: return exp(a);
-    case SCALAR_log: return log(a);
-    case SCALAR_tanh: return tanh(a);
-    case SCALAR_erf: return erf(a);
-    case SCALAR_sin: return sin(a);
-    case SCALAR_cos: return cos(a);
-    case SCALAR_sigmoid: return 1 / (1 + exp(-a));
-    case SCALAR_pow: return pow(a, b);
-    default: return NAN;
+    case SCALAR_exp:
+        return exp(a);
+    case SCALAR_log:
+        return log(a);
+    case SCALAR_tanh:
+        return tanh(a);
+    case SCALAR_erf:
+        return erf(a);
+    case SCALAR_sin:
+        return sin(a);
+    case SCALAR_cos:
+        return cos(a);
+    case SCALAR_sigmoid:
+        return 1 / (1 + exp(-a));
+    case SCALAR_pow:
+        return pow(a, b);
+    default:
+        return NAN;
     }
 }
 
@@ -36,11 +45,24 @@ uint64_t eval_scalar(enum scalar_op op, enum yj_dtype dtype, const uint64_t *arg
 /* f32 arithmetic without the detour over bits; false: not one of these. */
 static bool quick_f32(enum scalar_op op, int64_t n, const float *a, const float *b, float *out) {
     switch (op) {
-    case SCALAR_add: for (int64_t i = 0; i < n; i++) out[i] = a[i] + b[i]; return true;
-    case SCALAR_sub: for (int64_t i = 0; i < n; i++) out[i] = a[i] - b[i]; return true;
-    case SCALAR_mul: for (int64_t i = 0; i < n; i++) out[i] = a[i] * b[i]; return true;
-    case SCALAR_div: for (int64_t i = 0; i < n; i++) out[i] = a[i] / b[i]; return true;
-    default: return false;
+    case SCALAR_add:
+        for (int64_t i = 0; i < n; i++)
+            out[i] = a[i] + b[i];
+        return true;
+    case SCALAR_sub:
+        for (int64_t i = 0; i < n; i++)
+            out[i] = a[i] - b[i];
+        return true;
+    case SCALAR_mul:
+        for (int64_t i = 0; i < n; i++)
+            out[i] = a[i] * b[i];
+        return true;
+    case SCALAR_div:
+        for (int64_t i = 0; i < n; i++)
+            out[i] = a[i] / b[i];
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -62,7 +84,8 @@ enum yj_status eval_op_elementwise(struct run *r) {
     if (operand == YJ_F32 && n_in == 2 && quick_f32(op, n, r->in[0]->bytes, r->in[1]->bytes, out->bytes)) return YJ_OK;
     for (int64_t i = 0; i < n; i++) {
         uint64_t args[3];
-        for (int k = 0; k < n_in; k++) args[k] = element_load(r->in[k]->bytes, r->in[k]->dtype, i);
+        for (int k = 0; k < n_in; k++)
+            args[k] = element_load(r->in[k]->bytes, r->in[k]->dtype, i);
         element_store(out->bytes, out->dtype, i, eval_scalar(op, dtype_wide(operand), args));
     }
     return YJ_OK;
@@ -129,9 +152,15 @@ static enum yj_status copy(struct run *r) {
     return YJ_OK;
 }
 
-enum yj_status eval_op_bitcast(struct run *r) { return copy(r); }
-enum yj_status eval_op_reshape(struct run *r) { return copy(r); }
-enum yj_status eval_op_pack(struct run *r) { return copy(r); }
+enum yj_status eval_op_bitcast(struct run *r) {
+    return copy(r);
+}
+enum yj_status eval_op_reshape(struct run *r) {
+    return copy(r);
+}
+enum yj_status eval_op_pack(struct run *r) {
+    return copy(r);
+}
 
 /* --- views --- */
 
@@ -140,7 +169,8 @@ enum yj_status eval_op_transpose(struct run *r) {
     const int64_t *p = op_ints(r->op, "permutation", &n);
     int64_t from[GRAPH_MAX_RANK], strides[GRAPH_MAX_RANK];
     tensor_strides(r->in[0], from);
-    for (int i = 0; i < n; i++) strides[i] = from[p[i]];
+    for (int i = 0; i < n; i++)
+        strides[i] = from[p[i]];
     eval_copy_box(r->in[0], 0, strides, r->out[0]);
     return YJ_OK;
 }
@@ -153,7 +183,8 @@ enum yj_status eval_op_broadcast(struct run *r) {
     for (int i = 0; i < n; i++) {
         int64_t size = r->in[0]->shape[i], want = r->out[0]->shape[axes[i]];
         if (size != 1 && size != want)
-            return eval_bad(r, "axis %d is %lld long and does not spread over %lld", i, (long long)size, (long long)want);
+            return eval_bad(r, "axis %d is %lld long and does not spread over %lld", i, (long long)size,
+                            (long long)want);
         strides[axes[i]] = size == 1 ? 0 : from[i];
     }
     eval_copy_box(r->in[0], 0, strides, r->out[0]);
@@ -169,8 +200,8 @@ enum yj_status eval_op_slice(struct run *r) {
     tensor_strides(r->in[0], strides);
     for (int i = 0; i < n; i++) {
         if (start[i] < 0 || limit[i] < start[i] || limit[i] > r->in[0]->shape[i])
-            return eval_bad(r, "%lld..%lld is not in axis %d of length %lld", (long long)start[i], (long long)limit[i], i,
-                            (long long)r->in[0]->shape[i]);
+            return eval_bad(r, "%lld..%lld is not in axis %d of length %lld", (long long)start[i], (long long)limit[i],
+                            i, (long long)r->in[0]->shape[i]);
         offset += start[i] * strides[i];
         strides[i] *= stride[i];
     }
@@ -202,7 +233,8 @@ static void paste(const struct tensor *from, struct tensor *out, const int64_t *
     tensor_strides(out, strides);
     do {
         int64_t at = inner >= 0 ? start[inner] : 0;
-        for (int i = 0; i < inner; i++) at += (index[i] + start[i]) * strides[i];
+        for (int i = 0; i < inner; i++)
+            at += (index[i] + start[i]) * strides[i];
         memcpy((char *)out->bytes + at * (int64_t)each, p, (size_t)row * each);
         p += row * (int64_t)each;
     } while (index_next(inner > 0 ? inner : 0, from->shape, index));

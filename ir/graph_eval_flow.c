@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The interpreter: regions, bind, and collectives across the ranks of the mesh, which are all here. A region runs with its
- * inputs standing for the operands; collectives join ranks in ascending order.
+ * The interpreter: regions, bind, and collectives across the ranks of the mesh, which are all here. A region runs with
+ * its inputs standing for the operands; collectives join ranks in ascending order.
  */
 #include "ir/graph_eval.h"
 #include <stdlib.h>
@@ -19,7 +19,8 @@ static void owned_set(struct eval *e, const struct value *v, int rank, bool owne
 /* TO stands for FROM: the bytes are not copied and stay FROM's. */
 static void lend(struct eval *e, const struct value *from, const struct value *to) {
     eval_free(e, to);
-    for (int rank = 0; rank < e->ranks; rank++) *eval_slot(e, to, rank) = *eval_slot(e, from, rank);
+    for (int rank = 0; rank < e->ranks; rank++)
+        *eval_slot(e, to, rank) = *eval_slot(e, from, rank);
 }
 
 /* TO gets the bytes of FROM, or a copy where FROM does not own them or is still needed. */
@@ -48,19 +49,26 @@ static bool again_later(const struct graph *g, int i) {
 
 static enum yj_status take_results(struct run *r, const struct graph *g) {
     struct eval *e = r->e;
-    for (int i = 0; i < g->n_out; i++) TRY(hand_over(e, g->out[i], r->op->out[i], again_later(g, i)));
-    for (int i = 0; i < g->n_out; i++) eval_free(e, g->out[i]);
+    for (int i = 0; i < g->n_out; i++)
+        TRY(hand_over(e, g->out[i], r->op->out[i], again_later(g, i)));
+    for (int i = 0; i < g->n_out; i++)
+        eval_free(e, g->out[i]);
     return YJ_OK;
 }
 
 static enum yj_status run_region(struct run *r, const struct graph *g, int first_operand) {
-    for (int i = 0; i < g->n_in; i++) lend(r->e, r->op->in[first_operand + i], g->in[i]);
+    for (int i = 0; i < g->n_in; i++)
+        lend(r->e, r->op->in[first_operand + i], g->in[i]);
     TRY(eval_body(r->e, g));
     return take_results(r, g);
 }
 
-enum yj_status eval_op_composite(struct run *r) { return run_region(r, r->op->regions[0], 0); }
-enum yj_status eval_op_fused(struct run *r) { return run_region(r, r->op->regions[0], 0); }
+enum yj_status eval_op_composite(struct run *r) {
+    return run_region(r, r->op->regions[0], 0);
+}
+enum yj_status eval_op_fused(struct run *r) {
+    return run_region(r, r->op->regions[0], 0);
+}
 
 /* A scalar on which all ranks agree: they must go the same way. */
 static enum yj_status agreed(struct run *r, const struct value *v, int64_t *value) {
@@ -83,7 +91,11 @@ enum yj_status eval_op_if(struct run *r) {
 /* --- loop --- */
 
 /* Stacked results grow by one slice an iteration. */
-struct stack { char *bytes; size_t n_bytes, room; struct tensor slice; };
+struct stack {
+    char *bytes;
+    size_t n_bytes, room;
+    struct tensor slice;
+};
 
 static enum yj_status stack_add(struct stack *s, const struct tensor *t) {
     if (s->n_bytes + t->n_bytes > s->room) {
@@ -113,7 +125,8 @@ static enum yj_status iterate(struct run *r, int64_t index, struct stack *stacks
     const struct graph *g = op->regions[0];
     int carried = op->n_in - 2;
     TRY(set_index(r, g->in[0], index));
-    for (int i = 0; i < carried; i++) lend(e, op->out[i], g->in[1 + i]);
+    for (int i = 0; i < carried; i++)
+        lend(e, op->out[i], g->in[1 + i]);
     TRY(eval_body(e, g));
     TRY(agreed(r, g->out[0], go_on));
     for (int i = 1 + carried; i < g->n_out; i++)
@@ -127,14 +140,17 @@ static enum yj_status iterate(struct run *r, int64_t index, struct stack *stacks
         status = tensor_new(t->dtype, t->rank, t->shape, &fresh[i]);
         if (status == YJ_OK && t->n_bytes) memcpy(fresh[i].bytes, t->bytes, t->n_bytes);
     }
-    for (int i = 0; i < g->n_out; i++) eval_free(e, g->out[i]);
-    for (int i = 0; i < g->n_in; i++) eval_free(e, g->in[i]);
+    for (int i = 0; i < g->n_out; i++)
+        eval_free(e, g->out[i]);
+    for (int i = 0; i < g->n_in; i++)
+        eval_free(e, g->in[i]);
     for (int i = 0; status == YJ_OK && i < carried * e->ranks; i++) {
         if (i % e->ranks == 0) eval_free(e, op->out[i / e->ranks]);
         *eval_slot(e, op->out[i / e->ranks], i % e->ranks) = fresh[i];
         owned_set(e, op->out[i / e->ranks], i % e->ranks, true);
     }
-    for (int i = 0; status != YJ_OK && fresh && i < carried * e->ranks; i++) free(fresh[i].bytes);
+    for (int i = 0; status != YJ_OK && fresh && i < carried * e->ranks; i++)
+        free(fresh[i].bytes);
     free(fresh);
     return status;
 }
@@ -149,7 +165,8 @@ static enum yj_status give_stacks(struct run *r, struct stack *stacks, int64_t t
     }
     int64_t want = trips;
     if (n == 1) TRY(eval_dim(r, length[0], &want));
-    if (want != trips) return eval_bad(r, "it ran %lld times and its length says %lld", (long long)trips, (long long)want);
+    if (want != trips)
+        return eval_bad(r, "it ran %lld times and its length says %lld", (long long)trips, (long long)want);
     for (int i = carried; i < r->op->n_out; i++)
         for (int rank = 0; rank < e->ranks; rank++) {
             const struct stack *s = &stacks[(i - carried) * e->ranks + rank];
@@ -170,10 +187,13 @@ enum yj_status eval_op_loop(struct run *r) {
     TRY(agreed(r, op->in[1], &go_on));
     struct stack *stacks = calloc((size_t)n_stacks + 1, sizeof *stacks);
     enum yj_status status = stacks ? YJ_OK : report(YJ_ERR_MEMORY, "out of memory");
-    for (int i = 0; status == YJ_OK && i < carried; i++) status = hand_over(e, op->in[2 + i], op->out[i], true);
-    for (; status == YJ_OK && done < trips && go_on; done++) status = iterate(r, done, stacks, &go_on);
+    for (int i = 0; status == YJ_OK && i < carried; i++)
+        status = hand_over(e, op->in[2 + i], op->out[i], true);
+    for (; status == YJ_OK && done < trips && go_on; done++)
+        status = iterate(r, done, stacks, &go_on);
     if (status == YJ_OK) status = give_stacks(r, stacks, done);
-    for (int i = 0; stacks && i < n_stacks; i++) free(stacks[i].bytes);
+    for (int i = 0; stacks && i < n_stacks; i++)
+        free(stacks[i].bytes);
     free(stacks);
     return status;
 }
@@ -186,7 +206,8 @@ enum yj_status eval_op_bind(struct run *r) {
         int64_t value = (int64_t)element_load(r->in[0]->bytes, YJ_I64, i), before;
         if (r->rank > 0) {
             TRY(eval_dim(r, symbols[i], &before));
-            if (before != value) return report(YJ_ERR_UNSUPPORTED, "%s: ranks do not agree on %s", op_where(r->op), symbols[i]->name);
+            if (before != value)
+                return report(YJ_ERR_UNSUPPORTED, "%s: ranks do not agree on %s", op_where(r->op), symbols[i]->name);
         }
         enum yj_status status = eval_bind(r->e, symbols[i], value);
         if (status != YJ_OK) return report_in(status, "%s", op_where(r->op));
@@ -240,13 +261,14 @@ static enum yj_status all_reduce(struct run *r, int rank, struct tensor *out) {
 }
 
 /* Offsets, in a tensor like IN, of part INDEX of axis AXIS that has OUT's shape. */
-static enum yj_status part_offsets(const struct run *r, const struct tensor *in, const int64_t *shape, int axis, int64_t index,
-                                   int64_t **offsets, int64_t *n) {
+static enum yj_status part_offsets(const struct run *r, const struct tensor *in, const int64_t *shape, int axis,
+                                   int64_t index, int64_t **offsets, int64_t *n) {
     int64_t strides[GRAPH_MAX_RANK];
     tensor_strides(in, strides);
     if ((index + 1) * shape[axis] > in->shape[axis]) return eval_bad(r, "axis %d cannot be split", axis);
     TRY(eval_offsets(in->rank, shape, strides, offsets, n));
-    for (int64_t i = 0; i < *n; i++) (*offsets)[i] += index * shape[axis] * strides[axis];
+    for (int64_t i = 0; i < *n; i++)
+        (*offsets)[i] += index * shape[axis] * strides[axis];
     return YJ_OK;
 }
 
@@ -255,7 +277,8 @@ static enum yj_status reduce_scatter(struct run *r, int rank, struct tensor *out
     int64_t *at, n;
     const struct tensor *in = eval_slot(r->e, r->op->in[0], rank);
     group_of(r, rank, &first, &step, &size);
-    if (in->shape[axis] != out->shape[axis] * size) return eval_bad(r, "%d ranks do not divide %lld", size, (long long)in->shape[axis]);
+    if (in->shape[axis] != out->shape[axis] * size)
+        return eval_bad(r, "%d ranks do not divide %lld", size, (long long)in->shape[axis]);
     TRY(part_offsets(r, in, out->shape, axis, (rank - first) / step, &at, &n));
     join_ranks(r, rank, at, n, out);
     free(at);
@@ -270,7 +293,8 @@ static enum yj_status exchange(struct run *r, int rank, struct tensor *out, bool
         const struct tensor *in = eval_slot(r->e, r->op->in[0], first + k * step);
         int64_t shape[GRAPH_MAX_RANK], *from, *into, n, m;
         memcpy(shape, in->shape, sizeof shape);
-        if (!whole && shape[split] % size != 0) return eval_bad(r, "%d ranks do not divide %lld", size, (long long)shape[split]);
+        if (!whole && shape[split] % size != 0)
+            return eval_bad(r, "%d ranks do not divide %lld", size, (long long)shape[split]);
         if (!whole) shape[split] /= size;
         TRY(part_offsets(r, in, shape, whole ? to : split, whole ? 0 : (rank - first) / step, &from, &n));
         enum yj_status status = part_offsets(r, out, shape, to, k, &into, &m);
@@ -293,10 +317,18 @@ static enum yj_status all_to_all(struct run *r, int rank, struct tensor *out) {
     return exchange(r, rank, out, false, (int)op_int(r->op, "split", 0), (int)op_int(r->op, "concat", 0));
 }
 
-enum yj_status eval_op_all_reduce(struct run *r) { return each_rank(r, all_reduce); }
-enum yj_status eval_op_all_gather(struct run *r) { return each_rank(r, all_gather); }
-enum yj_status eval_op_reduce_scatter(struct run *r) { return each_rank(r, reduce_scatter); }
-enum yj_status eval_op_all_to_all(struct run *r) { return each_rank(r, all_to_all); }
+enum yj_status eval_op_all_reduce(struct run *r) {
+    return each_rank(r, all_reduce);
+}
+enum yj_status eval_op_all_gather(struct run *r) {
+    return each_rank(r, all_gather);
+}
+enum yj_status eval_op_reduce_scatter(struct run *r) {
+    return each_rank(r, reduce_scatter);
+}
+enum yj_status eval_op_all_to_all(struct run *r) {
+    return each_rank(r, all_to_all);
+}
 
 enum yj_status eval_op_wait(struct run *r) {
     if (r->in[0]->n_bytes) memcpy(r->out[0]->bytes, r->in[0]->bytes, r->out[0]->n_bytes);

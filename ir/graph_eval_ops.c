@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The interpreter: what indexes, reduces and orders. Orders of floating-point sums are those of ops.def: they are part of
- * an op's meaning.
+ * The interpreter: what indexes, reduces and orders. Orders of floating-point sums are those of ops.def: they are part
+ * of an op's meaning.
  */
 #include "ir/graph_eval.h"
 #include <math.h>
@@ -18,15 +18,18 @@ uint64_t eval_neutral(enum scalar_op op, enum yj_dtype dtype) {
     int bits = (int)yj_dtype_bytes(dtype) * 8;
     uint64_t ones = kind == 'b' ? 1 : UINT64_MAX >> (64 - bits), top = UINT64_C(1) << (bits - 1);
     switch (op) {
-    case SCALAR_mul: return kind != 'f' ? 1 : dtype == YJ_F64 ? f64_bits(1) : f32_bits(1);
+    case SCALAR_mul:
+        return kind != 'f' ? 1 : dtype == YJ_F64 ? f64_bits(1) : f32_bits(1);
     case SCALAR_min:
         if (kind == 'f') return dtype == YJ_F64 ? f64_bits(INFINITY) : f32_bits(INFINITY);
         return kind == 'i' ? top - 1 : ones;
     case SCALAR_max:
         if (kind == 'f') return dtype == YJ_F64 ? f64_bits(-INFINITY) : f32_bits(-INFINITY);
         return kind == 'i' ? (uint64_t)((int64_t)(top << (64 - bits)) >> (64 - bits)) : 0;
-    case SCALAR_and: return ones;
-    default: return 0;
+    case SCALAR_and:
+        return ones;
+    default:
+        return 0;
     }
 }
 
@@ -47,8 +50,10 @@ enum yj_status eval_op_gather(struct run *r) {
     const struct tensor *x = r->in[0], *indices = r->in[1];
     int axis = (int)op_int(r->op, "axis", 0);
     int64_t outer = 1, inner = 1, n = tensor_elements(indices), size = x->shape[axis];
-    for (int i = 0; i < axis; i++) outer *= x->shape[i];
-    for (int i = axis + 1; i < x->rank; i++) inner *= x->shape[i];
+    for (int i = 0; i < axis; i++)
+        outer *= x->shape[i];
+    for (int i = axis + 1; i < x->rank; i++)
+        inner *= x->shape[i];
     size_t row = (size_t)inner * yj_dtype_bytes(x->dtype);
     for (int64_t k = 0; k < n; k++) {
         int64_t index;
@@ -77,10 +82,14 @@ enum yj_status eval_op_gather_nd(struct run *r) {
     const struct tensor *x = r->in[0], *indices = r->in[1];
     int batch = (int)op_int(r->op, "batch", 0), depth = (int)indices->shape[indices->rank - 1];
     int64_t inner = 1, per_batch = 1, whole = 1, vectors = 1;
-    for (int i = batch + depth; i < x->rank; i++) inner *= x->shape[i];
-    for (int i = batch; i < x->rank; i++) whole *= x->shape[i];
-    for (int i = 0; i < indices->rank - 1; i++) vectors *= indices->shape[i];
-    for (int i = batch; i < indices->rank - 1; i++) per_batch *= indices->shape[i];
+    for (int i = batch + depth; i < x->rank; i++)
+        inner *= x->shape[i];
+    for (int i = batch; i < x->rank; i++)
+        whole *= x->shape[i];
+    for (int i = 0; i < indices->rank - 1; i++)
+        vectors *= indices->shape[i];
+    for (int i = batch; i < indices->rank - 1; i++)
+        per_batch *= indices->shape[i];
     for (int i = 0; i < batch; i++)
         if (x->shape[i] != indices->shape[i]) return eval_bad(r, "batch axis %d differs", i);
     size_t row = (size_t)inner * yj_dtype_bytes(x->dtype);
@@ -88,7 +97,8 @@ enum yj_status eval_op_gather_nd(struct run *r) {
         int64_t at;
         TRY(index_vector(r, k, depth, batch, &at));
         at += k / per_batch * whole;
-        memcpy((char *)r->out[0]->bytes + (size_t)k * row, (const char *)x->bytes + (size_t)at * yj_dtype_bytes(x->dtype), row);
+        memcpy((char *)r->out[0]->bytes + (size_t)k * row,
+               (const char *)x->bytes + (size_t)at * yj_dtype_bytes(x->dtype), row);
     }
     return YJ_OK;
 }
@@ -100,8 +110,10 @@ enum yj_status eval_op_scatter(struct run *r) {
     enum scalar_op op = none ? SCALAR_add : kind_of(r, "combine");
     int depth = (int)indices->shape[indices->rank - 1];
     int64_t inner = 1, vectors = 1;
-    for (int i = depth; i < x->rank; i++) inner *= x->shape[i];
-    for (int i = 0; i < indices->rank - 1; i++) vectors *= indices->shape[i];
+    for (int i = depth; i < x->rank; i++)
+        inner *= x->shape[i];
+    for (int i = 0; i < indices->rank - 1; i++)
+        vectors *= indices->shape[i];
     if (tensor_elements(updates) != vectors * inner) return eval_bad(r, "the updates do not fit the indices");
     if (x->n_bytes) memcpy(r->out[0]->bytes, x->bytes, x->n_bytes);
     for (int64_t k = 0; inner && k < vectors; k++) {
@@ -119,7 +131,9 @@ enum yj_status eval_op_scatter(struct run *r) {
 /* --- reductions --- */
 
 /* The operand as two boxes: what stays and what is reduced. */
-struct boxes { int64_t *outer, *inner, n_outer, n_inner; };
+struct boxes {
+    int64_t *outer, *inner, n_outer, n_inner;
+};
 
 static void boxes_free(struct boxes *b) {
     free(b->outer);
@@ -146,11 +160,13 @@ static enum yj_status boxes_make(const struct tensor *x, unsigned reduced, struc
 static uint64_t reduce_row(const struct tensor *x, int64_t at, const struct boxes *b, enum scalar_op op, int lanes) {
     enum yj_dtype wide = dtype_wide(x->dtype);
     uint64_t part[LANES], start = eval_neutral(op, wide);
-    for (int i = 0; i < lanes; i++) part[i] = start;
+    for (int i = 0; i < lanes; i++)
+        part[i] = start;
     for (int64_t k = 0; k < b->n_inner; k++)
         part[k % lanes] = join(op, wide, part[k % lanes], element_load(x->bytes, x->dtype, at + b->inner[k]));
     for (int half = lanes / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++) part[i] = join(op, wide, part[i], part[i + half]);
+        for (int i = 0; i < half; i++)
+            part[i] = join(op, wide, part[i], part[i + half]);
     return part[0];
 }
 
@@ -234,8 +250,10 @@ static int compare(enum yj_dtype wide, uint64_t a, uint64_t b) {
         if (isnan(x) || isnan(y)) return isnan(x) - isnan(y);
         return (x > y) - (x < y);
     }
-    case 'i': return ((int64_t)a > (int64_t)b) - ((int64_t)a < (int64_t)b);
-    default: return (a > b) - (a < b);
+    case 'i':
+        return ((int64_t)a > (int64_t)b) - ((int64_t)a < (int64_t)b);
+    default:
+        return (a > b) - (a < b);
     }
 }
 
@@ -268,7 +286,10 @@ enum yj_status eval_op_arg_reduce(struct run *r) {
     return YJ_OK;
 }
 
-struct item { uint64_t value; int64_t index; };
+struct item {
+    uint64_t value;
+    int64_t index;
+};
 
 /* Stable merge sort of ITEMS, with ROOM as large. */
 static void merge_sort(struct item *items, struct item *room, int64_t n, enum yj_dtype wide, int sign) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The interpreter: dot and convolution. Both are c[m, n] = sum over k of a[m, k] * b[k, n] where each operand's place is
- * a sum of two offsets; the sum goes over ascending k by fma, from +0. Columns are taken 64 at a time into a panel so that
- * the inner loop runs over plain arrays; that changes no sum.
+ * The interpreter: dot and convolution. Both are c[m, n] = sum over k of a[m, k] * b[k, n] where each operand's place
+ * is a sum of two offsets; the sum goes over ascending k by fma, from +0. Columns are taken 64 at a time into a panel
+ * so that the inner loop runs over plain arrays; that changes no sum.
  */
 #include "ir/graph_eval.h"
 #include <math.h>
@@ -11,7 +11,12 @@
 #define COLUMNS 64
 
 /* One product: M x N x K; offsets in elements of the wide arrays a, b, c. */
-struct product { int64_t m, n, k; const void *a, *b; void *c; const int64_t *am, *ak, *bk, *bn, *cm, *cn; };
+struct product {
+    int64_t m, n, k;
+    const void *a, *b;
+    void *c;
+    const int64_t *am, *ak, *bk, *bn, *cm, *cn;
+};
 
 #if defined(__x86_64__)
 #define WITH_FMA __attribute__((target("avx2,fma")))
@@ -35,9 +40,11 @@ struct product { int64_t m, n, k; const void *a, *b; void *c; const int64_t *am,
                 T sum[COLUMNS] = {0};                                                                                  \
                 for (int64_t k = 0; k < p->k; k++) {                                                                   \
                     T x = a[p->am[m] + p->ak[k]];                                                                      \
-                    for (int i = 0; i < COLUMNS; i++) sum[i] = FMA(x, panel[k * COLUMNS + i], sum[i]);                 \
+                    for (int i = 0; i < COLUMNS; i++)                                                                  \
+                        sum[i] = FMA(x, panel[k * COLUMNS + i], sum[i]);                                               \
                 }                                                                                                      \
-                for (int64_t i = 0; i < wide; i++) c[p->cm[m] + p->cn[j + i]] = sum[i];                                \
+                for (int64_t i = 0; i < wide; i++)                                                                     \
+                    c[p->cm[m] + p->cn[j + i]] = sum[i];                                                               \
             }                                                                                                          \
         }                                                                                                              \
     }                                                                                                                  \
@@ -57,10 +64,15 @@ static enum yj_status multiply(const struct product *p, enum yj_dtype wide) {
     size_t each = wide == YJ_F32 ? 4 : 8, bytes;
     if (__builtin_mul_overflow((size_t)p->k + 1, COLUMNS * each, &bytes)) bytes = 0;
     void *panel = bytes ? malloc(bytes) : NULL;
-    if (!panel) return report(YJ_ERR_MEMORY, "no memory to multiply %lld x %lld x %lld", (long long)p->m, (long long)p->n, (long long)p->k);
-    if (wide == YJ_F32) (HAS_FMA ? f32_fma : f32_plain)(p, panel);
-    else if (wide == YJ_F64) (HAS_FMA ? f64_fma : f64_plain)(p, panel);
-    else (HAS_FMA ? int_fma : int_plain)(p, panel);
+    if (!panel)
+        return report(YJ_ERR_MEMORY, "no memory to multiply %lld x %lld x %lld", (long long)p->m, (long long)p->n,
+                      (long long)p->k);
+    if (wide == YJ_F32)
+        (HAS_FMA ? f32_fma : f32_plain)(p, panel);
+    else if (wide == YJ_F64)
+        (HAS_FMA ? f64_fma : f64_plain)(p, panel);
+    else
+        (HAS_FMA ? int_fma : int_plain)(p, panel);
     free(panel);
     return YJ_OK;
 }
@@ -71,7 +83,10 @@ static enum yj_dtype sum_type(enum yj_dtype dtype) {
     return dtype_kind(dtype) == 'f' ? dtype_wide(dtype) : YJ_I64;
 }
 
-struct wide { void *data; bool owned; };
+struct wide {
+    void *data;
+    bool owned;
+};
 
 static enum yj_status widen(const struct tensor *t, struct wide *w) {
     enum yj_dtype to = sum_type(t->dtype);
@@ -81,7 +96,8 @@ static enum yj_status widen(const struct tensor *t, struct wide *w) {
     size_t each = yj_dtype_bytes(to);
     void *data = malloc((size_t)(n + 1) * each);
     if (!data) return report(YJ_ERR_MEMORY, "no memory for %lld elements", (long long)n);
-    for (int64_t i = 0; i < n; i++) element_store(data, to, i, element_load(t->bytes, t->dtype, i));
+    for (int64_t i = 0; i < n; i++)
+        element_store(data, to, i, element_load(t->bytes, t->dtype, i));
     *w = (struct wide){data, true};
     return YJ_OK;
 }
@@ -110,7 +126,10 @@ static void wide_free(struct wide *w) {
 
 /* --- dot --- */
 
-struct box { int rank; int64_t shape[2 * GRAPH_MAX_RANK], stride[2 * GRAPH_MAX_RANK]; };
+struct box {
+    int rank;
+    int64_t shape[2 * GRAPH_MAX_RANK], stride[2 * GRAPH_MAX_RANK];
+};
 
 static void box_add(struct box *b, int64_t size, int64_t stride) {
     b->shape[b->rank] = size;
@@ -131,8 +150,10 @@ static void dot_side(const struct run *r, int side, struct box box[3]) {
     unsigned used = 0;
     tensor_strides(t, strides);
     memset(box, 0, 3 * sizeof *box);
-    for (int i = 0; i < nb; i++) used |= 1u << batch[i], box_add(&box[0], t->shape[batch[i]], strides[batch[i]]);
-    for (int i = 0; i < nc; i++) used |= 1u << sum[i], box_add(&box[2], t->shape[sum[i]], strides[sum[i]]);
+    for (int i = 0; i < nb; i++)
+        used |= 1u << batch[i], box_add(&box[0], t->shape[batch[i]], strides[batch[i]]);
+    for (int i = 0; i < nc; i++)
+        used |= 1u << sum[i], box_add(&box[2], t->shape[sum[i]], strides[sum[i]]);
     for (int i = 0; i < t->rank; i++)
         if (!(used >> i & 1)) box_add(&box[1], t->shape[i], strides[i]);
 }
@@ -143,7 +164,8 @@ static enum yj_status dot_lists(const struct run *r, int64_t *list[N_LISTS], int
     struct box box[6];
     dot_side(r, 0, box);
     dot_side(r, 1, box + 3);
-    for (int i = 0; i < 6; i++) TRY(box_offsets(&box[i], &list[i], &n[i]));
+    for (int i = 0; i < 6; i++)
+        TRY(box_offsets(&box[i], &list[i], &n[i]));
     if (n[BATCH_A] != n[BATCH_B] || n[K_A] != n[K_B]) return eval_bad(r, "batch or contracted axes differ at run time");
     struct box m = {1, {n[M_A]}, {n[N_B]}}, c = {1, {n[N_B]}, {1}};
     TRY(box_offsets(&m, &list[M_C], &n[M_C]));
@@ -155,20 +177,30 @@ enum yj_status eval_op_dot(struct run *r) {
     struct wide a = {0}, b = {0}, c = {0};
     enum yj_dtype wide = sum_type(r->in[0]->dtype);
     enum yj_status status = dot_lists(r, list, n);
-    if (status == YJ_OK && n[BATCH_A] * n[M_A] * n[N_B] != tensor_elements(r->out[0])) status = eval_bad(r, "shapes differ at run time");
+    if (status == YJ_OK && n[BATCH_A] * n[M_A] * n[N_B] != tensor_elements(r->out[0]))
+        status = eval_bad(r, "shapes differ at run time");
     if (status == YJ_OK) status = widen(r->in[0], &a);
     if (status == YJ_OK) status = widen(r->in[1], &b);
     if (status == YJ_OK) status = wide_out(r->out[0], wide, &c);
     size_t each = wide == YJ_F32 ? 4 : 8;
     for (int64_t i = 0; status == YJ_OK && i < n[BATCH_A]; i++) {
-        struct product p = {n[M_A], n[N_B], n[K_A], (char *)a.data + (size_t)list[BATCH_A][i] * each,
+        struct product p = {n[M_A],
+                            n[N_B],
+                            n[K_A],
+                            (char *)a.data + (size_t)list[BATCH_A][i] * each,
                             (char *)b.data + (size_t)list[BATCH_B][i] * each,
-                            (char *)c.data + (size_t)(i * n[M_A] * n[N_B]) * each, list[M_A], list[K_A], list[K_B],
-                            list[N_B], list[M_C], list[N_C]};
+                            (char *)c.data + (size_t)(i * n[M_A] * n[N_B]) * each,
+                            list[M_A],
+                            list[K_A],
+                            list[K_B],
+                            list[N_B],
+                            list[M_C],
+                            list[N_C]};
         status = multiply(&p, wide);
     }
     if (status == YJ_OK) narrow(&c, r->out[0]);
-    for (int i = 0; i < N_LISTS; i++) free(list[i]);
+    for (int i = 0; i < N_LISTS; i++)
+        free(list[i]);
     wide_free(&a);
     wide_free(&b);
     wide_free(&c);
@@ -185,8 +217,12 @@ struct conv {
     struct tensor padded;
 };
 
-static int x_axis(const struct conv *c, int i) { return i + (c->last ? 1 : 2); }
-static int w_axis(const struct conv *c, int i) { return i + (c->last ? 0 : 2); }
+static int x_axis(const struct conv *c, int i) {
+    return i + (c->last ? 1 : 2);
+}
+static int w_axis(const struct conv *c, int i) {
+    return i + (c->last ? 0 : 2);
+}
 
 /* X with its padding around it. */
 static enum yj_status conv_pad(const struct run *r, struct conv *c) {
@@ -204,7 +240,8 @@ static enum yj_status conv_pad(const struct run *r, struct conv *c) {
     size_t each = yj_dtype_bytes(x->dtype);
     for (int64_t k = 0; k < n; k++) {
         int64_t at = 0;
-        for (int i = 0; i < x->rank; i++) at += (index[i] + start[i]) * strides[i];
+        for (int i = 0; i < x->rank; i++)
+            at += (index[i] + start[i]) * strides[i];
         memcpy((char *)c->padded.bytes + (size_t)at * each, (const char *)x->bytes + (size_t)k * each, each);
         index_next(x->rank, x->shape, index);
     }
@@ -227,7 +264,8 @@ static enum yj_status conv_facts(const struct run *r, struct conv *c) {
     if (w->shape[c->last ? w->rank - 2 : 1] * c->groups != c->channels || c->filters % c->groups != 0)
         return eval_bad(r, "channels, filters and groups do not fit at run time");
     for (int i = 0; i < c->spatial; i++) {
-        int64_t room = x->shape[x_axis(c, i)] + c->low[i] + c->high[i] - (w->shape[w_axis(c, i)] - 1) * c->dilation[i] - 1;
+        int64_t room =
+            x->shape[x_axis(c, i)] + c->low[i] + c->high[i] - (w->shape[w_axis(c, i)] - 1) * c->dilation[i] - 1;
         if (room < 0 || w->shape[w_axis(c, i)] < 1 || out->shape[x_axis(c, i)] != room / c->stride[i] + 1)
             return eval_bad(r, "the window does not fit spatial axis %d", i);
     }
@@ -254,7 +292,8 @@ static enum yj_status conv_lists(const struct run *r, const struct conv *c, int6
     box_add(&box[W_K], c->channels / c->groups, c->last ? ws[last - 1] : ws[1]);
     box_add(&box[W_M], c->filters / c->groups, c->last ? ws[last] : ws[0]);
     box_add(&box[C_M], c->filters / c->groups, c->last ? cs[last] : cs[1]);
-    for (int i = 0; i < N_CONV; i++) TRY(box_offsets(&box[i], &list[i], &n[i]));
+    for (int i = 0; i < N_CONV; i++)
+        TRY(box_offsets(&box[i], &list[i], &n[i]));
     return YJ_OK;
 }
 
@@ -272,9 +311,18 @@ static enum yj_status conv_groups(const struct run *r, const struct conv *c, int
             int64_t in_channel = g * (c->channels / c->groups), filter = g * (c->filters / c->groups);
             int64_t xo = b * xs[0] + in_channel * (c->last ? xs[last] : xs[1]);
             int64_t wo = filter * (c->last ? ws[last] : ws[0]), co = b * cs[0] + filter * (c->last ? cs[last] : cs[1]);
-            struct product p = {n[W_M], n[X_N], n[X_K], (char *)w->data + (size_t)wo * each, (char *)x->data + (size_t)xo * each,
-                                (char *)out->data + (size_t)co * each, list[W_M], list[W_K], list[X_K], list[X_N],
-                                list[C_M], list[C_N]};
+            struct product p = {n[W_M],
+                                n[X_N],
+                                n[X_K],
+                                (char *)w->data + (size_t)wo * each,
+                                (char *)x->data + (size_t)xo * each,
+                                (char *)out->data + (size_t)co * each,
+                                list[W_M],
+                                list[W_K],
+                                list[X_K],
+                                list[X_N],
+                                list[C_M],
+                                list[C_N]};
             TRY(multiply(&p, wide));
         }
     return YJ_OK;
@@ -291,7 +339,8 @@ enum yj_status eval_op_convolution(struct run *r) {
     if (status == YJ_OK) status = wide_out(r->out[0], sum_type(r->in[0]->dtype), &out);
     if (status == YJ_OK) status = conv_groups(r, &c, list, n, &x, &w, &out);
     if (status == YJ_OK) narrow(&out, r->out[0]);
-    for (int i = 0; i < N_CONV; i++) free(list[i]);
+    for (int i = 0; i < N_CONV; i++)
+        free(list[i]);
     wide_free(&x);
     wide_free(&w);
     wide_free(&out);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Result types from operands: arity and attributes as the row of ops.def says, then one function for each shape rule
- * (this file: elementwise, data and views; graph_infer_ops.c: the rest). Shapes are dim expressions: what is known to be
- * wrong is refused, what nobody can tell is left to evaluation.
+ * (this file: elementwise, data and views; graph_infer_ops.c: the rest). Shapes are dim expressions: what is known to
+ * be wrong is refused, what nobody can tell is left to evaluation.
  */
 #include "ir/graph_infer.h"
 
@@ -86,7 +86,8 @@ static enum yj_status elementwise(struct infer *f) {
     for (int i = 0; i < op->n_in; i++) {
         const struct type *t = &op->in[i]->type;
         if (i > (select ? 1 : 0) && t->dtype != first->dtype)
-            return BAD(f, "operands are of different types: %s and %s", infer_type_of(f, select ? 1 : 0), infer_type_of(f, i));
+            return BAD(f, "operands are of different types: %s and %s", infer_type_of(f, select ? 1 : 0),
+                       infer_type_of(f, i));
         if (t->rank != op->in[0]->type.rank)
             return BAD(f, "operands have different shapes: %s and %s", infer_type_of(f, 0), infer_type_of(f, i));
     }
@@ -181,7 +182,8 @@ static enum yj_status rule_reshape(struct infer *f) {
     TRY(shape_attr(f, "shape", r));
     if (r->rank > GRAPH_MAX_RANK) return YJ_OK;
     if (infer_differ(f, type_elements(f->t, x), type_elements(f->t, r)))
-        return BAD(f, "%s and %s have different numbers of elements", infer_type_of(f, 0), type_text(f->op->graph->arena, r));
+        return BAD(f, "%s and %s have different numbers of elements", infer_type_of(f, 0),
+                   type_text(f->op->graph->arena, r));
     return YJ_OK;
 }
 
@@ -192,7 +194,8 @@ static enum yj_status rule_transpose(struct infer *f) {
     TRY(infer_count(f, "permutation", n, x->rank));
     TRY(infer_axes(f, "permutation", p, n, x->rank));
     struct type *r = infer_result(f, x->dtype);
-    for (int i = 0; i < n; i++) infer_add(r, x->shape[p[i]]);
+    for (int i = 0; i < n; i++)
+        infer_add(r, x->shape[p[i]]);
     return YJ_OK;
 }
 
@@ -261,8 +264,10 @@ static enum yj_status rule_concat(struct infer *f) {
     for (int i = 1; i < op->n_in; i++) {
         const struct type *y = &op->in[i]->type;
         bool bad = y->dtype != x->dtype || y->rank != x->rank;
-        for (int a = 0; a < x->rank && !bad; a++) bad = a != axis && infer_differ(f, x->shape[a], y->shape[a]);
-        if (bad) return BAD(f, "%s does not fit behind %s on axis %d", infer_type_of(f, i), infer_type_of(f, 0), (int)axis);
+        for (int a = 0; a < x->rank && !bad; a++)
+            bad = a != axis && infer_differ(f, x->shape[a], y->shape[a]);
+        if (bad)
+            return BAD(f, "%s does not fit behind %s on axis %d", infer_type_of(f, i), infer_type_of(f, 0), (int)axis);
         r->shape[axis] = dim_add(f->t, r->shape[axis], y->shape[axis]);
     }
     return YJ_OK;
@@ -303,7 +308,8 @@ static enum yj_status check_attrs(struct infer *f) {
     }
     while (attr_row_next(&row, &r)) {
         const struct attr *a = op->attrs;
-        while (a && (strlen(a->name) != (size_t)r.n_name || memcmp(a->name, r.name, (size_t)r.n_name))) a = a->next;
+        while (a && (strlen(a->name) != (size_t)r.n_name || memcmp(a->name, r.name, (size_t)r.n_name)))
+            a = a->next;
         if (!a && !r.optional) return BAD(f, "attribute '%.*s' is missing", r.n_name, r.name);
     }
     return YJ_OK;
@@ -316,7 +322,8 @@ static enum yj_status check_operands(struct infer *f) {
     for (int i = 0; i < op->n_in; i++) {
         if (!op->in[i]) return BAD(f, "operand %d is missing", i);
         const struct type *t = &op->in[i]->type;
-        if (!yj_dtype_bytes(t->dtype) || t->rank < 0 || t->rank > GRAPH_MAX_RANK) return BAD(f, "operand %d has no type", i);
+        if (!yj_dtype_bytes(t->dtype) || t->rank < 0 || t->rank > GRAPH_MAX_RANK)
+            return BAD(f, "operand %d has no type", i);
         for (int a = 0; a < t->rank; a++)
             if (!t->shape[a]) return BAD(f, "operand %d has no type", i);
     }

@@ -7,15 +7,20 @@
 
 #include "ir/graph_inside.h"
 
-struct infer { const struct op *op; struct dim_table *t; struct type *out; int n; };
+struct infer {
+    const struct op *op;
+    struct dim_table *t;
+    struct type *out;
+    int n;
+};
 
 #define BAD(f, ...) infer_bad((f)->op, __VA_ARGS__)
 enum yj_status infer_bad(const struct op *op, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 struct type *infer_result(struct infer *f, enum yj_dtype dtype); /* the next result, of rank 0 */
 void infer_add(struct type *t, dim d);
-bool infer_differ(struct infer *f, dim a, dim b);                /* known to be different */
-bool infer_negative(struct infer *f, dim d);                     /* known to be negative */
+bool infer_differ(struct infer *f, dim a, dim b); /* known to be different */
+bool infer_negative(struct infer *f, dim d);      /* known to be negative */
 const char *infer_type_of(struct infer *f, int operand);
 const char *infer_dim_text(struct infer *f, dim d);
 enum yj_status infer_axis(struct infer *f, const char *what, int64_t axis, int rank);

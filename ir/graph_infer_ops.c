@@ -51,9 +51,12 @@ enum yj_status rule_gather(struct infer *f) {
     TRY(infer_axis(f, "axis", axis, x->rank));
     if (!is_index(indices)) return BAD(f, "the indices are %s, not i32 or i64", infer_type_of(f, 1));
     struct type *r = infer_result(f, x->dtype);
-    for (int i = 0; i < axis; i++) infer_add(r, x->shape[i]);
-    for (int i = 0; i < indices->rank; i++) infer_add(r, indices->shape[i]);
-    for (int i = (int)axis + 1; i < x->rank; i++) infer_add(r, x->shape[i]);
+    for (int i = 0; i < axis; i++)
+        infer_add(r, x->shape[i]);
+    for (int i = 0; i < indices->rank; i++)
+        infer_add(r, indices->shape[i]);
+    for (int i = (int)axis + 1; i < x->rank; i++)
+        infer_add(r, x->shape[i]);
     return YJ_OK;
 }
 
@@ -73,7 +76,8 @@ enum yj_status rule_gather_nd(struct infer *f) {
     const struct type *x = in_type(f, 0), *indices = in_type(f, 1);
     int64_t batch = op_int(f->op, "batch", 0);
     int depth;
-    if (batch < 0 || batch > x->rank || batch >= indices->rank) return BAD(f, "batch %lld is out of range", (long long)batch);
+    if (batch < 0 || batch > x->rank || batch >= indices->rank)
+        return BAD(f, "batch %lld is out of range", (long long)batch);
     TRY(index_depth(f, (int)batch, &depth));
     struct type *r = infer_result(f, x->dtype);
     for (int i = 0; i < indices->rank - 1; i++) {
@@ -81,7 +85,8 @@ enum yj_status rule_gather_nd(struct infer *f) {
             return BAD(f, "batch axis %d differs: %s and %s", i, infer_type_of(f, 0), infer_type_of(f, 1));
         infer_add(r, indices->shape[i]);
     }
-    for (int i = (int)batch + depth; i < x->rank; i++) infer_add(r, x->shape[i]);
+    for (int i = (int)batch + depth; i < x->rank; i++)
+        infer_add(r, x->shape[i]);
     return YJ_OK;
 }
 
@@ -95,7 +100,8 @@ enum yj_status rule_scatter(struct infer *f) {
     for (int i = 0; i < updates->rank && !bad; i++)
         bad = infer_differ(f, updates->shape[i], i < lead ? indices->shape[i] : x->shape[i - lead + depth]);
     if (bad)
-        return BAD(f, "the updates %s do not fit %s at %s", infer_type_of(f, 2), infer_type_of(f, 0), infer_type_of(f, 1));
+        return BAD(f, "the updates %s do not fit %s at %s", infer_type_of(f, 2), infer_type_of(f, 0),
+                   infer_type_of(f, 1));
     *infer_result(f, x->dtype) = *x;
     return YJ_OK;
 }
@@ -107,7 +113,8 @@ enum yj_status rule_update_slice(struct infer *f) {
     TRY(infer_count(f, "start", n, x->rank));
     bool bad = x->dtype != y->dtype || x->rank != y->rank;
     for (int i = 0; i < n && !bad; i++)
-        bad = infer_negative(f, start[i]) || dim_less(f->t, x->shape[i], dim_add(f->t, start[i], y->shape[i])) == DIM_YES;
+        bad =
+            infer_negative(f, start[i]) || dim_less(f->t, x->shape[i], dim_add(f->t, start[i], y->shape[i])) == DIM_YES;
     if (bad) return BAD(f, "%s does not fit into %s there", infer_type_of(f, 1), infer_type_of(f, 0));
     *infer_result(f, x->dtype) = *x;
     return YJ_OK;
@@ -191,7 +198,8 @@ enum yj_status rule_dot(struct infer *f) {
         const struct type *t = s ? b : a;
         TRY(infer_axes(f, "batch", batch[s], nb[s], t->rank));
         TRY(infer_axes(f, "contract", sum[s], nc[s], t->rank));
-        for (int i = 0; i < nb[s]; i++) used[s] |= 1u << batch[s][i];
+        for (int i = 0; i < nb[s]; i++)
+            used[s] |= 1u << batch[s][i];
         for (int i = 0; i < nc[s]; i++) {
             if (used[s] >> sum[s][i] & 1) return BAD(f, "axis %d is batch and contracted", (int)sum[s][i]);
             used[s] |= 1u << sum[s][i];
@@ -225,7 +233,8 @@ static enum yj_status window_axis(struct infer *f, int i, dim x, dim window, dim
     if (infer_negative(f, dim_sub(f->t, window, one))) return BAD(f, "the window is empty on spatial axis %d", i);
     dim reach = dim_mul(f->t, dim_sub(f->t, window, one), dim_const(f->t, dilation));
     dim room = dim_sub(f->t, dim_sub(f->t, dim_add(f->t, dim_add(f->t, x, low), high), reach), one);
-    if (infer_negative(f, room)) return BAD(f, "the window is larger than spatial axis %d of %s", i, infer_type_of(f, 0));
+    if (infer_negative(f, room))
+        return BAD(f, "the window is larger than spatial axis %d of %s", i, infer_type_of(f, 0));
     *out = dim_add(f->t, dim_div(f->t, room, dim_const(f->t, stride)), one);
     return YJ_OK;
 }
@@ -234,8 +243,10 @@ static enum yj_status window_counts(struct infer *f, int want) {
     static const char *const names[] = {"strides", "dilation", "low", "high"};
     for (int i = 0; i < 4; i++) {
         int n;
-        if (i < 2) op_ints(f->op, names[i], &n);
-        else op_dims(f->op, names[i], &n);
+        if (i < 2)
+            op_ints(f->op, names[i], &n);
+        else
+            op_dims(f->op, names[i], &n);
         TRY(infer_count(f, names[i], n, want));
     }
     return YJ_OK;
@@ -303,7 +314,8 @@ static enum yj_status region_inputs(struct infer *f, const struct graph *r, int 
     if (r->n_in != at + n) return BAD(f, "region %s has %d inputs and should have %d", r->name, r->n_in, at + n);
     for (int i = 0; i < n; i++)
         if (!type_same(&r->in[at + i]->type, in_type(f, from + i)))
-            return BAD(f, "input %d of region %s is not of the operand's type %s", at + i, r->name, infer_type_of(f, from + i));
+            return BAD(f, "input %d of region %s is not of the operand's type %s", at + i, r->name,
+                       infer_type_of(f, from + i));
     return YJ_OK;
 }
 
@@ -311,7 +323,8 @@ enum yj_status rule_composite(struct infer *f) {
     TRY(regions(f, 1));
     const struct graph *r = f->op->regions[0];
     TRY(region_inputs(f, r, 0, 0));
-    for (int i = 0; i < r->n_out; i++) *infer_result(f, YJ_F32) = r->out[i]->type;
+    for (int i = 0; i < r->n_out; i++)
+        *infer_result(f, YJ_F32) = r->out[i]->type;
     return YJ_OK;
 }
 
@@ -360,7 +373,8 @@ enum yj_status rule_loop(struct infer *f) {
         const struct type *t = &r->out[i]->type;
         struct type *s = infer_result(f, t->dtype);
         infer_add(s, length[0]);
-        for (int a = 0; a < t->rank; a++) infer_add(s, t->shape[a]);
+        for (int a = 0; a < t->rank; a++)
+            infer_add(s, t->shape[a]);
     }
     return YJ_OK;
 }

@@ -17,16 +17,21 @@ static bool bare(const char *name) {
 static void quoted_print(struct text *out, const char *s) {
     text_add(out, "\"");
     for (; *s; s++) {
-        if (*s == '"' || *s == '\\') text_add(out, "\\%c", *s);
-        else if ((unsigned char)*s < 32 || *s == 127) text_add(out, "\\x%02x", (unsigned char)*s);
-        else text_add(out, "%c", *s);
+        if (*s == '"' || *s == '\\')
+            text_add(out, "\\%c", *s);
+        else if ((unsigned char)*s < 32 || *s == 127)
+            text_add(out, "\\x%02x", (unsigned char)*s);
+        else
+            text_add(out, "%c", *s);
     }
     text_add(out, "\"");
 }
 
 void name_print(struct text *out, const char *name) {
-    if (bare(name)) text_add(out, "%s", name);
-    else quoted_print(out, name);
+    if (bare(name))
+        text_add(out, "%s", name);
+    else
+        quoted_print(out, name);
 }
 
 /* The shortest decimal that reads back as VALUE (as a float if SINGLE). */
@@ -60,19 +65,29 @@ static bool word(const char *s) {
 static void attr_print(struct text *out, const struct attr *a) {
     text_add(out, " %s=", a->name);
     switch (a->kind) {
-    case ATTR_INT: text_add(out, "%lld", (long long)a->ints[0]); break;
-    case ATTR_FLOAT: float_attr_print(out, a->number); break;
-    case ATTR_DIM: dim_print(out, a->dims[0]); break;
+    case ATTR_INT:
+        text_add(out, "%lld", (long long)a->ints[0]);
+        break;
+    case ATTR_FLOAT:
+        float_attr_print(out, a->number);
+        break;
+    case ATTR_DIM:
+        dim_print(out, a->dims[0]);
+        break;
     case ATTR_TEXT:
-        if (word(a->text)) text_add(out, "%s", a->text);
-        else quoted_print(out, a->text);
+        if (word(a->text))
+            text_add(out, "%s", a->text);
+        else
+            quoted_print(out, a->text);
         break;
     default:
         text_add(out, "[");
         for (int i = 0; i < a->n; i++) {
             if (i) text_add(out, ", ");
-            if (a->kind == ATTR_INTS) text_add(out, "%lld", (long long)a->ints[i]);
-            else dim_print(out, a->dims[i]);
+            if (a->kind == ATTR_INTS)
+                text_add(out, "%lld", (long long)a->ints[i]);
+            else
+                dim_print(out, a->dims[i]);
         }
         text_add(out, "]");
     }
@@ -84,7 +99,8 @@ static void attrs_print(struct text *out, const struct op *op) {
     struct attr_row r;
     while (attr_row_next(&row, &r))
         for (const struct attr *a = op->attrs; a; a = a->next)
-            if (strlen(a->name) == (size_t)r.n_name && memcmp(a->name, r.name, (size_t)r.n_name) == 0) attr_print(out, a);
+            if (strlen(a->name) == (size_t)r.n_name && memcmp(a->name, r.name, (size_t)r.n_name) == 0)
+                attr_print(out, a);
     for (const struct attr *a = op->attrs; a; a = a->next)
         if (!attr_row_find(op->kind, a->name, strlen(a->name), &r)) attr_print(out, a);
 }
@@ -97,14 +113,16 @@ static void value_type_print(struct text *out, const struct value *v) {
         order = order || v->layout.order[i];
         split = split || v->shard.axis[i];
     }
-    for (int i = 0; order && i < rank; i++) text_add(out, "%s%d%s", i ? "," : " layout(", v->layout.order[i], i + 1 == rank ? ")" : "");
+    for (int i = 0; order && i < rank; i++)
+        text_add(out, "%s%d%s", i ? "," : " layout(", v->layout.order[i], i + 1 == rank ? ")" : "");
     if (v->layout.format) {
         text_add(out, " format(");
         name_print(out, v->layout.format);
         text_add(out, ")");
     }
     for (int i = 0; split && i < rank; i++)
-        text_add(out, "%s%s%s", i ? "," : " shard(", v->shard.axis[i] ? v->shard.axis[i] : "-", i + 1 == rank ? ")" : "");
+        text_add(out, "%s%s%s", i ? "," : " shard(", v->shard.axis[i] ? v->shard.axis[i] : "-",
+                 i + 1 == rank ? ")" : "");
     if (v->shard.partial) text_add(out, " partial(%s)", v->shard.partial);
 }
 
@@ -117,13 +135,21 @@ static void element_print(struct text *out, enum yj_dtype dtype, const void *byt
         uint64_t raw = 0;
         memcpy(&raw, (const char *)bytes + (size_t)i * n, n);
         element_store(&back, dtype, 0, dtype == YJ_F64 ? f64_bits(NAN) : f32_bits(NAN));
-        if (isnan(d) && raw != back) text_add(out, "0x%llx", (unsigned long long)raw); /* the payload of a NaN */
-        else number_print(out, d, dtype != YJ_F64);
+        if (isnan(d) && raw != back)
+            text_add(out, "0x%llx", (unsigned long long)raw); /* the payload of a NaN */
+        else
+            number_print(out, d, dtype != YJ_F64);
         break;
     }
-    case 'b': text_add(out, w ? "true" : "false"); break;
-    case 'u': text_add(out, "%llu", (unsigned long long)w); break;
-    default: text_add(out, "%lld", (long long)w); break;
+    case 'b':
+        text_add(out, w ? "true" : "false");
+        break;
+    case 'u':
+        text_add(out, "%llu", (unsigned long long)w);
+        break;
+    default:
+        text_add(out, "%lld", (long long)w);
+        break;
     }
 }
 
@@ -184,7 +210,8 @@ static void op_print(struct text *out, const struct op *op, int indent) {
         attrs_print(out, op);
         data_print(out, op);
     }
-    for (int i = 0; i < op->n_origin; i++) text_add(out, i ? ",%d" : " @%d", op->origin[i]);
+    for (int i = 0; i < op->n_origin; i++)
+        text_add(out, i ? ",%d" : " @%d", op->origin[i]);
     for (int i = 0; i < op->n_regions; i++) {
         text_add(out, " ");
         name_print(out, op->regions[i]->name);
@@ -198,7 +225,8 @@ static void op_print(struct text *out, const struct op *op, int indent) {
 }
 
 static void body_print(struct text *out, const struct graph *g, int indent) {
-    for (const struct op *op = g->first; op; op = op->next) op_print(out, op, indent);
+    for (const struct op *op = g->first; op; op = op->next)
+        op_print(out, op, indent);
     text_add(out, "%*sreturn", indent, "");
     for (int i = 0; i < g->n_out; i++) {
         text_add(out, i ? ", " : " ");
@@ -223,7 +251,8 @@ void graph_print(struct text *out, const struct graph *g) {
     }
     inputs_print(out, g, s.n > 0);
     text_add(out, ")");
-    for (int i = 0; i < g->mesh.n; i++) text_add(out, "%s%s=%d", i ? ", " : " mesh(", g->mesh.name[i], g->mesh.size[i]);
+    for (int i = 0; i < g->mesh.n; i++)
+        text_add(out, "%s%s=%d", i ? ", " : " mesh(", g->mesh.name[i], g->mesh.size[i]);
     text_add(out, g->mesh.n ? ")" : "");
     for (int i = 0; i < g->n_states; i++) {
         text_add(out, i ? ", " : " state(");

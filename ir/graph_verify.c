@@ -1,21 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What must hold of a graph, checked after every pass. First the links, so that nothing after can run astray; then, in
- * order, that every operand is defined before, every type is what inference gives, and every name, dim, mesh axis, state
- * and pending result is used as the form allows.
+ * order, that every operand is defined before, every type is what inference gives, and every name, dim, mesh axis,
+ * state and pending result is used as the form allows.
  */
 #include "ir/graph.h"
 #include "ir/graph_inside.h"
 
-struct check { const struct graph *root; struct value **table; int *waits; int n, next; struct symbols known; };
+struct check {
+    const struct graph *root;
+    struct value **table;
+    int *waits;
+    int n, next;
+    struct symbols known;
+};
 
 /* --- links --- */
 
 static enum yj_status links(struct check *c, const struct graph *g, int depth);
 
 static enum yj_status op_links(struct check *c, const struct graph *g, const struct op *op, int depth) {
-    if ((unsigned)op->kind >= OP_COUNT) return report(YJ_ERR_INTERNAL, "graph %s holds an op of number %d", g->name, (int)op->kind);
-    if (op->graph != g) return report(YJ_ERR_INTERNAL, "%s: it stands in graph %s and says another", op_info[op->kind].name, g->name);
+    if ((unsigned)op->kind >= OP_COUNT)
+        return report(YJ_ERR_INTERNAL, "graph %s holds an op of number %d", g->name, (int)op->kind);
+    if (op->graph != g)
+        return report(YJ_ERR_INTERNAL, "%s: it stands in graph %s and says another", op_info[op->kind].name, g->name);
     if (op->n_in < 0 || op->n_out < 0 || op->n_regions < 0 || op->n_origin < 0)
         return report(YJ_ERR_INTERNAL, "%s: a count is negative", op_info[op->kind].name);
     for (int i = 0; i < op->n_out; i++) {
@@ -24,7 +32,8 @@ static enum yj_status op_links(struct check *c, const struct graph *g, const str
             return report(YJ_ERR_INTERNAL, "%s: its result %d does not point back", op_info[op->kind].name, i);
         v->id = c->n++;
     }
-    if (op->n_regions && !op_is(op->kind, 'G')) return report(YJ_ERR_INTERNAL, "%s: it cannot have a region", op_where(op));
+    if (op->n_regions && !op_is(op->kind, 'G'))
+        return report(YJ_ERR_INTERNAL, "%s: it cannot have a region", op_where(op));
     for (int i = 0; i < op->n_regions; i++) {
         const struct graph *r = op->regions[i];
         if (!r || r->parent != g || r->arena != g->arena || r->dims != g->dims || r->n_states || r->mesh.n)
@@ -62,10 +71,12 @@ static enum yj_status check_placement(struct check *c, const struct value *v) {
     int rank = v->type.rank;
     unsigned seen = 0;
     bool order = false;
-    for (int i = 0; i < rank; i++) order = order || v->layout.order[i] != 0;
+    for (int i = 0; i < rank; i++)
+        order = order || v->layout.order[i] != 0;
     for (int i = 0; order && i < rank; i++) {
         int axis = v->layout.order[i];
-        if (axis < 0 || axis >= rank || seen >> axis & 1) return bad_value(v, "its layout is not a permutation of its axes");
+        if (axis < 0 || axis >= rank || seen >> axis & 1)
+            return bad_value(v, "its layout is not a permutation of its axes");
         seen |= 1u << axis;
     }
     for (int i = 0; i < rank; i++) {
@@ -76,11 +87,15 @@ static enum yj_status check_placement(struct check *c, const struct value *v) {
             if (v->shard.axis[j] && strcmp(v->shard.axis[j], axis) == 0)
                 return bad_value(v, "two of its axes are sharded over one mesh axis");
     }
-    if (v->shard.partial && !mesh_size(c->root, v->shard.partial)) return bad_value(v, "it is partial over no mesh axis");
+    if (v->shard.partial && !mesh_size(c->root, v->shard.partial))
+        return bad_value(v, "it is partial over no mesh axis");
     return YJ_OK;
 }
 
-struct unknown { const struct symbols *known; dim first; };
+struct unknown {
+    const struct symbols *known;
+    dim first;
+};
 
 static void unknown_see(void *user, dim symbol) {
     struct unknown *u = user;
@@ -104,7 +119,8 @@ static enum yj_status define(struct check *c, struct value *v, const struct grap
         if (!t->shape[i]) return bad_value(v, "it has no shape");
         if (t->shape[i]->high < 0) return bad_value(v, "a dimension is negative");
     }
-    if (graph_value(g, v->name) != v) return bad_value(v, "another value has its name, or it was not given by value_rename");
+    if (graph_value(g, v->name) != v)
+        return bad_value(v, "another value has its name, or it was not given by value_rename");
     return check_placement(c, v);
 }
 
@@ -121,7 +137,8 @@ static enum yj_status check_operands(struct check *c, const struct graph *g, con
     for (int i = 0; i < op->n_in; i++) {
         struct value *v = op->in[i];
         if (!v) return report(YJ_ERR_INTERNAL, "%s: operand %d is missing", op_where(op), i);
-        if (!defined(c, g, v)) return report(YJ_ERR_INTERNAL, "%s: operand %d is not defined before it", op_where(op), i);
+        if (!defined(c, g, v))
+            return report(YJ_ERR_INTERNAL, "%s: operand %d is not defined before it", op_where(op), i);
         bool pending = v->op && op_is(v->op->kind, 'C');
         if (pending && op->kind != OP_wait)
             return report(YJ_ERR_INTERNAL, "%s: operand %d is pending: only wait may use it", op_where(op), i);
@@ -137,7 +154,8 @@ static enum yj_status check_types(const struct op *op) {
     struct type *types;
     int n;
     TRY(infer_types(op, &types, &n));
-    if (n != op->n_out) return report(YJ_ERR_INTERNAL, "%s: it has %d results and should have %d", op_where(op), op->n_out, n);
+    if (n != op->n_out)
+        return report(YJ_ERR_INTERNAL, "%s: it has %d results and should have %d", op_where(op), op->n_out, n);
     for (int i = 0; i < n; i++)
         if (!type_same(&types[i], &op->out[i]->type))
             return report(YJ_ERR_INTERNAL, "%s: result %d is %s and should be %s", op_where(op), i,
@@ -156,23 +174,28 @@ static enum yj_status check_op(struct check *c, const struct graph *g, const str
                 return report(YJ_ERR_INPUT, "%s: the dim %s is known before", op_where(op), symbols[i]->name);
             symbols_add(&c->known, symbols[i]);
         }
-    for (int i = 0; i < op->n_regions; i++) TRY(body(c, op->regions[i]));
+    for (int i = 0; i < op->n_regions; i++)
+        TRY(body(c, op->regions[i]));
     if (op->kind == OP_loop && n == 1 && symbols[0]->op == DIM_SYMBOL) symbols_add(&c->known, symbols[0]);
     TRY(check_types(op));
     for (const struct attr *a = op->attrs; a; a = a->next)
-        for (int i = 0; (a->kind == ATTR_DIM || a->kind == ATTR_DIMS) && i < a->n; i++) TRY(check_dim(c, a->dims[i], op));
+        for (int i = 0; (a->kind == ATTR_DIM || a->kind == ATTR_DIMS) && i < a->n; i++)
+            TRY(check_dim(c, a->dims[i], op));
     for (int i = 0; i < op->n_out; i++) {
-        for (int a = 0; a < op->out[i]->type.rank; a++) TRY(check_dim(c, op->out[i]->type.shape[a], op));
+        for (int a = 0; a < op->out[i]->type.rank; a++)
+            TRY(check_dim(c, op->out[i]->type.shape[a], op));
     }
     return YJ_OK;
 }
 
 /* Ids were given in the order: inputs, then each op's results, then its regions. */
 static enum yj_status body(struct check *c, const struct graph *g) {
-    for (int i = 0; i < g->n_in; i++) TRY(define(c, g->in[i], g));
+    for (int i = 0; i < g->n_in; i++)
+        TRY(define(c, g->in[i], g));
     for (const struct op *op = g->first; op; op = op->next) {
         TRY(check_operands(c, g, op));
-        for (int i = 0; i < op->n_out; i++) TRY(define(c, op->out[i], g));
+        for (int i = 0; i < op->n_out; i++)
+            TRY(define(c, op->out[i], g));
         TRY(check_op(c, g, op));
     }
     for (int i = 0; i < g->n_out; i++) {
@@ -180,7 +203,8 @@ static enum yj_status body(struct check *c, const struct graph *g) {
         if (!v || !g->out_names || !g->out_names[i])
             return report(YJ_ERR_INTERNAL, "graph %s: output %d is missing", g->name, i);
         if (!defined(c, g, v)) return report(YJ_ERR_INTERNAL, "graph %s: output %d is not defined in it", g->name, i);
-        if (v->op && op_is(v->op->kind, 'C')) return report(YJ_ERR_INTERNAL, "graph %s: output %d is pending", g->name, i);
+        if (v->op && op_is(v->op->kind, 'C'))
+            return report(YJ_ERR_INTERNAL, "graph %s: output %d is pending", g->name, i);
     }
     for (const struct op *op = g->first; op; op = op->next)
         if (op_is(op->kind, 'C') && !c->waits[op->out[0]->id])
@@ -192,7 +216,8 @@ static enum yj_status body(struct check *c, const struct graph *g) {
 
 static enum yj_status check_mesh(const struct graph *g) {
     int64_t ranks = 1;
-    if (g->mesh.n < 0 || g->mesh.n > (int)COUNT(g->mesh.name)) return report(YJ_ERR_INTERNAL, "the mesh has %d axes", g->mesh.n);
+    if (g->mesh.n < 0 || g->mesh.n > (int)COUNT(g->mesh.name))
+        return report(YJ_ERR_INTERNAL, "the mesh has %d axes", g->mesh.n);
     for (int i = 0; i < g->mesh.n; i++) {
         if (!g->mesh.name[i] || g->mesh.size[i] < 1) return report(YJ_ERR_INPUT, "axis %d of the mesh is empty", i);
         for (int j = 0; j < i; j++)
@@ -208,8 +233,10 @@ static enum yj_status check_states(const struct graph *g) {
     for (int i = 0; i < g->n_states; i++) {
         const struct value *in = g->states[i].in, *out = g->states[i].out;
         bool is_in = false, is_out = false;
-        for (int j = 0; j < g->n_in; j++) is_in = is_in || g->in[j] == in;
-        for (int j = 0; j < g->n_out; j++) is_out = is_out || g->out[j] == out;
+        for (int j = 0; j < g->n_in; j++)
+            is_in = is_in || g->in[j] == in;
+        for (int j = 0; j < g->n_out; j++)
+            is_out = is_out || g->out[j] == out;
         if (!is_in || !is_out) return report(YJ_ERR_INTERNAL, "state %d does not pair an input with an output", i);
         if (!type_same(&in->type, &out->type))
             return report(YJ_ERR_INPUT, "state %s is %s and becomes %s", in->name, type_text(g->arena, &in->type),
@@ -232,7 +259,8 @@ enum yj_status graph_verify(const struct graph *g) {
     c.table = NEW_ARRAY(g->arena, struct value *, c.n + 1);
     c.waits = NEW_ARRAY(g->arena, int, c.n + 1);
     for (int i = 0; i < g->n_in; i++)
-        for (int a = 0; a < g->in[i]->type.rank && a < GRAPH_MAX_RANK; a++) symbols_add(&c.known, g->in[i]->type.shape[a]);
+        for (int a = 0; a < g->in[i]->type.rank && a < GRAPH_MAX_RANK; a++)
+            symbols_add(&c.known, g->in[i]->type.shape[a]);
     for (int i = 0; i < g->mesh.n; i++) {
         dim rank = dim_find(g->dims, arena_text(g->arena, "rank.%s", g->mesh.name[i]));
         if (rank) symbols_add(&c.known, rank);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Golden files of passes: tests/compiler/golden/NAME.txt is `# run: --passes a,b`, a graph, `# gives:`, and the graph that
- * must come out (or `# error: words` when it must be refused). Whole texts are compared. `--update` rewrites what differs.
+ * Golden files of passes: tests/compiler/golden/NAME.txt is `# run: --passes a,b`, a graph, `# gives:`, and the graph
+ * that must come out (or `# error: words` when it must be refused). Whole texts are compared. `--update` rewrites what
+ * differs.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +16,10 @@
 
 static bool update;
 
-struct job { const char *text, *file, *passes; struct text out; };
+struct job {
+    const char *text, *file, *passes;
+    struct text out;
+};
 
 static enum yj_status run(void *argument) {
     struct job *j = argument;
@@ -24,8 +28,10 @@ static enum yj_status run(void *argument) {
     struct pass_options o = {.only = j->passes};
     enum yj_status status = graph_parse(arena, j->text, j->file, &g);
     if (status == YJ_OK) status = pipeline_run(g, &o);
-    if (status == YJ_OK) graph_print(&j->out, g);
-    else text_add(&j->out, "# error: %s\n", yj_error_text());
+    if (status == YJ_OK)
+        graph_print(&j->out, g);
+    else
+        text_add(&j->out, "# error: %s\n", yj_error_text());
     arena_close(arena);
     return YJ_OK;
 }
@@ -122,6 +128,7 @@ static void test_print_after(void **state) {
 
 int main(int argc, char **argv) {
     update = argc > 1 && strcmp(argv[1], "--update") == 0;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden), cmocka_unit_test(test_pipeline_names), cmocka_unit_test(test_print_after)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden), cmocka_unit_test(test_pipeline_names),
+                                       cmocka_unit_test(test_print_after)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Passes keep the meaning of a graph, to the bit: random graphs evaluated before and after each pass and after all of them,
- * with constant and symbolic shapes. And they do something: over the whole run each shrinks graphs.
+ * Passes keep the meaning of a graph, to the bit: random graphs evaluated before and after each pass and after all of
+ * them, with constant and symbolic shapes. And they do something: over the whole run each shrinks graphs.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +14,8 @@
 
 static int count_ops(const struct graph *g) {
     int n = 0;
-    for (const struct op *op = g->first; op; op = op->next) n++;
+    for (const struct op *op = g->first; op; op = op->next)
+        n++;
     return n;
 }
 
@@ -24,13 +25,18 @@ static bool same_bits(const struct tensor *a, const struct tensor *b) {
         if (a->shape[i] != b->shape[i]) return false;
     for (int64_t i = 0; i < (int64_t)(a->n_bytes / yj_dtype_bytes(a->dtype)); i++) {
         uint64_t x = element_load(a->bytes, a->dtype, i), y = element_load(b->bytes, b->dtype, i);
-        bool nan = dtype_kind(a->dtype) == 'f' && dtype_wide(a->dtype) == YJ_F32 && isnan(bits_f32(x)) && isnan(bits_f32(y));
+        bool nan =
+            dtype_kind(a->dtype) == 'f' && dtype_wide(a->dtype) == YJ_F32 && isnan(bits_f32(x)) && isnan(bits_f32(y));
         if (x != y && !nan) return false; /* a NaN equals a NaN whatever its payload */
     }
     return true;
 }
 
-struct job { struct random_graph r; struct graph *changed; const char *passes; };
+struct job {
+    struct random_graph r;
+    struct graph *changed;
+    const char *passes;
+};
 
 static enum yj_status make_and_run(void *argument) {
     struct job *j = argument;
@@ -78,7 +84,8 @@ static void check(const char *pass, uint64_t seed, int steps, bool symbolic, int
 
 static void many(const char *pass) {
     int before = 0, after = 0;
-    for (uint64_t seed = 1; seed <= 250; seed++) check(pass, seed * 7919, 5 + (int)(seed % 40), seed & 1, &before, &after);
+    for (uint64_t seed = 1; seed <= 250; seed++)
+        check(pass, seed * 7919, 5 + (int)(seed % 40), seed & 1, &before, &after);
     print_message("%s: %d ops became %d\n", pass ? pass : "all", before, after);
     assert_true(after < before);
 }
@@ -88,8 +95,9 @@ static void test_refusals(void **state) {
     struct arena *arena = arena_open();
     struct fuse_log log = {0};
     struct graph *g;
-    const char *text = "graph g(x f32 [4, 8], w f32 [8, 6]) { %d = dot(%x, %w) batch_a=[] batch_b=[] contract_a=[1] contract_b=[0]"
-                       " %e = exp(%d) %r = reduce(%e) axes=[1] kind=add @7 return %r }";
+    const char *text =
+        "graph g(x f32 [4, 8], w f32 [8, 6]) { %d = dot(%x, %w) batch_a=[] batch_b=[] contract_a=[1] contract_b=[0]"
+        " %e = exp(%d) %r = reduce(%e) axes=[1] kind=add @7 return %r }";
     if (graph_parse(arena, text, "refusals", &g) != YJ_OK) fail_msg("%s", yj_error_text());
     assert_int_equal(pipeline_run(g, &(struct pass_options){.only = "fuse", .fuse_log = &log}), YJ_OK);
     assert_int_equal(log.n_groups, 2);
@@ -102,12 +110,22 @@ static void test_refusals(void **state) {
     arena_close(arena);
 }
 
-static void test_fold(void **state) { many("fold"); }
-static void test_simplify(void **state) { many("simplify"); }
-static void test_fuse(void **state) { many("fuse"); }
-static void test_all(void **state) { many(NULL); }
+static void test_fold(void **state) {
+    many("fold");
+}
+static void test_simplify(void **state) {
+    many("simplify");
+}
+static void test_fuse(void **state) {
+    many("fuse");
+}
+static void test_all(void **state) {
+    many(NULL);
+}
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_fold), cmocka_unit_test(test_simplify), cmocka_unit_test(test_fuse), cmocka_unit_test(test_all), cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_fold), cmocka_unit_test(test_simplify),
+                                       cmocka_unit_test(test_fuse), cmocka_unit_test(test_all),
+                                       cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Random graphs of many ops, with the patterns that passes look for among them: views of views, ones and zeros, equal ops,
- * row softmax, products with weights. For tests that compare a graph with what a pass or the compiler made of it.
+ * Random graphs of many ops, with the patterns that passes look for among them: views of views, ones and zeros, equal
+ * ops, row softmax, products with weights. For tests that compare a graph with what a pass or the compiler made of it.
  */
 #ifndef TESTS_RANDOM_GRAPH_H
 #define TESTS_RANDOM_GRAPH_H
@@ -11,12 +11,19 @@
 #define RANDOM_POOL 64
 
 /* EXACT: no transcendentals, which the interpreter takes from libm and kernels do not. */
-struct random_graph { struct graph_case c; int n; struct value *pool[RANDOM_POOL]; bool exact; };
+struct random_graph {
+    struct graph_case c;
+    int n;
+    struct value *pool[RANDOM_POOL];
+    bool exact;
+};
 
 static inline void random_keep(struct random_graph *r, struct value *v) {
     if (!v) return;
-    if (r->n < RANDOM_POOL) r->pool[r->n++] = v;
-    else r->pool[case_between(&r->c, 0, RANDOM_POOL - 1)] = v;
+    if (r->n < RANDOM_POOL)
+        r->pool[r->n++] = v;
+    else
+        r->pool[case_between(&r->c, 0, RANDOM_POOL - 1)] = v;
 }
 
 /* A random value of the pool, newer ones more often; of DTYPE if that is not 0. */
@@ -32,7 +39,8 @@ static inline struct value *random_pick(struct random_graph *r, int dtype) {
 static inline struct value *random_uniform(struct random_graph *r, const struct value *like) {
     static const double numbers[] = {0, -0.0, 1, 2, 0.5, -1, 3, 8};
     double x = numbers[case_between(&r->c, 0, 7)];
-    struct value *s = build_scalar_f(&r->c.b, like->type.dtype, dtype_kind(like->type.dtype) == 'f' ? x : (double)(int)x);
+    struct value *s =
+        build_scalar_f(&r->c.b, like->type.dtype, dtype_kind(like->type.dtype) == 'f' ? x : (double)(int)x);
     return build_broadcast(&r->c.b, s, like->type.rank, like->type.shape, NULL);
 }
 
@@ -65,40 +73,50 @@ static inline struct value *random_view(struct random_graph *r) {
     int64_t p[GRAPH_MAX_RANK], stride[GRAPH_MAX_RANK];
     dim a[GRAPH_MAX_RANK], b[GRAPH_MAX_RANK];
     switch (case_between(&r->c, 0, 6)) {
-    case 0: case_shuffle(&r->c, p, rank); return build_transpose(&r->c.b, x, p);
+    case 0:
+        case_shuffle(&r->c, p, rank);
+        return build_transpose(&r->c.b, x, p);
     case 1: { /* a length 1 more */
         if (rank > 4) return NULL;
         int at = (int)case_between(&r->c, 0, rank);
-        for (int i = 0; i <= rank; i++) a[i] = i == at ? dim_const(t, 1) : x->type.shape[i - (i > at)];
+        for (int i = 0; i <= rank; i++)
+            a[i] = i == at ? dim_const(t, 1) : x->type.shape[i - (i > at)];
         return build_reshape(&r->c.b, x, rank + 1, a);
     }
     case 2: /* the first two axes as one */
         if (rank < 2) return NULL;
         a[0] = dim_mul(t, x->type.shape[0], x->type.shape[1]);
-        for (int i = 2; i < rank; i++) a[i - 1] = x->type.shape[i];
+        for (int i = 2; i < rank; i++)
+            a[i - 1] = x->type.shape[i];
         return build_reshape(&r->c.b, x, rank - 1, a);
     case 3: { /* spread over a new axis */
         if (rank > 3) return NULL;
         int at = (int)case_between(&r->c, 0, rank);
-        for (int i = 0; i <= rank; i++) a[i] = i == at ? dim_const(t, 2) : x->type.shape[i - (i > at)];
-        for (int i = 0; i < rank; i++) p[i] = i + (i >= at);
+        for (int i = 0; i <= rank; i++)
+            a[i] = i == at ? dim_const(t, 2) : x->type.shape[i - (i > at)];
+        for (int i = 0; i < rank; i++)
+            p[i] = i + (i >= at);
         return build_broadcast(&r->c.b, x, rank + 1, a, p);
     }
     case 4:
         for (int i = 0; i < rank; i++) {
             int64_t size = case_size(x->type.shape[i]);
             a[i] = dim_const(t, size > 2 ? case_between(&r->c, 0, 1) : 0);
-            b[i] = size > 2 && case_random(&r->c) & 1 ? dim_sub(t, x->type.shape[i], dim_const(t, 1)) : x->type.shape[i];
+            b[i] =
+                size > 2 && case_random(&r->c) & 1 ? dim_sub(t, x->type.shape[i], dim_const(t, 1)) : x->type.shape[i];
             stride[i] = size > 2 ? case_between(&r->c, 1, 2) : 1;
         }
         return build_slice(&r->c.b, x, a, b, stride);
-    case 5: return rank ? build_concat(&r->c.b, 2, (struct value *[]){x, x}, (int)case_between(&r->c, 0, rank - 1)) : NULL;
+    case 5:
+        return rank ? build_concat(&r->c.b, 2, (struct value *[]){x, x}, (int)case_between(&r->c, 0, rank - 1)) : NULL;
     default:
         for (int i = 0; i < rank; i++) {
             a[i] = dim_const(t, case_between(&r->c, 0, 1));
             b[i] = dim_const(t, case_between(&r->c, 0, 1));
         }
-        return dtype_kind(x->type.dtype) == 'f' ? build_pad(&r->c.b, x, build_scalar_f(&r->c.b, x->type.dtype, 1.5), a, b) : NULL;
+        return dtype_kind(x->type.dtype) == 'f'
+                   ? build_pad(&r->c.b, x, build_scalar_f(&r->c.b, x->type.dtype, 1.5), a, b)
+                   : NULL;
     }
 }
 
@@ -110,7 +128,8 @@ static inline struct value *random_reduce(struct random_graph *r) {
     enum scalar_op kind = case_random(&r->c) & 1 ? SCALAR_max : SCALAR_add;
     struct value *s = build_reduce(&r->c.b, x, kind, 1, &axis);
     if (case_random(&r->c) & 1) return s;
-    for (int i = 0; i < rank - 1; i++) axes[i] = i + (i >= axis);
+    for (int i = 0; i < rank - 1; i++)
+        axes[i] = i + (i >= axis);
     struct value *back = build_broadcast(&r->c.b, s, rank, x->type.shape, axes);
     return build_2(&r->c.b, OP_sub, x, back);
 }
@@ -130,9 +149,12 @@ static inline struct value *random_select(struct random_graph *r) {
 static inline struct value *random_dot(struct random_graph *r) {
     struct value *x = random_pick(r, YJ_F32);
     int64_t k, n = case_between(&r->c, 1, 5), last = x->type.rank - 1, zero = 0;
-    if (x->type.rank < 1 || x->type.rank > 4 || x->type.dtype != YJ_F32 || !dim_is_const(x->type.shape[last], &k) || k > 64) return NULL;
+    if (x->type.rank < 1 || x->type.rank > 4 || x->type.dtype != YJ_F32 || !dim_is_const(x->type.shape[last], &k) ||
+        k > 64)
+        return NULL;
     float *bytes = arena_new(r->c.arena, (size_t)(k * n + 1) * sizeof *bytes);
-    for (int64_t i = 0; i < k * n; i++) bytes[i] = (float)case_between(&r->c, -8, 8) / 7;
+    for (int64_t i = 0; i < k * n; i++)
+        bytes[i] = (float)case_between(&r->c, -8, 8) / 7;
     dim shape[2] = {dim_const(r->c.g->dims, k), dim_const(r->c.g->dims, n)};
     struct value *w = build_constant(&r->c.b, YJ_F32, 2, shape, bytes, (size_t)(k * n) * sizeof *bytes);
     return build_dot(&r->c.b, x, w, 0, NULL, NULL, 1, &last, &zero);
@@ -144,7 +166,8 @@ static inline struct value *random_gather(struct random_graph *r) {
     int axis = (int)case_between(&r->c, 0, x->type.rank - 1);
     int64_t size = case_size(x->type.shape[axis]), list[2];
     if (size < 1) return NULL;
-    for (int i = 0; i < 2; i++) list[i] = case_between(&r->c, 0, size - 1);
+    for (int i = 0; i < 2; i++)
+        list[i] = case_between(&r->c, 0, size - 1);
     return build_gather(&r->c.b, x, build_ints(&r->c.b, 2, list), axis);
 }
 
@@ -163,34 +186,51 @@ static inline struct value *random_composite(struct random_graph *r) {
     if (build(&r->c.b, OP_composite, 1, &x, attr_text(r->c.g, "name", "swish", NULL), &op) != YJ_OK) return NULL;
     struct graph *body = case_region(op, "body", 1, &x);
     struct builder b = {body, NULL, 0, NULL};
-    graph_output(body, build_2(&b, OP_mul, body->in[0], build_1(&b, r->exact ? OP_sign : OP_sigmoid, body->in[0])), NULL);
+    graph_output(body, build_2(&b, OP_mul, body->in[0], build_1(&b, r->exact ? OP_sign : OP_sigmoid, body->in[0])),
+                 NULL);
     return graph_infer(op) == YJ_OK ? op->out[0] : NULL;
 }
 
 static inline struct value *random_step(struct random_graph *r) {
     switch (case_between(&r->c, 0, 13)) {
-    case 0: return random_unary(r);
-    case 1: case 2: case 3: return random_binary(r);
-    case 4: case 5: case 6: return random_view(r);
-    case 7: return random_reduce(r);
-    case 8: return random_cast(r);
-    case 9: return random_select(r);
-    case 10: return random_dot(r);
-    case 11: return random_gather(r);
-    case 12: return random_composite(r);
-    default: return random_again(r);
+    case 0:
+        return random_unary(r);
+    case 1:
+    case 2:
+    case 3:
+        return random_binary(r);
+    case 4:
+    case 5:
+    case 6:
+        return random_view(r);
+    case 7:
+        return random_reduce(r);
+    case 8:
+        return random_cast(r);
+    case 9:
+        return random_select(r);
+    case 10:
+        return random_dot(r);
+    case 11:
+        return random_gather(r);
+    case 12:
+        return random_composite(r);
+    default:
+        return random_again(r);
     }
 }
 
 static inline int64_t random_elements(const struct value *v) {
     int64_t n = 1;
-    for (int i = 0; i < v->type.rank; i++) n *= case_size(v->type.shape[i]);
+    for (int i = 0; i < v->type.rank; i++)
+        n *= case_size(v->type.shape[i]);
     return n;
 }
 
 /* STEPS ops on two inputs; the last few values and some others are outputs. Free with graph_case_free(&r->c). */
 static inline void random_graph_make(struct random_graph *r, uint64_t seed, int steps, bool symbolic, bool exact) {
-    *r = (struct random_graph){.exact = exact, .c = {.arena = arena_open(), .ranks = 1, .dtype = YJ_F32, .symbolic = symbolic, .seed = seed}};
+    *r = (struct random_graph){
+        .exact = exact, .c = {.arena = arena_open(), .ranks = 1, .dtype = YJ_F32, .symbolic = symbolic, .seed = seed}};
     r->c.g = graph_new(r->c.arena, "random");
     r->c.b.graph = r->c.g;
     dim shape[3] = {case_dim(&r->c, "N", 2), case_dim(&r->c, "W", 3), dim_const(r->c.g->dims, 4)};
@@ -206,7 +246,8 @@ static inline void random_graph_make(struct random_graph *r, uint64_t seed, int 
     for (int i = r->n - 1, outs = 0; i >= 2 && outs < 7; i--)
         if (r->pool[i]->op && (i > r->n - 3 || case_random(&r->c) % 4 == 0)) {
             bool twice = false;
-            for (int k = 0; k < r->c.g->n_out; k++) twice = twice || r->c.g->out[k] == r->pool[i];
+            for (int k = 0; k < r->c.g->n_out; k++)
+                twice = twice || r->c.g->out[k] == r->pool[i];
             if (!twice) graph_output(r->c.g, r->pool[i], NULL), outs++;
         }
 }

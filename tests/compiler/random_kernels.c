@@ -14,7 +14,12 @@
 #include "ir/map.h"
 #include "tests/compiler/random_graph.h"
 
-struct job { struct random_graph r; struct map seen; struct yj_target target; int kernels; };
+struct job {
+    struct random_graph r;
+    struct map seen;
+    struct yj_target target;
+    int kernels;
+};
 
 /* Keeps a copy of every value of the graph itself. */
 static void keep(void *user, const struct value *v, int rank, const struct tensor *t) {
@@ -63,7 +68,8 @@ static void run_kernel(struct job *j, const struct op *op, struct kernel *k, uin
     int64_t scalar[32];
     struct yj_fault fault = {0};
     assert_true(k->n_args == op->n_in + op->n_out && k->n_args <= 128 && k->n_dims <= 32);
-    for (int i = 0; i < k->n_dims; i++) scalar[i] = case_size(k->dim_args[i]);
+    for (int i = 0; i < k->n_dims; i++)
+        scalar[i] = case_size(k->dim_args[i]);
     for (int i = 0; i < k->n_args; i++) {
         const struct value *v = i < op->n_in ? op->in[i] : op->out[i - op->n_in];
         size_t n = n_bytes_of(v);
@@ -71,13 +77,15 @@ static void run_kernel(struct job *j, const struct op *op, struct kernel *k, uin
         memset(buffer[i], 0x5A, n + 1);
         if (i < op->n_in && n) memcpy(buffer[i], bytes_of(j, v), n);
     }
-    if (kernel_eval(k, buffer, scalar, 0, case_size(kernel_tile_count(k)), seed, &fault) != YJ_OK) blame(op, k, yj_error_text());
+    if (kernel_eval(k, buffer, scalar, 0, case_size(kernel_tile_count(k)), seed, &fault) != YJ_OK)
+        blame(op, k, yj_error_text());
     assert_int_equal(fault.code, YJ_FAULT_NONE);
     for (int i = op->n_in; i < k->n_args; i++) {
         const struct value *v = op->out[i - op->n_in];
         if (!equal(v->type.dtype, bytes_of(j, v), buffer[i], n_bytes_of(v))) blame(op, k, "a result differs");
     }
-    for (int i = 0; i < k->n_args; i++) free(scratch[i]);
+    for (int i = 0; i < k->n_args; i++)
+        free(scratch[i]);
     j->kernels++;
 }
 
@@ -96,7 +104,8 @@ static enum yj_status compile_and_run(void *argument) {
     struct tensor out[8];
     TRY(pipeline_run(g, &(struct pass_options){.target = &j->target}));
     TRY(graph_eval(g, j->r.c.inputs, out, keep, j));
-    for (int i = 0; i < g->n_out; i++) tensor_free(&out[i]);
+    for (int i = 0; i < g->n_out; i++)
+        tensor_free(&out[i]);
     for (const struct op *op = g->first; op; op = op->next) {
         struct kernel *plain, *variants[TILE_MAX_VARIANTS];
         int n;

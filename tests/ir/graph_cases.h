@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Random legal graphs of one op, for tests that loop over every row of scalar.def and ops.def: graph_case_make gives a graph
- * whose only interesting op is of the kind asked for, with inputs. Values are small whole numbers where sums are taken, so
- * that every order of summation is exact; elementwise operands include halves, infinities, NaN and -0.
+ * Random legal graphs of one op, for tests that loop over every row of scalar.def and ops.def: graph_case_make gives a
+ * graph whose only interesting op is of the kind asked for, with inputs. Values are small whole numbers where sums are
+ * taken, so that every order of summation is exact; elementwise operands include halves, infinities, NaN and -0.
  */
 #ifndef TESTS_GRAPH_CASES_H
 #define TESTS_GRAPH_CASES_H
@@ -16,11 +16,11 @@
 struct graph_case {
     struct arena *arena;
     struct graph *g;
-    struct op *op;            /* the op under test */
-    struct tensor *inputs;    /* g->n_in * ranks, rank-major */
+    struct op *op;         /* the op under test */
+    struct tensor *inputs; /* g->n_in * ranks, rank-major */
     int ranks;
     enum yj_dtype dtype;
-    bool symbolic;            /* sizes are symbols */
+    bool symbolic; /* sizes are symbols */
     uint64_t seed;
     struct builder b;
 };
@@ -37,7 +37,8 @@ static inline int64_t case_between(struct graph_case *c, int64_t low, int64_t hi
     return low + (int64_t)(case_random(c) % (uint64_t)(high - low + 1));
 }
 
-/* A dim that is SIZE: a symbol NAME with these bounds, or the number. The value of a symbol is found again by its name. */
+/* A dim that is SIZE: a symbol NAME with these bounds, or the number. The value of a symbol is found again by its name.
+ */
 static inline dim case_dim(struct graph_case *c, const char *name, int64_t size) {
     char text[40];
     if (!c->symbolic || !name) return dim_const(c->g->dims, size);
@@ -68,7 +69,8 @@ static inline uint64_t case_element(struct graph_case *c, enum yj_dtype dtype, e
     if (kind == 'u') return how == CASE_SPECIAL ? case_random(c) : (uint64_t)case_between(c, 0, 4);
     int64_t small = case_between(c, -3, 3);
     if (kind == 'i') return how == CASE_SPECIAL && case_random(c) % 2 ? case_random(c) : (uint64_t)small;
-    double v = how == CASE_SPECIAL && case_random(c) % 3 == 0 ? special[case_random(c) % COUNT(special)] : (double)small;
+    double v =
+        how == CASE_SPECIAL && case_random(c) % 3 == 0 ? special[case_random(c) % COUNT(special)] : (double)small;
     if (how == CASE_SPECIAL && case_random(c) % 3 == 0) v = (double)case_between(c, -4000, 4000) / 512;
     return dtype == YJ_F64 ? f64_bits(v) : f32_bits((float)v);
 }
@@ -80,12 +82,14 @@ static inline struct value *case_input(struct graph_case *c, enum yj_dtype dtype
     int64_t size[GRAPH_MAX_RANK];
     struct tensor *old = c->inputs;
     snprintf(name, sizeof name, "in%d", n);
-    for (int i = 0; i < rank; i++) size[i] = case_size(shape[i]);
+    for (int i = 0; i < rank; i++)
+        size[i] = case_size(shape[i]);
     struct value *v = graph_input(c->g, name, dtype, rank, shape);
     c->inputs = calloc((size_t)((n + 1) * c->ranks), sizeof *c->inputs);
     for (int r = 0; r < c->ranks; r++) {
         struct tensor *t = &c->inputs[r * (n + 1) + n];
-        for (int i = 0; i < n; i++) c->inputs[r * (n + 1) + i] = old[r * n + i];
+        for (int i = 0; i < n; i++)
+            c->inputs[r * (n + 1) + i] = old[r * n + i];
         if (tensor_new(dtype, rank, size, t) != YJ_OK) abort();
         for (int64_t i = 0; i < (int64_t)(t->n_bytes / yj_dtype_bytes(dtype)); i++)
             element_store(t->bytes, dtype, i, case_element(c, dtype, how, below));
@@ -99,23 +103,27 @@ static inline struct value *case_any(struct graph_case *c, enum yj_dtype dtype, 
                                      enum case_values how) {
     static const char *const names[] = {"A", "B", "C", "D", "E"};
     dim shape[GRAPH_MAX_RANK];
-    for (int i = 0; i < rank; i++) shape[i] = case_dim(c, names[i], case_between(c, low, high));
+    for (int i = 0; i < rank; i++)
+        shape[i] = case_dim(c, names[i], case_between(c, low, high));
     return case_input(c, dtype, rank, shape, how, 0);
 }
 
-static inline struct op *case_build(struct graph_case *c, enum op_kind kind, int n, struct value *const *in, struct attr *attrs) {
+static inline struct op *case_build(struct graph_case *c, enum op_kind kind, int n, struct value *const *in,
+                                    struct attr *attrs) {
     struct op *op;
     return build(&c->b, kind, n, in, attrs, &op) == YJ_OK ? op : NULL;
 }
 
 static inline const char *case_pick(struct graph_case *c, const char *const *list) {
     int n = 0;
-    while (list[n]) n++;
+    while (list[n])
+        n++;
     return list[case_between(c, 0, n - 1)];
 }
 
 static inline void case_shuffle(struct graph_case *c, int64_t *list, int n) {
-    for (int i = 0; i < n; i++) list[i] = i;
+    for (int i = 0; i < n; i++)
+        list[i] = i;
     for (int i = n - 1; i > 0; i--) {
         int64_t j = case_between(c, 0, i), x = list[i];
         list[i] = list[j];
@@ -131,7 +139,8 @@ static inline struct op *case_elementwise(struct graph_case *c, enum op_kind kin
     struct value *in[3];
     int rank = (int)case_between(c, 0, 3);
     in[0] = case_any(c, kind == OP_select ? YJ_BOOL : c->dtype, rank, 1, 4, CASE_SPECIAL);
-    for (int i = 1; i < row->arity; i++) in[i] = case_input(c, c->dtype, rank, in[0]->type.shape, CASE_SPECIAL, 0);
+    for (int i = 1; i < row->arity; i++)
+        in[i] = case_input(c, c->dtype, rank, in[0]->type.shape, CASE_SPECIAL, 0);
     if (kind == OP_shift_left || kind == OP_shift_right)
         for (int64_t i = 0; i < (int64_t)(c->inputs[1].n_bytes / yj_dtype_bytes(c->dtype)); i++)
             element_store(c->inputs[1].bytes, c->dtype, i, (uint64_t)case_between(c, 0, 70));
@@ -143,7 +152,8 @@ static inline struct op *case_constant(struct graph_case *c) {
     char *bytes = arena_new(c->arena, 6 * each);
     bool splat = case_random(c) & 1;
     uint64_t one = case_element(c, c->dtype, CASE_SPECIAL, 0);
-    for (int i = 0; i < 6; i++) element_store(bytes, c->dtype, i, splat ? one : case_element(c, c->dtype, CASE_SPECIAL, 0));
+    for (int i = 0; i < 6; i++)
+        element_store(bytes, c->dtype, i, splat ? one : case_element(c, c->dtype, CASE_SPECIAL, 0));
     dim shape[2] = {dim_const(c->g->dims, 2), dim_const(c->g->dims, 3)};
     struct value *v = build_constant(&c->b, c->dtype, 2, shape, bytes, 6 * each);
     return v ? v->op : NULL;
@@ -152,14 +162,16 @@ static inline struct op *case_constant(struct graph_case *c) {
 static inline struct op *case_iota(struct graph_case *c) {
     if (c->dtype == YJ_BOOL) return NULL;
     struct value *x = case_any(c, YJ_F32, 3, 1, 5, CASE_SMALL);
-    struct attr *a = attr_int(c->g, "axis", case_between(c, 0, 2), attr_text(c->g, "dtype", yj_dtype_name(c->dtype), NULL));
+    struct attr *a =
+        attr_int(c->g, "axis", case_between(c, 0, 2), attr_text(c->g, "dtype", yj_dtype_name(c->dtype), NULL));
     return case_build(c, OP_iota, 0, NULL, attr_dims(c->g, "shape", 3, x->type.shape, a));
 }
 
 static inline struct op *case_dims(struct graph_case *c) {
     struct value *x = case_any(c, YJ_F32, 2, 1, 5, CASE_SMALL);
     struct dim_table *t = c->g->dims;
-    dim values[3] = {x->type.shape[0], dim_mul(t, x->type.shape[0], x->type.shape[1]), dim_sub(t, x->type.shape[1], dim_const(t, 9))};
+    dim values[3] = {x->type.shape[0], dim_mul(t, x->type.shape[0], x->type.shape[1]),
+                     dim_sub(t, x->type.shape[1], dim_const(t, 9))};
     return c->dtype == YJ_I64 ? case_build(c, OP_dims, 0, NULL, attr_dims(c->g, "values", 3, values, NULL)) : NULL;
 }
 
@@ -198,7 +210,8 @@ static inline struct op *case_broadcast(struct graph_case *c) {
     dim from[2] = {case_random(c) & 1 ? one : shape[axes[0]], case_random(c) & 1 ? one : shape[axes[1]]};
     struct value *x = case_input(c, c->dtype, 2, from, CASE_SPECIAL, 0);
     case_input(c, YJ_F32, 3, shape, CASE_SMALL, 0); /* gives the symbols */
-    return case_build(c, OP_broadcast, 1, &x, attr_dims(c->g, "shape", 3, shape, attr_ints(c->g, "axes", 2, axes, NULL)));
+    return case_build(c, OP_broadcast, 1, &x,
+                      attr_dims(c->g, "shape", 3, shape, attr_ints(c->g, "axes", 2, axes, NULL)));
 }
 
 static inline struct op *case_slice(struct graph_case *c) {
@@ -256,30 +269,38 @@ static inline struct op *case_gather(struct graph_case *c) {
 
 static inline struct op *case_gather_nd(struct graph_case *c) {
     int batch = (int)case_between(c, 0, 1), depth = (int)case_between(c, 1, 2);
-    dim a = case_dim(c, "A", 3), shape[3] = {a, a, a}, index[3] = {a, case_dim(c, "I", 4), dim_const(c->g->dims, depth)};
-    struct value *in[2] = {case_input(c, c->dtype, 3, shape, CASE_SPECIAL, 0), case_input(c, YJ_I64, 3, index, CASE_INDEX, 3)};
+    dim a = case_dim(c, "A", 3), shape[3] = {a, a, a},
+        index[3] = {a, case_dim(c, "I", 4), dim_const(c->g->dims, depth)};
+    struct value *in[2] = {case_input(c, c->dtype, 3, shape, CASE_SPECIAL, 0),
+                           case_input(c, YJ_I64, 3, index, CASE_INDEX, 3)};
     return case_build(c, OP_gather_nd, 2, in, attr_int(c->g, "batch", batch, NULL));
 }
 
 static inline struct op *case_scatter(struct graph_case *c) {
-    static const char *const all[] = {"none", "add", "mul", "min", "max", NULL}, *const some[] = {"none", "min", "max", NULL};
+    static const char *const all[] = {"none", "add", "mul", "min", "max", NULL}, *const some[] = {"none", "min", "max",
+                                                                                                  NULL};
     const char *combine = case_pick(c, c->dtype == YJ_BOOL ? some : all);
-    dim shape[2] = {case_dim(c, "A", 4), case_dim(c, "B", 3)}, index[2] = {case_dim(c, "I", 3), dim_const(c->g->dims, 1)};
+    dim shape[2] = {case_dim(c, "A", 4), case_dim(c, "B", 3)},
+        index[2] = {case_dim(c, "I", 3), dim_const(c->g->dims, 1)};
     dim updates[2] = {index[0], shape[1]};
-    struct value *in[3] = {case_input(c, c->dtype, 2, shape, CASE_SMALL, 0), case_input(c, YJ_I64, 2, index, CASE_INDEX, 4),
+    struct value *in[3] = {case_input(c, c->dtype, 2, shape, CASE_SMALL, 0),
+                           case_input(c, YJ_I64, 2, index, CASE_INDEX, 4),
                            case_input(c, c->dtype, 2, updates, CASE_SMALL, 0)};
     return case_build(c, OP_scatter, 3, in, attr_text(c->g, "combine", combine, NULL));
 }
 
 static inline struct op *case_update_slice(struct graph_case *c) {
     dim big[2] = {case_dim(c, "A", 6), case_dim(c, "B", 3)}, small[2] = {case_dim(c, "S", 2), big[1]};
-    dim start[2] = {dim_sub(c->g->dims, big[0], dim_const(c->g->dims, case_between(c, 2, 6))), dim_const(c->g->dims, 0)};
-    struct value *in[2] = {case_input(c, c->dtype, 2, big, CASE_SPECIAL, 0), case_input(c, c->dtype, 2, small, CASE_SPECIAL, 0)};
+    dim start[2] = {dim_sub(c->g->dims, big[0], dim_const(c->g->dims, case_between(c, 2, 6))),
+                    dim_const(c->g->dims, 0)};
+    struct value *in[2] = {case_input(c, c->dtype, 2, big, CASE_SPECIAL, 0),
+                           case_input(c, c->dtype, 2, small, CASE_SPECIAL, 0)};
     return case_build(c, OP_update_slice, 2, in, attr_dims(c->g, "start", 2, start, NULL));
 }
 
 static inline const char *case_kind(struct graph_case *c, bool bits) {
-    static const char *const number[] = {"add", "mul", "min", "max", NULL}, *const integer[] = {"add", "min", "max", "and", "or", NULL};
+    static const char *const number[] = {"add", "mul", "min", "max", NULL}, *const integer[] = {"add", "min", "max",
+                                                                                                "and", "or",  NULL};
     static const char *const boolean[] = {"min", "max", "and", "or", NULL}, *const order[] = {"min", "max", NULL};
     char kind = dtype_kind(c->dtype);
     if (kind == 'b') return case_pick(c, bits ? boolean : order);
@@ -292,7 +313,8 @@ static inline struct op *case_reduce(struct graph_case *c) {
     unsigned mask = (unsigned)case_between(c, 0, 7);
     for (int i = 0; i < 3; i++)
         if (mask >> i & 1) axes[n++] = i;
-    return case_build(c, OP_reduce, 1, &x, attr_ints(c->g, "axes", (int)n, axes, attr_text(c->g, "kind", case_kind(c, true), NULL)));
+    return case_build(c, OP_reduce, 1, &x,
+                      attr_ints(c->g, "axes", (int)n, axes, attr_text(c->g, "kind", case_kind(c, true), NULL)));
 }
 
 static inline struct op *case_arg_reduce(struct graph_case *c) {
@@ -321,11 +343,13 @@ static inline struct op *case_dot(struct graph_case *c) {
     struct dim_table *t = c->g->dims;
     int64_t pa[4], pb[4], batch_a[1], batch_b[1], sum_a[2], sum_b[2];
     dim batch = case_dim(c, "H", 2), k = case_dim(c, "K", case_between(c, 1, 5)), k2 = dim_const(t, 2);
-    dim logical_a[4] = {batch, case_dim(c, "M", case_between(c, 1, 4)), k, k2}, logical_b[4] = {batch, case_dim(c, "N", case_between(c, 1, 4)), k, k2};
+    dim logical_a[4] = {batch, case_dim(c, "M", case_between(c, 1, 4)), k, k2},
+        logical_b[4] = {batch, case_dim(c, "N", case_between(c, 1, 4)), k, k2};
     dim a[4], b[4];
     case_shuffle(c, pa, 4);
     case_shuffle(c, pb, 4);
-    for (int i = 0; i < 4; i++) a[pa[i]] = logical_a[i], b[pb[i]] = logical_b[i];
+    for (int i = 0; i < 4; i++)
+        a[pa[i]] = logical_a[i], b[pb[i]] = logical_b[i];
     batch_a[0] = pa[0], batch_b[0] = pb[0];
     sum_a[0] = pa[2], sum_a[1] = pa[3], sum_b[0] = pb[2], sum_b[1] = pb[3];
     struct value *in[2] = {case_input(c, c->dtype, 4, a, CASE_SMALL, 0), case_input(c, c->dtype, 4, b, CASE_SMALL, 0)};
@@ -340,7 +364,8 @@ static inline struct op *case_convolution(struct graph_case *c) {
     struct dim_table *t = c->g->dims;
     bool last = case_random(c) & 1;
     int64_t groups = case_between(c, 1, 2), strides[2], dilation[2];
-    dim low[2], high[2], n = case_dim(c, "N", case_between(c, 1, 2)), s[2], w[2], cg = dim_const(t, case_between(c, 1, 2));
+    dim low[2], high[2], n = case_dim(c, "N", case_between(c, 1, 2)), s[2], w[2],
+                         cg = dim_const(t, case_between(c, 1, 2));
     dim channels = dim_mul(t, cg, dim_const(t, groups)), filters = dim_const(t, groups * case_between(c, 1, 2));
     for (int i = 0; i < 2; i++) {
         s[i] = case_dim(c, i ? "W" : "H", case_between(c, 3, 6));
@@ -356,7 +381,8 @@ static inline struct op *case_convolution(struct graph_case *c) {
                            case_input(c, c->dtype, 4, last ? w_last : w_first, CASE_SMALL, 0)};
     struct attr *a = attr_int(c->g, "groups", groups, last ? attr_text(c->g, "layout", "NHWC", NULL) : NULL);
     a = attr_dims(c->g, "high", 2, high, attr_ints(c->g, "dilation", 2, dilation, a));
-    return case_build(c, OP_convolution, 2, in, attr_ints(c->g, "strides", 2, strides, attr_dims(c->g, "low", 2, low, a)));
+    return case_build(c, OP_convolution, 2, in,
+                      attr_ints(c->g, "strides", 2, strides, attr_dims(c->g, "low", 2, low, a)));
 }
 
 static inline struct op *case_reduce_window(struct graph_case *c) {
@@ -395,9 +421,11 @@ static inline enum op_kind case_joiner(const struct graph_case *c, int which) {
 }
 
 static inline struct op *case_composite(struct graph_case *c, enum op_kind kind) {
-    struct value *x = case_any(c, c->dtype, 2, 1, 4, CASE_SMALL), *in[2] = {x, case_input(c, c->dtype, 2, x->type.shape, CASE_SMALL, 0)};
+    struct value *x = case_any(c, c->dtype, 2, 1, 4, CASE_SMALL),
+                 *in[2] = {x, case_input(c, c->dtype, 2, x->type.shape, CASE_SMALL, 0)};
     struct attr *a = attr_text(c->g, "name", "case", NULL);
-    if (kind == OP_composite) a->next = attr_float(c->g, "scale", 0.1, attr_text(c->g, "mode", "no word", attr_int(c->g, "heads", 4, NULL)));
+    if (kind == OP_composite)
+        a->next = attr_float(c->g, "scale", 0.1, attr_text(c->g, "mode", "no word", attr_int(c->g, "heads", 4, NULL)));
     struct op *op = case_build(c, kind, 2, in, a);
     struct graph *r = case_region(op, "body", 2, in);
     struct builder b = {r, NULL, 0, NULL};
@@ -421,14 +449,16 @@ static inline struct op *case_if(struct graph_case *c) {
 
 /* Carried: x = joiner(x, y), y; stacked: x before, [T]; stops early when the index reaches 2. */
 static inline struct op *case_loop(struct graph_case *c) {
-    struct value *trips = case_input(c, YJ_I64, 0, NULL, CASE_INDEX, 6), *go = case_any(c, YJ_BOOL, 0, 0, 0, CASE_SMALL);
+    struct value *trips = case_input(c, YJ_I64, 0, NULL, CASE_INDEX, 6),
+                 *go = case_any(c, YJ_BOOL, 0, 0, 0, CASE_SMALL);
     struct value *x = case_any(c, c->dtype, 2, 1, 3, CASE_SMALL);
     struct value *in[4] = {trips, go, x, case_input(c, c->dtype, 2, x->type.shape, CASE_SMALL, 0)};
     struct op *op = case_build(c, OP_loop, 4, in, attr_dim(c->g, "length", dim_symbol(c->g->dims, "T", 0, 100), NULL));
     struct graph *r = graph_region(op, "body");
     struct builder b = {r, NULL, 0, NULL};
     graph_input(r, "i", YJ_I64, 0, NULL);
-    for (int i = 0; i < 2; i++) graph_input(r, i ? "y" : "x", c->dtype, 2, x->type.shape);
+    for (int i = 0; i < 2; i++)
+        graph_input(r, i ? "y" : "x", c->dtype, 2, x->type.shape);
     graph_output(r, build_2(&b, OP_lt, r->in[0], build_scalar_i(&b, YJ_I64, 2)), NULL);
     graph_output(r, build_2(&b, case_joiner(c, 0), r->in[1], r->in[2]), NULL);
     graph_output(r, r->in[2], NULL);
@@ -438,7 +468,8 @@ static inline struct op *case_loop(struct graph_case *c) {
 
 static inline struct op *case_bind_op(struct graph_case *c) {
     if (c->dtype != YJ_I64) return NULL;
-    dim n = dim_const(c->g->dims, 2), s[2] = {dim_symbol(c->g->dims, "born", 0, 6), dim_symbol(c->g->dims, "late", 0, 100)};
+    dim n = dim_const(c->g->dims, 2),
+        s[2] = {dim_symbol(c->g->dims, "born", 0, 6), dim_symbol(c->g->dims, "late", 0, 100)};
     struct value *x = case_input(c, YJ_I64, 1, &n, CASE_INDEX, 6);
     if (!case_build(c, OP_bind, 1, &x, attr_dims(c->g, "symbols", 2, s, NULL))) return NULL;
     struct attr *a = attr_int(c->g, "axis", 1, attr_text(c->g, "dtype", "i64", NULL));
@@ -454,7 +485,8 @@ static inline struct op *case_collective(struct graph_case *c, enum op_kind kind
     if (kind == OP_all_gather) a = attr_int(c->g, "dim", case_between(c, 0, 1), a);
     if (kind == OP_reduce_scatter) a = attr_int(c->g, "dim", 1, a);
     if (kind == OP_all_to_all) a = attr_int(c->g, "split", 1, attr_int(c->g, "concat", case_between(c, 0, 1), a));
-    if (kind == OP_all_reduce || kind == OP_reduce_scatter || kind == OP_wait) a = attr_text(c->g, "kind", case_kind(c, true), a);
+    if (kind == OP_all_reduce || kind == OP_reduce_scatter || kind == OP_wait)
+        a = attr_text(c->g, "kind", case_kind(c, true), a);
     struct op *op = case_build(c, kind == OP_wait ? OP_all_reduce : kind, 1, &x, a);
     return op ? case_build(c, OP_wait, 1, op->out, NULL) : NULL;
 }
@@ -462,55 +494,87 @@ static inline struct op *case_collective(struct graph_case *c, enum op_kind kind
 static inline struct op *case_op(struct graph_case *c, enum op_kind kind) {
     if (op_is(kind, 'E')) return case_elementwise(c, kind);
     switch ((int)kind) {
-    case OP_constant: return case_constant(c);
-    case OP_iota: return case_iota(c);
-    case OP_dims: return case_dims(c);
-    case OP_cast: return case_cast(c);
-    case OP_bitcast: return case_bitcast(c);
-    case OP_reshape: return case_reshape(c);
-    case OP_transpose: return case_transpose(c);
-    case OP_broadcast: return case_broadcast(c);
-    case OP_slice: return case_slice(c);
-    case OP_reverse: return case_reverse(c);
-    case OP_concat: return case_concat(c);
-    case OP_pad: return case_pad(c);
-    case OP_gather: return case_gather(c);
-    case OP_gather_nd: return case_gather_nd(c);
-    case OP_scatter: return case_scatter(c);
-    case OP_update_slice: return case_update_slice(c);
-    case OP_reduce: return case_reduce(c);
-    case OP_arg_reduce: return case_arg_reduce(c);
-    case OP_cumulative: return case_cumulative(c);
-    case OP_sort: return case_sort(c);
-    case OP_dot: return case_dot(c);
-    case OP_convolution: return case_convolution(c);
-    case OP_reduce_window: return case_reduce_window(c);
+    case OP_constant:
+        return case_constant(c);
+    case OP_iota:
+        return case_iota(c);
+    case OP_dims:
+        return case_dims(c);
+    case OP_cast:
+        return case_cast(c);
+    case OP_bitcast:
+        return case_bitcast(c);
+    case OP_reshape:
+        return case_reshape(c);
+    case OP_transpose:
+        return case_transpose(c);
+    case OP_broadcast:
+        return case_broadcast(c);
+    case OP_slice:
+        return case_slice(c);
+    case OP_reverse:
+        return case_reverse(c);
+    case OP_concat:
+        return case_concat(c);
+    case OP_pad:
+        return case_pad(c);
+    case OP_gather:
+        return case_gather(c);
+    case OP_gather_nd:
+        return case_gather_nd(c);
+    case OP_scatter:
+        return case_scatter(c);
+    case OP_update_slice:
+        return case_update_slice(c);
+    case OP_reduce:
+        return case_reduce(c);
+    case OP_arg_reduce:
+        return case_arg_reduce(c);
+    case OP_cumulative:
+        return case_cumulative(c);
+    case OP_sort:
+        return case_sort(c);
+    case OP_dot:
+        return case_dot(c);
+    case OP_convolution:
+        return case_convolution(c);
+    case OP_reduce_window:
+        return case_reduce_window(c);
     case OP_pack: {
         struct value *x = case_any(c, c->dtype, 2, 1, 4, CASE_SPECIAL);
         return case_build(c, OP_pack, 1, &x, attr_text(c->g, "format", "case", NULL));
     }
     case OP_composite:
-    case OP_fused: return case_composite(c, kind);
-    case OP_if: return case_if(c);
-    case OP_loop: return case_loop(c);
-    case OP_bind: return case_bind_op(c);
+    case OP_fused:
+        return case_composite(c, kind);
+    case OP_if:
+        return case_if(c);
+    case OP_loop:
+        return case_loop(c);
+    case OP_bind:
+        return case_bind_op(c);
     case OP_all_reduce:
     case OP_all_gather:
     case OP_reduce_scatter:
     case OP_all_to_all:
-    case OP_wait: return case_collective(c, kind);
-    default: printf("no case for op '%s': add one\n", op_info[kind].name); abort();
+    case OP_wait:
+        return case_collective(c, kind);
+    default:
+        printf("no case for op '%s': add one\n", op_info[kind].name);
+        abort();
     }
 }
 
 static inline void graph_case_free(struct graph_case *c) {
-    for (int i = 0; i < c->g->n_in * c->ranks; i++) tensor_free(&c->inputs[i]);
+    for (int i = 0; i < c->g->n_in * c->ranks; i++)
+        tensor_free(&c->inputs[i]);
     free(c->inputs);
     arena_close(c->arena);
 }
 
 /* False: the op is not defined on DTYPE. */
-static inline bool graph_case_make(struct graph_case *c, enum op_kind kind, enum yj_dtype dtype, uint64_t seed, bool symbolic) {
+static inline bool graph_case_make(struct graph_case *c, enum op_kind kind, enum yj_dtype dtype, uint64_t seed,
+                                   bool symbolic) {
     *c = (struct graph_case){.arena = arena_open(), .ranks = 1, .dtype = dtype, .symbolic = symbolic, .seed = seed};
     c->g = graph_new(c->arena, "case");
     c->b.graph = c->g;
@@ -519,7 +583,8 @@ static inline bool graph_case_make(struct graph_case *c, enum op_kind kind, enum
         c->ranks = 6;
     }
     c->op = case_op(c, kind);
-    for (int i = 0; c->op && i < c->op->n_out; i++) graph_output(c->g, c->op->out[i], NULL);
+    for (int i = 0; c->op && i < c->op->n_out; i++)
+        graph_output(c->g, c->op->out[i], NULL);
     if (c->op) return true;
     graph_case_free(c);
     return false;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The parser on damaged text: seeded mutations of the texts of random graphs. It refuses with an error line or gives a graph
- * that verifies and prints to itself; it never crashes (run under ASan) and never hangs. And memory: every single allocation
- * of parsing, copying and printing fails once, and the guard at the door returns YJ_ERR_MEMORY.
+ * The parser on damaged text: seeded mutations of the texts of random graphs. It refuses with an error line or gives a
+ * graph that verifies and prints to itself; it never crashes (run under ASan) and never hangs. And memory: every single
+ * allocation of parsing, copying and printing fails once, and the guard at the door returns YJ_ERR_MEMORY.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,9 +20,43 @@ static uint64_t draw(uint64_t below) {
     return r % below;
 }
 
-static const char *const words[] = {"%", "(", ")", "[", "]", "{", "}", ",", "=", ":", "@", "in", "..", "return", "graph", "\"",
-                                    "f32", "i64", "9223372036854775807", "-1", "1099511627776", "0", "mesh(", "state(", "/0",
-                                    "*", "%x", "nan", "splat(", "data(", "#", "\n", "constant", "fused", "loop", "((((((((", "\\x"};
+static const char *const words[] = {"%",
+                                    "(",
+                                    ")",
+                                    "[",
+                                    "]",
+                                    "{",
+                                    "}",
+                                    ",",
+                                    "=",
+                                    ":",
+                                    "@",
+                                    "in",
+                                    "..",
+                                    "return",
+                                    "graph",
+                                    "\"",
+                                    "f32",
+                                    "i64",
+                                    "9223372036854775807",
+                                    "-1",
+                                    "1099511627776",
+                                    "0",
+                                    "mesh(",
+                                    "state(",
+                                    "/0",
+                                    "*",
+                                    "%x",
+                                    "nan",
+                                    "splat(",
+                                    "data(",
+                                    "#",
+                                    "\n",
+                                    "constant",
+                                    "fused",
+                                    "loop",
+                                    "((((((((",
+                                    "\\x"};
 
 /* One to three edits: drop, double, swap, replace by a word, insert a word. */
 static char *mutate(const char *text) {
@@ -34,11 +68,20 @@ static char *mutate(const char *text) {
         const char *word = words[draw(COUNT(words))];
         text_add(&next, "%.*s", (int)at, t.data);
         switch (draw(5)) {
-        case 0: break;
-        case 1: text_add(&next, "%.*s%.*s", (int)n, t.data + at, (int)n, t.data + at); break;
-        case 2: text_add(&next, "%s", word); break;
-        case 3: text_add(&next, "%s%.*s", word, (int)n, t.data + at); break;
-        default: text_add(&next, "%c", (int)(1 + draw(255))); break;
+        case 0:
+            break;
+        case 1:
+            text_add(&next, "%.*s%.*s", (int)n, t.data + at, (int)n, t.data + at);
+            break;
+        case 2:
+            text_add(&next, "%s", word);
+            break;
+        case 3:
+            text_add(&next, "%s%.*s", word, (int)n, t.data + at);
+            break;
+        default:
+            text_add(&next, "%c", (int)(1 + draw(255)));
+            break;
         }
         text_add(&next, "%s", t.data + at + n);
         text_free(&t);
@@ -47,7 +90,10 @@ static char *mutate(const char *text) {
     return t.data;
 }
 
-struct job { const char *text; bool parsed; };
+struct job {
+    const char *text;
+    bool parsed;
+};
 
 static enum yj_status parse_job(void *argument) {
     struct job *j = argument;
@@ -57,7 +103,8 @@ static enum yj_status parse_job(void *argument) {
     if (status == YJ_OK) {
         struct text a = {0}, b = {0};
         graph_print(&a, g);
-        if (graph_parse(arena, a.data, "again", &again) != YJ_OK) fail_msg("%s\nfrom\n%s\nprinted as\n%s", yj_error_text(), j->text, a.data);
+        if (graph_parse(arena, a.data, "again", &again) != YJ_OK)
+            fail_msg("%s\nfrom\n%s\nprinted as\n%s", yj_error_text(), j->text, a.data);
         graph_print(&b, again);
         assert_string_equal(a.data, b.data);
         text_free(&a);
@@ -73,7 +120,8 @@ static enum yj_status parse_job(void *argument) {
 static char *case_text(uint64_t seed) {
     struct graph_case c;
     struct text t = {0};
-    enum op_kind kind = (enum op_kind)(seed % 3 ? OP_FIRST_TENSOR + 1 + (int)(draw(OP_COUNT - OP_FIRST_TENSOR - 1)) : (int)draw(OP_COUNT));
+    enum op_kind kind = (enum op_kind)(seed % 3 ? OP_FIRST_TENSOR + 1 + (int)(draw(OP_COUNT - OP_FIRST_TENSOR - 1))
+                                                : (int)draw(OP_COUNT));
     if (!graph_case_make(&c, kind, (enum yj_dtype)(1 + draw(15)), seed, seed & 1)) return NULL;
     graph_print(&t, c.g);
     graph_case_free(&c);
@@ -115,12 +163,14 @@ static void test_parse_deep(void **state) {
     struct arena *arena = arena_open();
     struct graph *g;
     text_add(&t, "graph g(x f32 []) { ");
-    for (int i = 0; i < 5000; i++) text_add(&t, "%%a = composite(%%x) name=c b(x f32 []) { ");
+    for (int i = 0; i < 5000; i++)
+        text_add(&t, "%%a = composite(%%x) name=c b(x f32 []) { ");
     assert_int_equal(graph_parse(arena, t.data, "deep", &g), YJ_ERR_INPUT);
     assert_non_null(strstr(yj_error_text(), "nested deeper"));
     text_free(&t);
     text_add(&t, "graph g(x f32 [");
-    for (int i = 0; i < 200000; i++) text_add(&t, "(");
+    for (int i = 0; i < 200000; i++)
+        text_add(&t, "(");
     assert_int_not_equal(graph_parse(arena, t.data, "deep", &g), YJ_OK);
     text_free(&t);
     arena_close(arena);
@@ -128,20 +178,20 @@ static void test_parse_deep(void **state) {
 
 /* --- out of memory --- */
 
-static const char big[] =
-    "graph main(N in 1..8, x f32 [N, 4]) {\n"
-    "  %w = constant f32 [4, 3] splat(2)\n"
-    "  %y = dot(%x, %w) batch_a=[] batch_b=[] contract_a=[1] contract_b=[0] @4\n"
-    "  %q = composite(%y) name=thing body(a f32 [N, 3]) { %m = mul(%a, %a) return %m }\n"
-    "  return %q\n"
-    "}\n";
+static const char big[] = "graph main(N in 1..8, x f32 [N, 4]) {\n"
+                          "  %w = constant f32 [4, 3] splat(2)\n"
+                          "  %y = dot(%x, %w) batch_a=[] batch_b=[] contract_a=[1] contract_b=[0] @4\n"
+                          "  %q = composite(%y) name=thing body(a f32 [N, 3]) { %m = mul(%a, %a) return %m }\n"
+                          "  return %q\n"
+                          "}\n";
 
 static struct arena *memory_arena;
 
 static enum yj_status memory_job(void *argument) {
     struct graph *g;
     TRY(graph_parse(memory_arena, big, "big", &g));
-    for (int i = 0; i < 200; i++) g = graph_copy(memory_arena, g); /* enough to fill several blocks */
+    for (int i = 0; i < 200; i++)
+        g = graph_copy(memory_arena, g); /* enough to fill several blocks */
     return graph_verify(g);
 }
 

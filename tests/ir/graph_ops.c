@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Every row of scalar.def and ops.def, every element type it is defined on, constant and symbolic shapes: the graph
- * verifies, prints and parses to itself, copies to itself, and evaluates to what a second, even plainer definition says,
- * written here one element at a time.
+ * verifies, prints and parses to itself, copies to itself, and evaluates to what a second, even plainer definition
+ * says, written here one element at a time.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,31 +23,57 @@ static double number(enum yj_dtype wide, uint64_t v) {
 
 static double ref_float(enum op_kind op, double a, double b, double c) {
     switch ((int)op) {
-    case OP_add: return a + b;
-    case OP_sub: return a - b;
-    case OP_mul: return a * b;
-    case OP_fma: return fma(a, b, c);
-    case OP_div: return a / b;
-    case OP_rem: return fmod(a, b);
-    case OP_neg: return -a;
-    case OP_abs: return fabs(a);
-    case OP_sign: return isnan(a) ? a : a > 0 ? 1 : a < 0 ? -1 : a;
-    case OP_min: return isnan(a) || isnan(b) ? NAN : a < b || (a == b && signbit(a)) ? a : b;
-    case OP_max: return isnan(a) || isnan(b) ? NAN : a > b || (a == b && !signbit(a)) ? a : b;
-    case OP_floor: return floor(a);
-    case OP_ceil: return ceil(a);
-    case OP_trunc: return trunc(a);
-    case OP_round_nearest_even: return rint(a);
-    case OP_sqrt: return sqrt(a);
-    case OP_exp: return exp(a);
-    case OP_log: return log(a);
-    case OP_tanh: return tanh(a);
-    case OP_erf: return erf(a);
-    case OP_sin: return sin(a);
-    case OP_cos: return cos(a);
-    case OP_sigmoid: return a >= 0 ? 1 / (1 + exp(-a)) : exp(a) / (1 + exp(a));
-    case OP_pow: return pow(a, b);
-    default: fail_msg("no reference for %s on floats", op_info[op].name); return 0;
+    case OP_add:
+        return a + b;
+    case OP_sub:
+        return a - b;
+    case OP_mul:
+        return a * b;
+    case OP_fma:
+        return fma(a, b, c);
+    case OP_div:
+        return a / b;
+    case OP_rem:
+        return fmod(a, b);
+    case OP_neg:
+        return -a;
+    case OP_abs:
+        return fabs(a);
+    case OP_sign:
+        return isnan(a) ? a : a > 0 ? 1 : a < 0 ? -1 : a;
+    case OP_min:
+        return isnan(a) || isnan(b) ? NAN : a < b || (a == b && signbit(a)) ? a : b;
+    case OP_max:
+        return isnan(a) || isnan(b) ? NAN : a > b || (a == b && !signbit(a)) ? a : b;
+    case OP_floor:
+        return floor(a);
+    case OP_ceil:
+        return ceil(a);
+    case OP_trunc:
+        return trunc(a);
+    case OP_round_nearest_even:
+        return rint(a);
+    case OP_sqrt:
+        return sqrt(a);
+    case OP_exp:
+        return exp(a);
+    case OP_log:
+        return log(a);
+    case OP_tanh:
+        return tanh(a);
+    case OP_erf:
+        return erf(a);
+    case OP_sin:
+        return sin(a);
+    case OP_cos:
+        return cos(a);
+    case OP_sigmoid:
+        return a >= 0 ? 1 / (1 + exp(-a)) : exp(a) / (1 + exp(a));
+    case OP_pow:
+        return pow(a, b);
+    default:
+        fail_msg("no reference for %s on floats", op_info[op].name);
+        return 0;
     }
 }
 
@@ -63,23 +89,41 @@ static uint64_t ref_int(enum op_kind op, enum yj_dtype dtype, uint64_t a, uint64
     int64_t s = (int64_t)a, t = (int64_t)b;
     bool less = is_signed ? s < t : a < b;
     switch ((int)op) {
-    case OP_add: return a + b;
-    case OP_sub: return a - b;
-    case OP_mul: return a * b;
-    case OP_div: return !b ? 0 : is_signed ? (t == -1 ? 0 - a : (uint64_t)(s / t)) : a / b;
-    case OP_rem: return !b ? 0 : is_signed ? (t == -1 ? 0 : (uint64_t)(s % t)) : a % b;
-    case OP_neg: return 0 - a;
-    case OP_abs: return s < 0 ? 0 - a : a;
-    case OP_sign: return (uint64_t)((s > 0) - (s < 0));
-    case OP_min: return less ? a : b;
-    case OP_max: return less ? b : a;
-    case OP_and: return a & b;
-    case OP_or: return a | b;
-    case OP_xor: return a ^ b;
-    case OP_not: return dtype == YJ_BOOL ? !a : ~a;
-    case OP_shift_left: return b >= (uint64_t)bits ? 0 : a << b;
-    case OP_shift_right: return is_signed ? (uint64_t)(s >> (b >= (uint64_t)bits ? 63 : b)) : b >= (uint64_t)bits ? 0 : a >> b;
-    default: fail_msg("no reference for %s on integers", op_info[op].name); return 0;
+    case OP_add:
+        return a + b;
+    case OP_sub:
+        return a - b;
+    case OP_mul:
+        return a * b;
+    case OP_div:
+        return !b ? 0 : is_signed ? (t == -1 ? 0 - a : (uint64_t)(s / t)) : a / b;
+    case OP_rem:
+        return !b ? 0 : is_signed ? (t == -1 ? 0 : (uint64_t)(s % t)) : a % b;
+    case OP_neg:
+        return 0 - a;
+    case OP_abs:
+        return s < 0 ? 0 - a : a;
+    case OP_sign:
+        return (uint64_t)((s > 0) - (s < 0));
+    case OP_min:
+        return less ? a : b;
+    case OP_max:
+        return less ? b : a;
+    case OP_and:
+        return a & b;
+    case OP_or:
+        return a | b;
+    case OP_xor:
+        return a ^ b;
+    case OP_not:
+        return dtype == YJ_BOOL ? !a : ~a;
+    case OP_shift_left:
+        return b >= (uint64_t)bits ? 0 : a << b;
+    case OP_shift_right:
+        return is_signed ? (uint64_t)(s >> (b >= (uint64_t)bits ? 63 : b)) : b >= (uint64_t)bits ? 0 : a >> b;
+    default:
+        fail_msg("no reference for %s on integers", op_info[op].name);
+        return 0;
     }
 }
 
@@ -89,7 +133,12 @@ static bool ref_compare(enum op_kind op, enum yj_dtype wide, uint64_t a, uint64_
     bool lt = kind == 'f' ? x < y : kind == 'i' ? (int64_t)a < (int64_t)b : a < b, eq = kind == 'f' ? x == y : a == b;
     bool gt = kind == 'f' ? x > y : !lt && !eq;
     if (op < OP_eq || op > OP_ge) return false;
-    *result = op == OP_eq ? eq : op == OP_ne ? !eq : op == OP_lt ? lt : op == OP_le ? lt || eq : op == OP_gt ? gt : gt || eq;
+    *result = op == OP_eq   ? eq
+              : op == OP_ne ? !eq
+              : op == OP_lt ? lt
+              : op == OP_le ? lt || eq
+              : op == OP_gt ? gt
+                            : gt || eq;
     return true;
 }
 
@@ -103,7 +152,11 @@ static uint64_t ref_scalar(enum op_kind op, enum yj_dtype wide, uint64_t a, uint
 
 /* --- one element of each op --- */
 
-struct see { const struct graph_case *c; const struct op *op; int rank; };
+struct see {
+    const struct graph_case *c;
+    const struct op *op;
+    int rank;
+};
 typedef uint64_t ref_fn(const struct see *s, int result, const int64_t *i);
 
 static const struct tensor *operand_on(const struct see *s, const struct op *op, int k, int rank) {
@@ -149,7 +202,8 @@ static int axis_of(const struct see *s) {
 
 static uint64_t ref_elementwise(const struct see *s, int result, const int64_t *i) {
     uint64_t a[3] = {0};
-    for (int k = 0; k < s->op->n_in; k++) a[k] = at(operand(s, k), i);
+    for (int k = 0; k < s->op->n_in; k++)
+        a[k] = at(operand(s, k), i);
     return ref_scalar(s->op->kind, wide_of(s), a[0], a[1], a[2]);
 }
 
@@ -174,7 +228,8 @@ static uint64_t ref_cast(const struct see *s, int result, const int64_t *i) {
     double d = a == 'f' ? number(from, v) : a == 'i' ? (double)(int64_t)v : (double)v;
     if (b == 'b') return a == 'f' ? d != 0 : v != 0;
     if (b == 'f' && dtype_wide(to) == YJ_F64) return f64_bits(d);
-    if (b == 'f' && a != 'f' && yj_dtype_bytes(s->c->dtype) == 8) return scalar_cast(YJ_F32, s->c->dtype, v); /* twice rounded */
+    if (b == 'f' && a != 'f' && yj_dtype_bytes(s->c->dtype) == 8)
+        return scalar_cast(YJ_F32, s->c->dtype, v); /* twice rounded */
     if (b == 'f') return f32_bits((float)d);
     if (a != 'f') return v;
     if (isnan(d) || fabs(d) > 100) return scalar_cast(to, from, v); /* out of range: tests of scalar.c */
@@ -190,25 +245,29 @@ static uint64_t ref_bitcast(const struct see *s, int result, const int64_t *i) {
 static uint64_t ref_reshape(const struct see *s, int result, const int64_t *i) {
     const struct type *t = &s->op->out[0]->type;
     int64_t flat = 0;
-    for (int a = 0; a < t->rank; a++) flat = flat * case_size(t->shape[a]) + i[a];
+    for (int a = 0; a < t->rank; a++)
+        flat = flat * case_size(t->shape[a]) + i[a];
     return element_load(operand(s, 0)->bytes, s->c->dtype, flat);
 }
 
 static uint64_t ref_transpose(const struct see *s, int result, const int64_t *i) {
     int64_t from[8];
-    for (int a = 0; a < 4; a++) from[ints(s, "permutation")[a]] = i[a];
+    for (int a = 0; a < 4; a++)
+        from[ints(s, "permutation")[a]] = i[a];
     return at(operand(s, 0), from);
 }
 
 static uint64_t ref_broadcast(const struct see *s, int result, const int64_t *i) {
     int64_t from[8];
-    for (int a = 0; a < 2; a++) from[a] = operand(s, 0)->shape[a] == 1 ? 0 : i[ints(s, "axes")[a]];
+    for (int a = 0; a < 2; a++)
+        from[a] = operand(s, 0)->shape[a] == 1 ? 0 : i[ints(s, "axes")[a]];
     return at(operand(s, 0), from);
 }
 
 static uint64_t ref_slice(const struct see *s, int result, const int64_t *i) {
     int64_t from[2];
-    for (int a = 0; a < 2; a++) from[a] = dim_at(s, "start", a) + i[a] * ints(s, "stride")[a];
+    for (int a = 0; a < 2; a++)
+        from[a] = dim_at(s, "start", a) + i[a] * ints(s, "stride")[a];
     return at(operand(s, 0), from);
 }
 
@@ -216,7 +275,8 @@ static uint64_t ref_reverse(const struct see *s, int result, const int64_t *i) {
     int64_t from[3] = {i[0], i[1], i[2]};
     int n;
     const int64_t *axes = op_ints(s->op, "axes", &n);
-    for (int k = 0; k < n; k++) from[axes[k]] = operand(s, 0)->shape[axes[k]] - 1 - i[axes[k]];
+    for (int k = 0; k < n; k++)
+        from[axes[k]] = operand(s, 0)->shape[axes[k]] - 1 - i[axes[k]];
     return at(operand(s, 0), from);
 }
 
@@ -243,15 +303,18 @@ static uint64_t ref_pad(const struct see *s, int result, const int64_t *i) {
 static uint64_t ref_gather(const struct see *s, int result, const int64_t *i) {
     int64_t from[3];
     int axis = axis_of(s);
-    for (int a = 0; a < 3; a++) from[a] = a < axis ? i[a] : a == axis ? (int64_t)at(operand(s, 1), i + axis) : i[a + 1];
+    for (int a = 0; a < 3; a++)
+        from[a] = a < axis ? i[a] : a == axis ? (int64_t)at(operand(s, 1), i + axis) : i[a + 1];
     return at(operand(s, 0), from);
 }
 
 static uint64_t ref_gather_nd(const struct see *s, int result, const int64_t *i) {
     int64_t from[3] = {i[0]}, index[3] = {i[0], i[1], 0};
     int batch = (int)op_int(s->op, "batch", 0), depth = (int)operand(s, 1)->shape[2], at_axis = batch;
-    for (int d = 0; d < depth; d++, index[2] = d) from[at_axis++] = (int64_t)at(operand(s, 1), index);
-    for (int a = 2; at_axis < 3; a++) from[at_axis++] = i[a];
+    for (int d = 0; d < depth; d++, index[2] = d)
+        from[at_axis++] = (int64_t)at(operand(s, 1), index);
+    for (int a = 2; at_axis < 3; a++)
+        from[at_axis++] = i[a];
     return at(operand(s, 0), from);
 }
 
@@ -269,7 +332,8 @@ static uint64_t ref_scatter(const struct see *s, int result, const int64_t *i) {
 
 static uint64_t ref_update_slice(const struct see *s, int result, const int64_t *i) {
     int64_t from[2] = {i[0] - dim_at(s, "start", 0), i[1] - dim_at(s, "start", 1)};
-    bool inside = from[0] >= 0 && from[0] < operand(s, 1)->shape[0] && from[1] >= 0 && from[1] < operand(s, 1)->shape[1];
+    bool inside =
+        from[0] >= 0 && from[0] < operand(s, 1)->shape[0] && from[1] >= 0 && from[1] < operand(s, 1)->shape[1];
     return inside ? at(operand(s, 1), from) : at(operand(s, 0), i);
 }
 
@@ -301,8 +365,10 @@ static uint64_t ref_reduce(const struct see *s, int result, const int64_t *i) {
             for (from[2] = 0; from[2] < x->shape[2]; from[2]++) {
                 bool mine = true;
                 for (int a = 0, k = 0, o = 0; a < 3; a++) {
-                    if (k < n && axes[k] == a) k++;
-                    else mine = mine && from[a] == i[o++];
+                    if (k < n && axes[k] == a)
+                        k++;
+                    else
+                        mine = mine && from[a] == i[o++];
                 }
                 if (mine) take(s, kind_at(s, "kind"), &first, &sum, at(x, from));
             }
@@ -321,7 +387,8 @@ static uint64_t ref_arg_reduce(const struct see *s, int result, const int64_t *i
     int axis = axis_of(s);
     bool max = strcmp(op_text(s->op, "kind"), "max") == 0, last = op_int(s->op, "last", 0);
     int64_t from[3], best = 0;
-    for (int a = 0, o = 0; a < 3; a++) from[a] = a == axis ? 0 : i[o++];
+    for (int a = 0, o = 0; a < 3; a++)
+        from[a] = a == axis ? 0 : i[o++];
     uint64_t top = at(x, from);
     for (int64_t k = 0; k < x->shape[axis]; k++) {
         from[axis] = k;
@@ -457,7 +524,8 @@ static int64_t loop_trips(const struct see *s) {
 static uint64_t ref_loop(const struct see *s, int result, const int64_t *i) {
     uint64_t x = at(operand(s, 2), i + (result == 2)), y = at(operand(s, 3), i + (result == 2));
     int64_t n = result == 2 ? i[0] : loop_trips(s);
-    for (int64_t k = 0; k < n; k++) x = joiner(s, 0, x, y);
+    for (int64_t k = 0; k < n; k++)
+        x = joiner(s, 0, x, y);
     return result == 1 ? y : x;
 }
 
@@ -483,7 +551,8 @@ static uint64_t ref_collective(const struct see *s, int result, const int64_t *i
         uint64_t sum = 0;
         enum op_kind kind;
         assert_true(op_find(op_text(op, "kind"), &kind));
-        for (int k = 0; k < n; k++) take(s, kind, &start, &sum, at(operand_on(s, op, 0, first + k * step), from));
+        for (int k = 0; k < n; k++)
+            take(s, kind, &start, &sum, at(operand_on(s, op, 0, first + k * step), from));
         return sum;
     }
     return at(operand_on(s, op, 0, rank), from);
@@ -492,14 +561,20 @@ static uint64_t ref_collective(const struct see *s, int result, const int64_t *i
 static ref_fn *reference(enum op_kind kind) {
     if (op_is(kind, 'E')) return ref_elementwise;
     switch ((int)kind) {
-#define ROW(name) case OP_##name: return ref_##name;
-    ROW(constant) ROW(iota) ROW(dims) ROW(cast) ROW(bitcast) ROW(reshape) ROW(transpose) ROW(broadcast) ROW(slice)
-    ROW(reverse) ROW(concat) ROW(pad) ROW(gather) ROW(gather_nd) ROW(scatter) ROW(update_slice) ROW(reduce) ROW(arg_reduce)
-    ROW(cumulative) ROW(sort) ROW(dot) ROW(convolution) ROW(reduce_window) ROW(pack) ROW(composite) ROW(if) ROW(loop)
+#define ROW(name)                                                                                                      \
+    case OP_##name:                                                                                                    \
+        return ref_##name;
+        ROW(constant)
+        ROW(iota) ROW(dims) ROW(cast) ROW(bitcast) ROW(reshape) ROW(transpose) ROW(broadcast) ROW(slice) ROW(reverse)
+            ROW(concat) ROW(pad) ROW(gather) ROW(gather_nd) ROW(scatter) ROW(update_slice) ROW(reduce) ROW(arg_reduce)
+                ROW(cumulative) ROW(sort) ROW(dot) ROW(convolution) ROW(reduce_window) ROW(pack) ROW(composite) ROW(if)
+                    ROW(loop)
 #undef ROW
-    case OP_fused: return ref_composite;
-    case OP_bind: return ref_iota;
-    default: return ref_collective;
+                        case OP_fused : return ref_composite;
+    case OP_bind:
+        return ref_iota;
+    default:
+        return ref_collective;
     }
 }
 
@@ -539,9 +614,11 @@ static void check_result(const struct graph_case *c, int r, int rank, const stru
             struct text text = {0};
             graph_print(&text, c->g);
             fail_msg("%s on %s, result %d rank %d element %lld: %llx, not %llx\n%s", op_info[kind].name,
-                     yj_dtype_name(c->dtype), r, rank, (long long)k, (unsigned long long)have, (unsigned long long)want, text.data);
+                     yj_dtype_name(c->dtype), r, rank, (long long)k, (unsigned long long)have, (unsigned long long)want,
+                     text.data);
         }
-        for (int a = t->rank - 1; a >= 0 && ++i[a] == t->shape[a]; a--) i[a] = 0;
+        for (int a = t->rank - 1; a >= 0 && ++i[a] == t->shape[a]; a--)
+            i[a] = 0;
     }
 }
 
@@ -554,8 +631,10 @@ static void check_shape(const struct graph_case *c, int r, const struct tensor *
     for (int a = 0; a < t->rank; a++) {
         const char *name = type->shape[a]->name;
         bool own = name && (strcmp(name, "T") == 0 || strcmp(name, "born") == 0 || strcmp(name, "late") == 0);
-        int64_t want = !own ? case_size(type->shape[a]) : c->op->kind == OP_loop ? loop_trips(&s)
-                       : (int64_t)element_load(c->inputs[0].bytes, YJ_I64, strcmp(name, "late") == 0);
+        int64_t want = !own ? case_size(type->shape[a])
+                       : c->op->kind == OP_loop
+                           ? loop_trips(&s)
+                           : (int64_t)element_load(c->inputs[0].bytes, YJ_I64, strcmp(name, "late") == 0);
         assert_int_equal(t->shape[a], want);
     }
 }
@@ -581,7 +660,8 @@ static void test_every_row(void **state) {
         int cases = 0;
         for (int dtype = YJ_F32; dtype <= YJ_BOOL; dtype++)
             for (int n = 0; n < 8; n++)
-                cases += run_case((enum op_kind)kind, (enum yj_dtype)dtype, (uint64_t)(kind * 1000 + dtype * 20 + n), n & 1);
+                cases +=
+                    run_case((enum op_kind)kind, (enum yj_dtype)dtype, (uint64_t)(kind * 1000 + dtype * 20 + n), n & 1);
         if (!cases) fail_msg("%s was never made", op_info[kind].name);
     }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Broken graphs are refused. Two ways: texts with one mistake each, whose error must say where and what; and a sound graph
- * with one thing of its memory changed, as a wrong pass would.
+ * Broken graphs are refused. Two ways: texts with one mistake each, whose error must say where and what; and a sound
+ * graph with one thing of its memory changed, as a wrong pass would.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,9 +13,12 @@
 
 /* --- texts --- */
 
-struct broken { const char *text, *error; };
+struct broken {
+    const char *text, *error;
+};
 
-/* X stands in graph main(N in 1..8, x f32 [N, 4], i i64 [3], p bool []) mesh(tp=2) { X return %x } unless it starts with "graph". */
+/* X stands in graph main(N in 1..8, x f32 [N, 4], i i64 [3], p bool []) mesh(tp=2) { X return %x } unless it starts
+ * with "graph". */
 static const struct broken texts[] = {
     {"%a = add(%x, %y)", "t:1:85: there is no value %y before"},
     {"%a = add(%x, %a)", "there is no value %a before"},
@@ -64,13 +67,17 @@ static const struct broken texts[] = {
     {"%a = arg_reduce(%x) axis=1 kind=add", "kind cannot be 'add'"},
     {"%a = arg_reduce(%x) axis=1 kind=max last=2", "last is 0 or 1, not 2"},
     {"%a = sort(%x) axis=1 descending=0", "it has 1 results and should have 2"},
-    {"%a = dot(%x, %x) batch_a=[] batch_b=[] contract_a=[0] contract_b=[1] dtype=i32", "products of f32 do not sum to i32"},
-    {"%a = dot(%x, %x) batch_a=[0] batch_b=[] contract_a=[1] contract_b=[1]", "batch_b has 0 entries and should have 1"},
+    {"%a = dot(%x, %x) batch_a=[] batch_b=[] contract_a=[0] contract_b=[1] dtype=i32",
+     "products of f32 do not sum to i32"},
+    {"%a = dot(%x, %x) batch_a=[0] batch_b=[] contract_a=[1] contract_b=[1]",
+     "batch_b has 0 entries and should have 1"},
     {"%a = dot(%x, %x) batch_a=[1] batch_b=[1] contract_a=[1] contract_b=[1]", "axis 1 is batch and contracted"},
     {"%s = slice(%x) start=[0, 1] limit=[N, 4] stride=[1, 1] %a = dot(%x, %s) batch_a=[] batch_b=[] contract_a=[1] "
-     "contract_b=[1]", "contracted axes 1 and 1 of f32 [N, 4] and f32 [N, 3] differ"},
+     "contract_b=[1]",
+     "contracted axes 1 and 1 of f32 [N, 4] and f32 [N, 3] differ"},
     {"%a = convolution(%x, %x) strides=[] low=[] high=[] dilation=[] groups=0", "groups is below 1"},
-    {"%a = convolution(%x, %x) strides=[1] low=[] high=[] dilation=[] groups=1", "strides has 1 entries and should have 0"},
+    {"%a = convolution(%x, %x) strides=[1] low=[] high=[] dilation=[] groups=1",
+     "strides has 1 entries and should have 0"},
     {"%a = convolution(%x, %x) strides=[] low=[] high=[] dilation=[] groups=1 layout=HWCN", "layout is NCHW or NHWC"},
     {"%a = iota() shape=[3] axis=1 dtype=i32", "axis 1 is not an axis of rank 1"},
     {"%a = iota() shape=[3] axis=0 dtype=bool", "there is no iota of bool"},
@@ -94,12 +101,16 @@ static const struct broken texts[] = {
     {"%a = composite(%x) name=c body(b f32 [N, 4]) { %c = neg(%x) return %c }", "there is no value %x before"},
     {"%a = composite(%x) name=c body(b f32 [N, 4]) { return %b", "'}' is missing"},
     {"%a = composite(%x) name=c", "'(' is missing before '%x }'"}, /* `return` was taken for the name of a region */
-    {"%a = if(%p, %x) then(b f32 [N, 4]) { return %b } else(b f32 [N, 4]) { return }", "its regions have 1 and 0 results"},
-    {"%a = if(%x, %x) then(b f32 [N, 4]) { return %b } else(b f32 [N, 4]) { return %b }", "operand 0 is not a bool scalar"},
+    {"%a = if(%p, %x) then(b f32 [N, 4]) { return %b } else(b f32 [N, 4]) { return }",
+     "its regions have 1 and 0 results"},
+    {"%a = if(%x, %x) then(b f32 [N, 4]) { return %b } else(b f32 [N, 4]) { return %b }",
+     "operand 0 is not a bool scalar"},
     {"%a = if(%p, %x) then(b f32 [N, 4]) { return %b } else(b f32 [N, 4]) { %c = reshape(%b) shape=[4, N] return %c }",
      "result 0 is f32 [N, 4] in one region and f32 [4, N] in the other"},
-    {"%t = constant i64 [] {3} %a = loop(%t, %p, %x) body(i i64 [], b f32 [N, 4]) { return %b }", "does not give a bool scalar"},
-    {"%t = constant i64 [] {3} %s, %a = loop(%t, %p, %x) body(i i64 [], b f32 [N, 4]) { %c = lt(%i, %i) return %c, %b, %b }",
+    {"%t = constant i64 [] {3} %a = loop(%t, %p, %x) body(i i64 [], b f32 [N, 4]) { return %b }",
+     "does not give a bool scalar"},
+    {"%t = constant i64 [] {3} %s, %a = loop(%t, %p, %x) body(i i64 [], b f32 [N, 4]) { %c = lt(%i, %i) return %c, %b, "
+     "%b }",
      "attribute 'length' is missing"},
     {"bind(%i) symbols=[a, b]", "is not a vector of 2 i64"},
     {"bind(%i) symbols=[a, b, a]", "it binds a twice"},
@@ -110,7 +121,8 @@ static const struct broken texts[] = {
     {"%a = all_reduce(%x) kind=add axis=tp %b = neg(%a)", "operand 0 is pending: only wait may use it"},
     {"%a = all_reduce(%x) kind=add axis=tp %b = wait(%a) %c = wait(%a)", "its operand was waited for before"},
     {"%a = wait(%x)", "it waits for a value that is no collective's"},
-    {"%s = slice(%x) start=[0, 1] limit=[N, 4] stride=[1, 1] %a = reduce_scatter(%s) dim=1 kind=add axis=tp %b = wait(%a)",
+    {"%s = slice(%x) start=[0, 1] limit=[N, 4] stride=[1, 1] %a = reduce_scatter(%s) dim=1 kind=add axis=tp %b = "
+     "wait(%a)",
      "2 ranks do not divide 3"},
     {"%a = neg(%x) : f32 [N, 4] layout(0,0)", ""}, /* row-major, said in a long way: no error */
     {"%a = neg(%x) : f32 [N, 4] layout(1,1)", "its layout is not a permutation"},
@@ -145,12 +157,16 @@ static void test_texts(void **state) {
         struct graph *g;
         struct text t = {0};
         bool whole = strncmp(texts[i].text, "graph", 5) == 0 || !*texts[i].text;
-        if (whole) text_add(&t, "%s", texts[i].text);
-        else text_add(&t, "graph main(N in 1..8, x f32 [N, 4], i i64 [3], p bool []) mesh(tp=2){%s return %%x }", texts[i].text);
+        if (whole)
+            text_add(&t, "%s", texts[i].text);
+        else
+            text_add(&t, "graph main(N in 1..8, x f32 [N, 4], i i64 [3], p bool []) mesh(tp=2){%s return %%x }",
+                     texts[i].text);
         enum yj_status status = graph_parse(arena, t.data, "t", &g);
         bool good = !*texts[i].error && status == YJ_OK;
         if (!good && (status == YJ_OK || !*texts[i].error || !strstr(yj_error_text(), texts[i].error)))
-            print_error("%s\n gives: %s\n not: %s\n", t.data, status ? yj_error_text() : "no error", texts[i].error), bad++;
+            print_error("%s\n gives: %s\n not: %s\n", t.data, status ? yj_error_text() : "no error", texts[i].error),
+                bad++;
         if (status != YJ_OK) assert_true(strncmp(yj_error_text(), "t:", 2) == 0);
         text_free(&t);
         arena_close(arena);
@@ -180,102 +196,265 @@ static const char sound[] =
 
 static struct op *find(struct graph *g, enum op_kind kind) {
     struct op *op = g->first;
-    while (op && op->kind != kind) op = op->next;
+    while (op && op->kind != kind)
+        op = op->next;
     assert_non_null(op);
     return op;
 }
 
-static void operand_later(struct graph *g) { find(g, OP_sub)->in[0] = find(g, OP_sort)->out[0]; }
-static void operand_itself(struct graph *g) { find(g, OP_sub)->in[0] = find(g, OP_sub)->out[0]; }
-static void operand_null(struct graph *g) { find(g, OP_sub)->in[1] = NULL; }
-static void operand_inner(struct graph *g) { find(g, OP_all_reduce)->in[0] = find(g, OP_composite)->regions[0]->out[0]; }
-static void operand_outer(struct graph *g) { find(g, OP_composite)->regions[0]->first->in[0] = g->in[0]; }
-static void operand_count(struct graph *g) { find(g, OP_sub)->n_in = 1; }
-static void operand_negative(struct graph *g) { find(g, OP_sub)->n_in = -1; }
-static void operand_shape(struct graph *g) { find(g, OP_sub)->in[1] = g->in[0]; }
-static void moved_up(struct graph *g) { op_move_before(find(g, OP_sub), find(g, OP_dot)); }
-static void moved_bind(struct graph *g) { op_move_before(find(g, OP_iota), find(g, OP_bind)); }
-static void producer_gone(struct graph *g) { op_remove(find(g, OP_broadcast)); }
-static void bind_gone(struct graph *g) { op_remove(find(g, OP_bind)); }
-static void wait_gone(struct graph *g) { value_replace(g, find(g, OP_wait)->out[0], find(g, OP_composite)->out[0]); op_remove(find(g, OP_wait)); }
-static void wait_skipped(struct graph *g) { value_replace(g, find(g, OP_wait)->out[0], find(g, OP_all_reduce)->out[0]); }
-static void cycle_next(struct graph *g) { g->last->next = g->first; }
-static void cycle_middle(struct graph *g) { find(g, OP_sub)->next = find(g, OP_dot); }
-static void list_cut(struct graph *g) { find(g, OP_sub)->next = NULL; }
-static void list_prev(struct graph *g) { find(g, OP_sub)->prev = g->first; }
-static void last_wrong(struct graph *g) { g->last = g->first; }
-static void graph_wrong(struct graph *g) { find(g, OP_sub)->graph = find(g, OP_composite)->regions[0]; }
-static void kind_wrong(struct graph *g) { find(g, OP_sub)->kind = OP_COUNT; }
-static void kind_other(struct graph *g) { find(g, OP_sub)->kind = OP_lt; }
-static void kind_one(struct graph *g) { find(g, OP_sub)->kind = OP_neg; }
-static void result_null(struct graph *g) { find(g, OP_sort)->out[1] = NULL; }
-static void result_count(struct graph *g) { find(g, OP_sort)->n_out = 1; }
-static void result_index(struct graph *g) { find(g, OP_sort)->out[1]->index = 0; }
-static void result_owner(struct graph *g) { find(g, OP_sub)->out[0]->op = find(g, OP_dot); }
-static void result_shared(struct graph *g) { find(g, OP_sort)->out[0] = find(g, OP_sort)->out[1]; }
-static void result_dtype(struct graph *g) { find(g, OP_sub)->out[0]->type.dtype = YJ_F16; }
-static void result_dtype_none(struct graph *g) { find(g, OP_sub)->out[0]->type.dtype = (enum yj_dtype)99; }
-static void result_shape(struct graph *g) { find(g, OP_sub)->out[0]->type.shape[1] = dim_const(g->dims, 4); }
-static void result_shape_null(struct graph *g) { find(g, OP_sub)->out[0]->type.shape[0] = NULL; }
-static void result_rank(struct graph *g) { find(g, OP_sub)->out[0]->type.rank = 1; }
-static void result_rank_big(struct graph *g) { find(g, OP_sub)->out[0]->type.rank = 9; }
-static void result_symbol(struct graph *g) { find(g, OP_sub)->out[0]->type.shape[0] = graph_dim(g, "Z", 0, 8); }
-static void name_twice(struct graph *g) { find(g, OP_sub)->out[0]->name = "y"; }
-static void name_null(struct graph *g) { find(g, OP_sub)->out[0]->name = NULL; }
-static void name_by_hand(struct graph *g) { find(g, OP_sub)->out[0]->name = "unheard"; }
-static void attr_gone(struct graph *g) { find(g, OP_reduce)->attrs = find(g, OP_reduce)->attrs->next; }
-static void attr_more(struct graph *g) { op_set_attr(find(g, OP_sub), attr_int(g, "axis", 1, NULL)); }
-static void attr_kind(struct graph *g) { op_set_attr(find(g, OP_reduce), attr_int(g, "axes", 1, NULL)); }
-static void attr_value(struct graph *g) { op_set_attr(find(g, OP_reduce), attr_text(g, "kind", "median", NULL)); }
-static void attr_dim_null(struct graph *g) { find(g, OP_broadcast)->attrs->dims ? (void)(find(g, OP_broadcast)->attrs->dims[0] = NULL) : (void)(find(g, OP_broadcast)->attrs->next->dims[0] = NULL); }
-static void data_short(struct graph *g) { find(g, OP_constant)->data.n_bytes--; }
-static void data_none(struct graph *g) { find(g, OP_constant)->data.bytes = NULL; }
-static void region_more(struct graph *g) { graph_region(find(g, OP_composite), "extra"); }
-static void region_gone(struct graph *g) { find(g, OP_composite)->n_regions = 0; }
-static void region_null(struct graph *g) { find(g, OP_if)->regions[1] = NULL; }
-static void region_shared(struct graph *g) { find(g, OP_if)->regions[1] = find(g, OP_if)->regions[0]; }
-static void region_on_neg(struct graph *g) { graph_region(find(g, OP_neg), "body"); }
-static void region_parent(struct graph *g) { find(g, OP_composite)->regions[0]->parent = NULL; }
-static void region_itself(struct graph *g) { find(g, OP_composite)->regions[0] = g; }
-static void region_input(struct graph *g) { find(g, OP_composite)->regions[0]->n_in = 1; }
-static void region_output(struct graph *g) { graph_output(find(g, OP_composite)->regions[0], find(g, OP_composite)->regions[0]->in[0], NULL); }
-static void region_output_null(struct graph *g) { find(g, OP_composite)->regions[0]->out[0] = NULL; }
-static void region_output_outer(struct graph *g) { find(g, OP_composite)->regions[0]->out[0] = g->in[0]; }
-static void output_null(struct graph *g) { g->out[0] = NULL; }
-static void output_inner(struct graph *g) { g->out[0] = find(g, OP_composite)->regions[0]->out[0]; }
-static void output_pending(struct graph *g) { g->out[0] = find(g, OP_all_reduce)->out[0]; }
-static void output_names(struct graph *g) { g->out_names[0] = g->out_names[1]; }
-static void input_null(struct graph *g) { g->in[0] = NULL; }
-static void input_index(struct graph *g) { g->in[0]->index = 1; }
-static void input_owner(struct graph *g) { g->in[0]->op = g->first; }
-static void input_negative(struct graph *g) { g->in[0]->type.shape[1] = dim_const(g->dims, -1); }
-static void state_in(struct graph *g) { g->states[0].in = find(g, OP_sub)->out[0]; }
-static void state_out(struct graph *g) { g->states[0].out = find(g, OP_sub)->out[0]; }
-static void state_twice(struct graph *g) { graph_state(g, g->states[0].in, g->states[0].out); }
-static void mesh_gone(struct graph *g) { g->mesh.n = 0; }
-static void mesh_zero(struct graph *g) { g->mesh.size[0] = 0; }
-static void mesh_name(struct graph *g) { g->mesh.name[0] = NULL; }
-static void layout_twice(struct graph *g) { g->in[0]->layout.order[0] = 1, g->in[0]->layout.order[1] = 1; }
-static void layout_far(struct graph *g) { g->in[0]->layout.order[0] = 7; }
-static void shard_unknown(struct graph *g) { g->in[0]->shard.axis[0] = "dp"; }
-static void shard_twice(struct graph *g) { g->in[0]->shard.axis[0] = g->in[0]->shard.axis[1] = "tp"; }
-static void partial_unknown(struct graph *g) { g->in[0]->shard.partial = "dp"; }
-static void is_a_region(struct graph *g) { g->parent = find(g, OP_composite)->regions[0]; }
+static void operand_later(struct graph *g) {
+    find(g, OP_sub)->in[0] = find(g, OP_sort)->out[0];
+}
+static void operand_itself(struct graph *g) {
+    find(g, OP_sub)->in[0] = find(g, OP_sub)->out[0];
+}
+static void operand_null(struct graph *g) {
+    find(g, OP_sub)->in[1] = NULL;
+}
+static void operand_inner(struct graph *g) {
+    find(g, OP_all_reduce)->in[0] = find(g, OP_composite)->regions[0]->out[0];
+}
+static void operand_outer(struct graph *g) {
+    find(g, OP_composite)->regions[0]->first->in[0] = g->in[0];
+}
+static void operand_count(struct graph *g) {
+    find(g, OP_sub)->n_in = 1;
+}
+static void operand_negative(struct graph *g) {
+    find(g, OP_sub)->n_in = -1;
+}
+static void operand_shape(struct graph *g) {
+    find(g, OP_sub)->in[1] = g->in[0];
+}
+static void moved_up(struct graph *g) {
+    op_move_before(find(g, OP_sub), find(g, OP_dot));
+}
+static void moved_bind(struct graph *g) {
+    op_move_before(find(g, OP_iota), find(g, OP_bind));
+}
+static void producer_gone(struct graph *g) {
+    op_remove(find(g, OP_broadcast));
+}
+static void bind_gone(struct graph *g) {
+    op_remove(find(g, OP_bind));
+}
+static void wait_gone(struct graph *g) {
+    value_replace(g, find(g, OP_wait)->out[0], find(g, OP_composite)->out[0]);
+    op_remove(find(g, OP_wait));
+}
+static void wait_skipped(struct graph *g) {
+    value_replace(g, find(g, OP_wait)->out[0], find(g, OP_all_reduce)->out[0]);
+}
+static void cycle_next(struct graph *g) {
+    g->last->next = g->first;
+}
+static void cycle_middle(struct graph *g) {
+    find(g, OP_sub)->next = find(g, OP_dot);
+}
+static void list_cut(struct graph *g) {
+    find(g, OP_sub)->next = NULL;
+}
+static void list_prev(struct graph *g) {
+    find(g, OP_sub)->prev = g->first;
+}
+static void last_wrong(struct graph *g) {
+    g->last = g->first;
+}
+static void graph_wrong(struct graph *g) {
+    find(g, OP_sub)->graph = find(g, OP_composite)->regions[0];
+}
+static void kind_wrong(struct graph *g) {
+    find(g, OP_sub)->kind = OP_COUNT;
+}
+static void kind_other(struct graph *g) {
+    find(g, OP_sub)->kind = OP_lt;
+}
+static void kind_one(struct graph *g) {
+    find(g, OP_sub)->kind = OP_neg;
+}
+static void result_null(struct graph *g) {
+    find(g, OP_sort)->out[1] = NULL;
+}
+static void result_count(struct graph *g) {
+    find(g, OP_sort)->n_out = 1;
+}
+static void result_index(struct graph *g) {
+    find(g, OP_sort)->out[1]->index = 0;
+}
+static void result_owner(struct graph *g) {
+    find(g, OP_sub)->out[0]->op = find(g, OP_dot);
+}
+static void result_shared(struct graph *g) {
+    find(g, OP_sort)->out[0] = find(g, OP_sort)->out[1];
+}
+static void result_dtype(struct graph *g) {
+    find(g, OP_sub)->out[0]->type.dtype = YJ_F16;
+}
+static void result_dtype_none(struct graph *g) {
+    find(g, OP_sub)->out[0]->type.dtype = (enum yj_dtype)99;
+}
+static void result_shape(struct graph *g) {
+    find(g, OP_sub)->out[0]->type.shape[1] = dim_const(g->dims, 4);
+}
+static void result_shape_null(struct graph *g) {
+    find(g, OP_sub)->out[0]->type.shape[0] = NULL;
+}
+static void result_rank(struct graph *g) {
+    find(g, OP_sub)->out[0]->type.rank = 1;
+}
+static void result_rank_big(struct graph *g) {
+    find(g, OP_sub)->out[0]->type.rank = 9;
+}
+static void result_symbol(struct graph *g) {
+    find(g, OP_sub)->out[0]->type.shape[0] = graph_dim(g, "Z", 0, 8);
+}
+static void name_twice(struct graph *g) {
+    find(g, OP_sub)->out[0]->name = "y";
+}
+static void name_null(struct graph *g) {
+    find(g, OP_sub)->out[0]->name = NULL;
+}
+static void name_by_hand(struct graph *g) {
+    find(g, OP_sub)->out[0]->name = "unheard";
+}
+static void attr_gone(struct graph *g) {
+    find(g, OP_reduce)->attrs = find(g, OP_reduce)->attrs->next;
+}
+static void attr_more(struct graph *g) {
+    op_set_attr(find(g, OP_sub), attr_int(g, "axis", 1, NULL));
+}
+static void attr_kind(struct graph *g) {
+    op_set_attr(find(g, OP_reduce), attr_int(g, "axes", 1, NULL));
+}
+static void attr_value(struct graph *g) {
+    op_set_attr(find(g, OP_reduce), attr_text(g, "kind", "median", NULL));
+}
+static void attr_dim_null(struct graph *g) {
+    find(g, OP_broadcast)->attrs->dims ? (void)(find(g, OP_broadcast)->attrs->dims[0] = NULL)
+                                       : (void)(find(g, OP_broadcast)->attrs->next->dims[0] = NULL);
+}
+static void data_short(struct graph *g) {
+    find(g, OP_constant)->data.n_bytes--;
+}
+static void data_none(struct graph *g) {
+    find(g, OP_constant)->data.bytes = NULL;
+}
+static void region_more(struct graph *g) {
+    graph_region(find(g, OP_composite), "extra");
+}
+static void region_gone(struct graph *g) {
+    find(g, OP_composite)->n_regions = 0;
+}
+static void region_null(struct graph *g) {
+    find(g, OP_if)->regions[1] = NULL;
+}
+static void region_shared(struct graph *g) {
+    find(g, OP_if)->regions[1] = find(g, OP_if)->regions[0];
+}
+static void region_on_neg(struct graph *g) {
+    graph_region(find(g, OP_neg), "body");
+}
+static void region_parent(struct graph *g) {
+    find(g, OP_composite)->regions[0]->parent = NULL;
+}
+static void region_itself(struct graph *g) {
+    find(g, OP_composite)->regions[0] = g;
+}
+static void region_input(struct graph *g) {
+    find(g, OP_composite)->regions[0]->n_in = 1;
+}
+static void region_output(struct graph *g) {
+    graph_output(find(g, OP_composite)->regions[0], find(g, OP_composite)->regions[0]->in[0], NULL);
+}
+static void region_output_null(struct graph *g) {
+    find(g, OP_composite)->regions[0]->out[0] = NULL;
+}
+static void region_output_outer(struct graph *g) {
+    find(g, OP_composite)->regions[0]->out[0] = g->in[0];
+}
+static void output_null(struct graph *g) {
+    g->out[0] = NULL;
+}
+static void output_inner(struct graph *g) {
+    g->out[0] = find(g, OP_composite)->regions[0]->out[0];
+}
+static void output_pending(struct graph *g) {
+    g->out[0] = find(g, OP_all_reduce)->out[0];
+}
+static void output_names(struct graph *g) {
+    g->out_names[0] = g->out_names[1];
+}
+static void input_null(struct graph *g) {
+    g->in[0] = NULL;
+}
+static void input_index(struct graph *g) {
+    g->in[0]->index = 1;
+}
+static void input_owner(struct graph *g) {
+    g->in[0]->op = g->first;
+}
+static void input_negative(struct graph *g) {
+    g->in[0]->type.shape[1] = dim_const(g->dims, -1);
+}
+static void state_in(struct graph *g) {
+    g->states[0].in = find(g, OP_sub)->out[0];
+}
+static void state_out(struct graph *g) {
+    g->states[0].out = find(g, OP_sub)->out[0];
+}
+static void state_twice(struct graph *g) {
+    graph_state(g, g->states[0].in, g->states[0].out);
+}
+static void mesh_gone(struct graph *g) {
+    g->mesh.n = 0;
+}
+static void mesh_zero(struct graph *g) {
+    g->mesh.size[0] = 0;
+}
+static void mesh_name(struct graph *g) {
+    g->mesh.name[0] = NULL;
+}
+static void layout_twice(struct graph *g) {
+    g->in[0]->layout.order[0] = 1, g->in[0]->layout.order[1] = 1;
+}
+static void layout_far(struct graph *g) {
+    g->in[0]->layout.order[0] = 7;
+}
+static void shard_unknown(struct graph *g) {
+    g->in[0]->shard.axis[0] = "dp";
+}
+static void shard_twice(struct graph *g) {
+    g->in[0]->shard.axis[0] = g->in[0]->shard.axis[1] = "tp";
+}
+static void partial_unknown(struct graph *g) {
+    g->in[0]->shard.partial = "dp";
+}
+static void is_a_region(struct graph *g) {
+    g->parent = find(g, OP_composite)->regions[0];
+}
 
-#define M(name) {name, #name}
-static const struct { void (*fn)(struct graph *g); const char *name; } mutants[] = {
-    M(operand_later), M(operand_itself), M(operand_null), M(operand_inner), M(operand_outer), M(operand_count),
-    M(operand_negative), M(operand_shape), M(moved_up), M(moved_bind), M(producer_gone), M(bind_gone), M(wait_gone),
-    M(wait_skipped), M(cycle_next), M(cycle_middle), M(list_cut), M(list_prev), M(last_wrong), M(graph_wrong),
-    M(kind_wrong), M(kind_other), M(kind_one), M(result_null), M(result_count), M(result_index), M(result_owner),
-    M(result_shared), M(result_dtype), M(result_dtype_none), M(result_shape), M(result_shape_null), M(result_rank),
-    M(result_rank_big), M(result_symbol), M(name_twice), M(name_null), M(name_by_hand), M(attr_gone), M(attr_more),
-    M(attr_kind), M(attr_value), M(attr_dim_null), M(data_short), M(data_none), M(region_more), M(region_gone),
-    M(region_null), M(region_shared), M(region_on_neg), M(region_parent), M(region_itself), M(region_input),
-    M(region_output), M(region_output_null), M(region_output_outer), M(output_null), M(output_inner), M(output_pending),
-    M(output_names), M(input_null), M(input_index), M(input_owner), M(input_negative), M(state_in), M(state_out),
-    M(state_twice), M(mesh_gone), M(mesh_zero), M(mesh_name), M(layout_twice), M(layout_far), M(shard_unknown),
-    M(shard_twice), M(partial_unknown), M(is_a_region),
+#define M(name)                                                                                                        \
+    { name, #name }
+static const struct {
+    void (*fn)(struct graph *g);
+    const char *name;
+} mutants[] = {
+    M(operand_later),       M(operand_itself),    M(operand_null),  M(operand_inner),   M(operand_outer),
+    M(operand_count),       M(operand_negative),  M(operand_shape), M(moved_up),        M(moved_bind),
+    M(producer_gone),       M(bind_gone),         M(wait_gone),     M(wait_skipped),    M(cycle_next),
+    M(cycle_middle),        M(list_cut),          M(list_prev),     M(last_wrong),      M(graph_wrong),
+    M(kind_wrong),          M(kind_other),        M(kind_one),      M(result_null),     M(result_count),
+    M(result_index),        M(result_owner),      M(result_shared), M(result_dtype),    M(result_dtype_none),
+    M(result_shape),        M(result_shape_null), M(result_rank),   M(result_rank_big), M(result_symbol),
+    M(name_twice),          M(name_null),         M(name_by_hand),  M(attr_gone),       M(attr_more),
+    M(attr_kind),           M(attr_value),        M(attr_dim_null), M(data_short),      M(data_none),
+    M(region_more),         M(region_gone),       M(region_null),   M(region_shared),   M(region_on_neg),
+    M(region_parent),       M(region_itself),     M(region_input),  M(region_output),   M(region_output_null),
+    M(region_output_outer), M(output_null),       M(output_inner),  M(output_pending),  M(output_names),
+    M(input_null),          M(input_index),       M(input_owner),   M(input_negative),  M(state_in),
+    M(state_out),           M(state_twice),       M(mesh_gone),     M(mesh_zero),       M(mesh_name),
+    M(layout_twice),        M(layout_far),        M(shard_unknown), M(shard_twice),     M(partial_unknown),
+    M(is_a_region),
 };
 
 static void test_mutants(void **state) {
