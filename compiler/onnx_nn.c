@@ -10,7 +10,7 @@
 static bool is_small_float(const struct value *v) { return v && (v->type.dtype == YJ_F16 || v->type.dtype == YJ_BF16); }
 
 /* Numpy's matmul: vectors become matrices, leading axes are broadcast; an operand without them is shared by the batch. */
-static struct value *matmul(struct node *n, struct value *a, struct value *b) {
+struct value *node_matmul(struct node *n, struct value *a, struct value *b) {
     if (!a || !b) return NULL;
     if (a->type.rank == 0 || b->type.rank == 0) {
         node_refuse(n, "a scalar operand");
@@ -66,7 +66,7 @@ bool onnx_matmul(struct node *n) {
     if (node_int(n, "transBatchA", 0) || node_int(n, "transBatchB", 0)) return node_refuse(n, "transBatch is not supported");
     if (node_int(n, "transA", 0)) a = swap_last(n, a);
     if (node_int(n, "transB", 0)) b = swap_last(n, b);
-    struct value *y = matmul(n, a, b);
+    struct value *y = node_matmul(n, a, b);
     double alpha = node_float(n, "alpha", 1);
     if (y && alpha != 1) y = build_2(B, OP_mul, y, node_like(n, alpha, y));
     return !n->refused && node_out(n, 0, y);
@@ -126,7 +126,7 @@ static bool window_of(struct node *n, const struct value *x, struct window *w) {
     return true;
 }
 
-static struct value *channel_bias(struct node *n, struct value *y, struct value *bias) {
+struct value *node_channel_bias(struct node *n, struct value *y, struct value *bias) {
     if (!y || !bias) return NULL;
     int64_t axes[1] = {1};
     return build_2(B, OP_add, y, build_broadcast(B, bias, y->type.rank, y->type.shape, axes));
@@ -143,18 +143,26 @@ static struct value *convolve(struct node *n, struct value *x, struct value *w, 
     return build(B, OP_convolution, 2, in, a, &op) == YJ_OK ? op->out[0] : NULL;
 }
 
-bool onnx_conv(struct node *n) {
-    struct value *x = node_in(n, 0), *w = node_in(n, 1);
+struct value *node_convolve(struct node *n, struct value *x, struct value *w) {
     struct window win = {0};
-    if (!x || !w) return false;
+    if (!x || !w) return NULL;
     win.n = x->type.rank - 2;
-    if (win.n < 1 || w->type.rank != x->type.rank) return node_refuse(n, "operands of rank %d and %d", x->type.rank, w->type.rank);
+    if (win.n < 1 || w->type.rank != x->type.rank) {
+        node_refuse(n, "operands of rank %d and %d", x->type.rank, w->type.rank);
+        return NULL;
+    }
     for (int i = 0; i < win.n; i++)
-        if (!dim_is_const(w->type.shape[2 + i], &win.size[i])) return node_refuse(n, "the size of the kernel is not known");
-    if (!window_of(n, x, &win)) return false;
-    struct value *y = convolve(n, x, w, &win, node_int(n, "group", 1));
-    if (node_has(n, 2)) y = channel_bias(n, y, node_in(n, 2));
-    return node_out(n, 0, y);
+        if (!dim_is_const(w->type.shape[2 + i], &win.size[i])) {
+            node_refuse(n, "the size of the kernel is not known");
+            return NULL;
+        }
+    return window_of(n, x, &win) ? convolve(n, x, w, &win, node_int(n, "group", 1)) : NULL;
+}
+
+bool onnx_conv(struct node *n) {
+    struct value *y = node_convolve(n, node_in(n, 0), node_in(n, 1));
+    if (node_has(n, 2) && y) y = node_channel_bias(n, y, node_in(n, 2));
+    return !n->refused && node_out(n, 0, y);
 }
 
 static struct value *reduce_window(struct node *n, struct value *x, const struct window *w, const char *kind) {
@@ -408,12 +416,51 @@ static struct value *divide_by_count(struct node *n, struct value *y, const stru
     return build_2(B, OP_div, y, build_broadcast_to(B, c, y->type.rank, y->type.shape));
 }
 
+static bool no_axes(struct node *n) {
+    const struct type *t = n->in[1]->value ? &n->in[1]->value->type : NULL;
+    return t && t->rank == 1 && dim_is(t->shape[0], 0);
+}
+
+/* Axes known only at run time: those that the declared shape of the result says, if no other set of axes could give it. */
+static bool declared_axes(struct node *n, struct value *x, int *count, int64_t *axes) {
+    dim shape[MAX];
+    int rank, ways = 0, sets = 1 << x->type.rank;
+    bool keep = node_int(n, "keepdims", 1);
+    *count = 0;
+    if (!node_declared(n, 0, &rank, shape)) return node_refuse(n, "axes known only at run time, and no declared shape of the result");
+    for (int set = 0; set < sets; set++) {
+        int at = 0;
+        bool fits = true, idle = false; /* idle: reduces an axis of size 1 */
+        for (int i = 0; i < x->type.rank && fits; i++) {
+            bool gone = set >> i & 1;
+            idle |= gone && keep && dim_is(x->type.shape[i], 1);
+            if (gone && !keep) continue;
+            fits = at < rank && (gone ? dim_is(shape[at], 1) : dim_equal(n->dims, shape[at], x->type.shape[i]) == DIM_YES);
+            at++;
+        }
+        if (!fits || idle || at != rank) continue;
+        ways++;
+        *count = 0;
+        for (int i = 0; i < x->type.rank; i++)
+            if (set >> i & 1) axes[(*count)++] = i;
+    }
+    return ways == 1 || node_refuse(n, "axes known only at run time: %d sets of them give the declared shape", ways);
+}
+
 bool onnx_reduce(struct node *n) {
     struct value *x = node_in(n, 0), *y;
     const char *type = n->proto->op_type + strlen("Reduce");
     int64_t axes[MAX];
     int count, since = !strcmp(type, "Sum") ? 13 : 18;
-    if (!x || !node_axes(n, n->version >= since ? 1 : -1, x->type.rank, &count, axes)) return false;
+    if (!x) return false;
+    int operand = n->version >= since && node_has(n, 1) && !no_axes(n) ? 1 : -1, known;
+    const dim *list;
+    if (operand == 1 && !node_known(n, 1, &known, &list)) {
+        if (!declared_axes(n, x, &count, axes)) return false;
+        if (count == 0) return node_out(n, 0, x);
+    } else if (!node_axes(n, operand, x->type.rank, &count, axes)) {
+        return false;
+    }
     if (count == 0) {
         if (node_int(n, "noop_with_empty_axes", 0)) return node_out(n, 0, x);
         for (; count < x->type.rank; count++) axes[count] = count;

@@ -37,10 +37,12 @@ bool onnx_constant(struct node *n) {
     return onnx_constant_result(n, 0, &type, &data);
 }
 
-/* A shape operand: known, or bound at run time. */
-static bool shape_operand(struct node *n, int i, int *rank, dim *shape) {
+/* A shape operand: known, or as the result is declared (WHOLE: it is the shape of the result), or bound at run time. */
+static bool shape_operand(struct node *n, int i, bool whole, int *rank, dim *shape) {
     int count;
     const dim *dims;
+    if (whole && node_has(n, i) && !node_known(n, i, &count, &dims) && node_declared(n, 0, rank, shape))
+        return node_must_be(n, node_in(n, i), *rank, shape);
     if (!node_dims(n, i, 0, INT64_C(1) << 32, &count, &dims)) return false;
     if (count > MAX) return node_refuse(n, "a shape of rank %d is too long", count);
     for (int d = 0; d < count; d++) {
@@ -58,7 +60,7 @@ bool onnx_constant_of_shape(struct node *n) {
     struct type type = {.dtype = YJ_F32};
     float zero = 0;
     struct data data = {&zero, 4, NULL, -1};
-    if (!shape_operand(n, 0, &rank, shape)) return false;
+    if (!shape_operand(n, 0, true, &rank, shape)) return false;
     if (a && a->t && onnx_tensor(n->import, a->t, &type, &data) != YJ_OK) return false;
     void *copy = arena_new(import_arena(n->import), 16);
     if (data.n_bytes != yj_dtype_bytes(type.dtype)) return node_refuse(n, "value must have one element");
@@ -76,12 +78,25 @@ static dim run_time_size(struct node *n, dim given, dim kept) {
     return dim_add(t, plus, dim_mul(t, is_zero, kept));
 }
 
+/* What a shape operand says at run time, the model may declare already; the number of elements must agree. */
+static bool declared_reshape(struct node *n, struct value *x) {
+    int count, rank;
+    const dim *known;
+    dim shape[MAX];
+    if (!node_has(n, 1) || node_known(n, 1, &count, &known) || !node_declared(n, 0, &rank, shape)) return false;
+    struct type t = {x->type.dtype, rank, {0}};
+    memcpy(t.shape, shape, sizeof shape);
+    if (dim_equal(n->dims, type_elements(n->dims, &t), type_elements(n->dims, &x->type)) == DIM_NO) return false;
+    return node_out(n, 0, build_reshape(B, x, rank, shape));
+}
+
 bool onnx_reshape(struct node *n) {
     struct value *x = node_in(n, 0);
     int count, left = -1;
     const dim *want;
     dim shape[MAX], minus[MAX], product = node_c(n, 1);
     if (!x) return false;
+    if (declared_reshape(n, x)) return true;
     if (!node_has(n, 1)) {
         int k;
         const int64_t *list = node_list(n, "shape", &k);
@@ -136,7 +151,9 @@ bool onnx_squeeze(struct node *n) {
     struct value *x = node_in(n, 0);
     int64_t axes[MAX];
     int count;
-    if (!x || !node_axes(n, 1, x->type.rank, &count, axes)) return false;
+    if (!x) return false;
+    if (declared_reshape(n, x)) return true;
+    if (!node_axes(n, 1, x->type.rank, &count, axes)) return false;
     if (count == 0 && !node_has(n, 1) && !node_attribute(n, "axes"))
         for (int i = 0; i < x->type.rank; i++)
             if (dim_is(x->type.shape[i], 1)) axes[count++] = i;
@@ -150,7 +167,9 @@ bool onnx_unsqueeze(struct node *n) {
     int64_t axes[MAX];
     int count;
     const int64_t *list = node_list(n, "axes", &count);
-    if (!x || (!list && !node_ints(n, 1, &count, &list))) return false;
+    if (!x) return false;
+    if (!list && declared_reshape(n, x)) return true;
+    if (!list && !node_ints(n, 1, &count, &list)) return false;
     if (x->type.rank + count > MAX) return node_refuse(n, "the result has rank %d; at most %d", x->type.rank + count, MAX);
     for (int i = 0; i < count; i++) {
         int axis;
@@ -178,7 +197,7 @@ bool onnx_expand(struct node *n) {
     struct type want = {.dtype = YJ_F32};
     int rank;
     dim shape[MAX];
-    if (!x || !shape_operand(n, 1, &want.rank, want.shape)) return false;
+    if (!x || !shape_operand(n, 1, false, &want.rank, want.shape)) return false;
     for (int i = 0; i < want.rank; i++) { /* a size bound at run time counts as given where the operand has 1 */
         int from = i - (want.rank - x->type.rank);
         if (from >= 0 && !dim_is(x->type.shape[from], 1) && want.shape[i]->op == DIM_SYMBOL && want.shape[i]->name[0] == 'b')
@@ -193,7 +212,7 @@ bool onnx_tile(struct node *n) {
     struct value *x = node_in(n, 0);
     int rank;
     dim repeat[MAX];
-    if (!x || !shape_operand(n, 1, &rank, repeat)) return false;
+    if (!x || !shape_operand(n, 1, false, &rank, repeat)) return false;
     if (rank != x->type.rank) return node_refuse(n, "repeats has %d elements, the operand rank %d", rank, x->type.rank);
     for (int i = rank - 1; i >= 0; i--) {
         if (dim_is(repeat[i], 1)) continue;
@@ -390,7 +409,8 @@ bool onnx_pad(struct node *n) {
 
 /* start + index * step; the length must be a dim: integers known at import, or float constants. */
 bool onnx_range(struct node *n) {
-    int c0, c1, c2;
+    int c0, c1, c2, rank;
+    dim shape[MAX];
     const dim *from, *to, *step;
     double f[3];
     struct op *op;
@@ -406,6 +426,8 @@ bool onnx_range(struct node *n) {
     } else if (dtype_kind(first->type.dtype) != 'f' && node_known(n, 0, &c0, &from) && node_known(n, 1, &c1, &to) &&
                node_known(n, 2, &c2, &step) && dim_is_const(step[0], &s) && s > 0) {
         length = dim_max(n->dims, dim_ceil_div(n->dims, dim_sub(n->dims, to[0], from[0]), step[0]), node_c(n, 0));
+    } else if (node_declared(n, 0, &rank, shape) && rank == 1) {
+        length = shape[0];
     } else {
         return node_refuse(n, "the number of elements is known only at run time, without a bound");
     }
