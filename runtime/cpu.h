@@ -9,6 +9,7 @@
 #define RUNTIME_CPU_H
 
 #include "runtime/base/base.h"
+#include "runtime/names.h"
 
 #pragma GCC visibility push(default) /* the compiler library asks for the target `host` */
 

@@ -11,6 +11,7 @@
 #define RUNTIME_MANIFEST_H
 
 #include "runtime/base/base.h"
+#include "runtime/names.h"
 #include "runtime/plan.h"
 #include "runtime/safetensors.h"
 

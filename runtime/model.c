@@ -21,7 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-struct port_text { const char *dim[YJ_MAX_RANK]; };
+struct port_text { const char *dim[YJ_MAX_RANK]; int64_t low[YJ_MAX_RANK], high[YJ_MAX_RANK]; };
 
 struct yj_model {
     struct arena *arena;
@@ -36,6 +36,7 @@ struct yj_model {
     struct weights *weights;
     uint64_t weight_bytes;
     struct port_text *texts[4];  /* by enum yj_port */
+    struct dim_table *bounds;    /* where shapes are simplified: the plan's are not */
     /* a run on the model's own thread */
     bool has_thread, busy;       /* busy: started and not waited for; only the caller's thread looks */
     pthread_t thread;
@@ -102,7 +103,7 @@ static enum yj_status load_plan(struct yj_model *m) {
     if (status == YJ_OK) {
         memcpy(text, base, (size_t)bytes);
         text[bytes] = 0;
-        status = plan_parse(m->arena, text, m->chosen->plan, &m->plan);
+        status = plan_load(m->arena, text, m->chosen->plan, &m->plan);
         if (status != YJ_OK) status = report_in(status, "%s", m->folder);
     }
     free(text);
@@ -171,11 +172,15 @@ static void print_dims(struct yj_model *m, struct port_text *text, int rank, con
         dim_print(&t, shape[i]);
         text->dim[i] = arena_text(m->arena, "%s", t.data ? t.data : "?");
         text_free(&t);
+        dim simple = dim_copy(m->bounds, shape[i]);
+        text->low[i] = max64(0, simple->low);
+        text->high[i] = simple->high;
     }
 }
 
 static void print_ports(struct yj_model *m) {
     const struct plan *p = m->plan;
+    m->bounds = dim_table_open(m->arena);
     m->texts[YJ_PORT_INPUT] = NEW_ARRAY(m->arena, struct port_text, p->n_inputs);
     m->texts[YJ_PORT_OUTPUT] = NEW_ARRAY(m->arena, struct port_text, p->n_outputs);
     m->texts[YJ_PORT_STATE] = NEW_ARRAY(m->arena, struct port_text, p->n_states);
@@ -270,18 +275,17 @@ enum yj_status yj_model_info(const struct yj_model *m, enum yj_port port, int in
         return report(YJ_ERR_INPUT, "there is no port %d of kind %d: there are %d", index, (int)port, yj_model_count(m, port));
     }
     struct yj_port_info r = {.size = info->size};
-    const dim *shape;
     if (port == YJ_PORT_STATE) {
         const struct plan_state *s = &m->plan->states[index];
-        r.dtype = s->dtype, r.rank = s->rank, r.name = s->name_in, r.output_name = s->name_out, shape = s->in;
+        r.dtype = s->dtype, r.rank = s->rank, r.name = s->name_in, r.output_name = s->name_out;
     } else {
         const struct plan_port *p = &(port == YJ_PORT_INPUT ? m->plan->inputs : m->plan->outputs)[index];
-        r.dtype = p->dtype, r.rank = p->rank, r.name = p->name, shape = p->shape;
+        r.dtype = p->dtype, r.rank = p->rank, r.name = p->name;
     }
     for (int i = 0; i < r.rank; i++) {
         r.dim[i] = m->texts[port][index].dim[i];
-        r.low[i] = max64(0, shape[i]->low);
-        r.high[i] = shape[i]->high;
+        r.low[i] = m->texts[port][index].low[i];
+        r.high[i] = m->texts[port][index].high[i];
     }
     *info = r;
     return YJ_OK;

@@ -40,6 +40,7 @@
 #define RUNTIME_PLAN_H
 
 #include "runtime/base/base.h"
+#include "runtime/names.h"
 #include "runtime/base/dim.h"
 
 #pragma GCC visibility push(default) /* the compiler library makes, prints and verifies plans */
@@ -152,6 +153,8 @@ struct plan *plan_new(struct arena *arena); /* empty; arrays are filled by the m
 void plan_print(struct text *out, const struct plan *p);
 /* Parses and verifies. FILE is for messages. Any text is safe. */
 enum yj_status plan_parse(struct arena *arena, const char *text, const char *file, struct plan **p);
+/* The same for text that plan_print wrote, quicker: expressions are not simplified, so nothing may be built on them. */
+enum yj_status plan_load(struct arena *arena, const char *text, const char *file, struct plan **p);
 /* Indices in range, dims known where they are used, every buffer written before it is read and alive when it is used
  * (from start to wait for a collective), steps of different queues that touch one buffer ordered by `after`. */
 enum yj_status plan_verify(const struct plan *p);

@@ -24,6 +24,7 @@ struct parser {
     struct arena *arena;
     const char *file, *at;
     int line;
+    bool plain;                    /* expressions as they stand */
     int *kernel_hash, kernel_room; /* names of kernels -> number + 1 */
 };
 
@@ -157,7 +158,7 @@ static enum yj_status parse_dtype(struct parser *p, enum yj_dtype *dtype) {
 static enum yj_status parse_dim(struct parser *p, struct dim_table *t, dim *d) {
     skip(p);
     const char *before = p->at;
-    enum yj_status status = dim_parse(t, &p->at, d);
+    enum yj_status status = (p->plain ? dim_parse_plain : dim_parse)(t, &p->at, d);
     if (status != YJ_OK) return report_in(status, "%s:%d", p->file, p->line);
     for (; before < p->at; before++) p->line += *before == '\n';
     return YJ_OK;
@@ -571,9 +572,17 @@ static enum yj_status parse_guarded(void *argument) {
     return status == YJ_OK ? YJ_OK : report_in(status, "%s", p->file);
 }
 
-enum yj_status plan_parse(struct arena *arena, const char *text, const char *file, struct plan **plan) {
-    struct parser p = {.arena = arena, .file = file, .at = text, .line = 1};
+static enum yj_status parse_text(struct arena *arena, const char *text, const char *file, bool plain, struct plan **plan) {
+    struct parser p = {.arena = arena, .file = file, .at = text, .line = 1, .plain = plain};
     TRY(arena_guard(parse_guarded, &p));
     *plan = p.plan;
     return YJ_OK;
+}
+
+enum yj_status plan_parse(struct arena *arena, const char *text, const char *file, struct plan **plan) {
+    return parse_text(arena, text, file, false, plan);
+}
+
+enum yj_status plan_load(struct arena *arena, const char *text, const char *file, struct plan **plan) {
+    return parse_text(arena, text, file, true, plan);
 }

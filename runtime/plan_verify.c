@@ -23,6 +23,8 @@ struct verify {
     struct access *accesses; /* of the walk, newest last; head: per buffer root */
     int *head;
     unsigned char *started, *waited; /* of each request */
+    struct arena *arena;     /* for SCRATCH, which is made when it is needed */
+    struct dim_table *scratch;
 };
 
 struct access { int buffer, block, step, queue, next; bool write; };
@@ -357,21 +359,24 @@ static enum yj_status verify_step_shape(struct verify *v, const struct plan_step
 
 /* --- the walk --- */
 
-/* Where a buffer lies in its root. */
-static dim offset_in_root(const struct plan *p, int buffer) {
-    dim at = dim_const(p->dims, 0);
+/* Where a buffer lies in its root: expressions are copied to a table of our own, where they are simplified. */
+static dim offset_in_root(struct verify *v, int buffer) {
+    const struct plan *p = v->p;
+    dim at = dim_const(v->scratch, 0);
     for (; p->buffers[buffer].kind == PLAN_ALIAS; buffer = p->buffers[buffer].of) {
-        at = dim_add(p->dims, at, p->buffers[buffer].at);
+        at = dim_add(v->scratch, at, dim_copy(v->scratch, p->buffers[buffer].at));
     }
     return at;
 }
 
 /* May the two buffers of one root share a byte? Aliases that are known to lie apart do not. */
-static bool may_overlap(const struct plan *p, int a, int b) {
+static bool may_overlap(struct verify *v, int a, int b) {
     if (a == b) return true;
-    dim at_a = offset_in_root(p, a), at_b = offset_in_root(p, b);
-    dim end_a = dim_add(p->dims, at_a, p->buffers[a].bytes), end_b = dim_add(p->dims, at_b, p->buffers[b].bytes);
-    return dim_less(p->dims, at_b, end_a) != DIM_NO && dim_less(p->dims, at_a, end_b) != DIM_NO;
+    if (!v->scratch) v->scratch = dim_table_open(v->arena);
+    dim at_a = offset_in_root(v, a), at_b = offset_in_root(v, b);
+    dim end_a = dim_add(v->scratch, at_a, dim_copy(v->scratch, v->p->buffers[a].bytes));
+    dim end_b = dim_add(v->scratch, at_b, dim_copy(v->scratch, v->p->buffers[b].bytes));
+    return dim_less(v->scratch, at_b, end_a) != DIM_NO && dim_less(v->scratch, at_a, end_b) != DIM_NO;
 }
 
 /* What the walk knows of queues inside one block: clock[step * MOST_QUEUES + q] is the number of the last step of queue q
@@ -429,7 +434,7 @@ static enum yj_status touch(struct verify *v, const struct order *order, int blo
         const struct access *x = &v->accesses[a];
         if (x->block != block) break; /* before this block began: joined by the step that called it */
         if (++look <= MOST_LOOK_BACK && (x->step == step || (!x->write && !write) || clock[x->queue] > x->step)) continue;
-        if (look > MOST_LOOK_BACK || may_overlap(p, x->buffer, buffer)) {
+        if (look > MOST_LOOK_BACK || may_overlap(v, x->buffer, buffer)) {
             return report(YJ_ERR_INPUT, "%%%d is used by step %d of queue %d too, and neither follows the other", buffer,
                           x->step, x->queue);
         }
@@ -539,7 +544,7 @@ static enum yj_status verify_flight(struct verify *v, const struct order *order,
         for (int a = v->head[root]; a >= 0 && v->accesses[a].block == block && v->accesses[a].step > from;
              a = v->accesses[a].next) {
             const struct access *x = &v->accesses[a];
-            if ((x->write || j == 0) && may_overlap(p, x->buffer, mine)) {
+            if ((x->write || j == 0) && may_overlap(v, x->buffer, mine)) {
                 return report(YJ_ERR_INPUT, "step %d uses %%%d while !%d is in flight", x->step, x->buffer, s->request);
             }
         }
@@ -629,7 +634,8 @@ static enum yj_status verify_walk(struct verify *v) {
     return YJ_OK;
 }
 
-static enum yj_status verify_all(struct verify *v) {
+static enum yj_status verify_all(void *argument) {
+    struct verify *v = argument;
     const struct plan *p = v->p;
     TRY(verify_mesh(p));
     TRY(verify_dims(v));
@@ -667,7 +673,9 @@ enum yj_status plan_verify(const struct plan *p) {
     };
     bool room = v.written && v.known && v.kind && v.number && v.user_block && v.user_step && v.accesses && v.head &&
                 v.started && v.waited;
-    enum yj_status status = room ? verify_all(&v) : report(YJ_ERR_MEMORY, "out of memory");
+    v.arena = arena_open();
+    enum yj_status status = room && v.arena ? arena_guard(verify_all, &v) : report(YJ_ERR_MEMORY, "out of memory");
+    arena_close(v.arena);
     free(v.written), free(v.known), free(v.kind), free(v.number);
     free(v.user_block), free(v.user_step), free(v.accesses), free(v.head), free(v.started), free(v.waited);
     return status;

@@ -8,6 +8,7 @@
 #ifndef RUNTIME_PROGRAM_H
 #define RUNTIME_PROGRAM_H
 
+#include "runtime/names.h"
 #include "runtime/plan.h"
 #include <yunjin/runtime.h>
 #include <yunjin/target.h>

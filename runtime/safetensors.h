@@ -7,6 +7,7 @@
 #define RUNTIME_SAFETENSORS_H
 
 #include "runtime/base/base.h"
+#include "runtime/names.h"
 
 #define SAFETENSORS_MAX_RANK 8
 

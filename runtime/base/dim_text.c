@@ -96,8 +96,31 @@ struct parser {
     struct dim_table *t;
     const char *at;
     int depth;
+    bool plain; /* nodes as the text has them */
     dim result;
 };
+
+static dim make(struct parser *p, enum dim_op op, dim a, dim b) {
+    if (p->plain) return dim_node(p->t, op, a, b);
+    switch (op) {
+    case DIM_ADD: return dim_add(p->t, a, b);
+    case DIM_MUL: return dim_mul(p->t, a, b);
+    case DIM_DIV: return dim_div(p->t, a, b);
+    case DIM_MOD: return dim_mod(p->t, a, b);
+    case DIM_MIN: return dim_min(p->t, a, b);
+    default: return dim_max(p->t, a, b);
+    }
+}
+
+/* -d; plainly as dim_print's own form has it: the sign belongs to the coefficient. */
+static dim negative(struct parser *p, dim d) {
+    int64_t value;
+    if (!p->plain) return dim_mul(p->t, d, p->t->minus_one);
+    if (dim_is_const(d, &value) && value != INT64_MIN) return dim_const(p->t, -value);
+    if (d->op == DIM_MUL && dim_is_const(d->b, &value) && value != INT64_MIN)
+        return dim_node(p->t, DIM_MUL, d->a, dim_const(p->t, -value));
+    return dim_node(p->t, DIM_MUL, d, p->t->minus_one);
+}
 
 static enum yj_status parse_sum(struct parser *p, dim *d);
 
@@ -144,7 +167,7 @@ static enum yj_status parse_choice(struct parser *p, bool min, dim *d) {
     if (!accept(p, ',')) return wrong(p, "a comma");
     do { /* min(a, b, c) is read as min(min(a, b), c) */
         TRY(parse_sum(p, &b));
-        a = min ? dim_min(p->t, a, b) : dim_max(p->t, a, b);
+        a = make(p, min ? DIM_MIN : DIM_MAX, a, b);
     } while (accept(p, ','));
     if (!accept(p, ')')) return wrong(p, "a closing bracket");
     *d = a;
@@ -174,7 +197,7 @@ static enum yj_status parse_operand(struct parser *p, dim *d) {
         p->depth++;
         TRY(parse_operand(p, &a));
         p->depth--;
-        *d = dim_mul(p->t, a, p->t->minus_one);
+        *d = negative(p, a);
         return YJ_OK;
     }
     if (isdigit((unsigned char)c)) return parse_number(p, false, d);
@@ -191,7 +214,7 @@ static enum yj_status parse_product(struct parser *p, dim *d) {
     for (char c; (c = peek(p)) == '*' || c == '/' || c == '%';) {
         p->at++;
         TRY(parse_operand(p, &b));
-        a = c == '*' ? dim_mul(p->t, a, b) : c == '/' ? dim_div(p->t, a, b) : dim_mod(p->t, a, b);
+        a = make(p, c == '*' ? DIM_MUL : c == '/' ? DIM_DIV : DIM_MOD, a, b);
     }
     *d = a;
     return YJ_OK;
@@ -206,7 +229,7 @@ static enum yj_status parse_sum(struct parser *p, dim *d) {
     for (char c; (c = peek(p)) == '+' || c == '-';) {
         p->at++;
         TRY(parse_product(p, &b));
-        a = c == '+' ? dim_add(p->t, a, b) : dim_sub(p->t, a, b);
+        a = make(p, DIM_ADD, a, c == '+' ? b : negative(p, b));
     }
     p->depth--;
     *d = a;
@@ -218,8 +241,8 @@ static enum yj_status parse_guarded(void *argument) {
     return parse_sum(p, &p->result);
 }
 
-enum yj_status dim_parse(struct dim_table *t, const char **text, dim *d) {
-    struct parser p = {.t = t, .at = *text};
+static enum yj_status parse(struct dim_table *t, const char **text, bool plain, dim *d) {
+    struct parser p = {.t = t, .at = *text, .plain = plain};
     int assumed = t->n_assumed, proving = t->proving, dividing = t->dividing, joining = t->joining;
     enum yj_status status = arena_guard(parse_guarded, &p);
     *text = p.at;
@@ -232,4 +255,12 @@ enum yj_status dim_parse(struct dim_table *t, const char **text, dim *d) {
     t->dividing = dividing;
     t->joining = joining;
     return status;
+}
+
+enum yj_status dim_parse(struct dim_table *t, const char **text, dim *d) {
+    return parse(t, text, false, d);
+}
+
+enum yj_status dim_parse_plain(struct dim_table *t, const char **text, dim *d) {
+    return parse(t, text, true, d);
 }

@@ -63,6 +63,7 @@
 #define dim_symbols yj__dim_symbols
 #define dim_print yj__dim_print
 #define dim_parse yj__dim_parse
+#define dim_parse_plain yj__dim_parse_plain
 #define dim_eval yj__dim_eval
 
 #endif
