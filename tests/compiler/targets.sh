@@ -1,0 +1,56 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A chip is added without touching anything of Yunjin: as a shared object on YUNJIN_TARGET_PATH (listed, found, tried, refused
+# when it is wrong), and as a folder of targets/ (CMake finds it).
+set -u
+yunjin="$BUILD/yunjin"
+[ -x "$yunjin" ] || { echo "skipped: no $yunjin"; exit 77; }
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+fails=0
+expect() { # WHAT EXIT-CODE TEXT COMMAND...
+    local what="$1" code="$2" text="$3"; shift 3
+    local out; out=$("$@" 2>&1); local got=$?
+    if [ $got -ne "$code" ] || ! grep -q -- "$text" <<<"$out"; then
+        echo "FAIL $what: exit $got, expected $code and '$text'"; echo "$out" | head -5; fails=$((fails + 1))
+    fi
+}
+chip() { # NAME VERSION: a chip of its own, made from the facts of another
+    sed -e 's/target_x86_64_v3/yj_target/' -e "s/\"x86-64-v3\",$/\"$1\",/;0,/\.name/s/\.name = .*/.name = \"$1\",/" \
+        -e "s/YJ_TARGET_VERSION/$2/" -e 's/\.cpu = ".*"/.cpu = "x86-64-v3"/' "$SOURCE/targets/x86_64_v3/target.c" > "$work/$1.c"
+    mkdir -p "$work/$1"
+    cc -shared -fPIC -I "$SOURCE/include" -o "$work/$1/$1.so" "$work/$1.c" || { echo "skipped: no C compiler"; exit 77; }
+}
+
+expect "the list" 0 "loongson-3a6000" "$yunjin" targets
+expect "one chip" 0 "tsv110" "$yunjin" targets kunpeng920
+expect "the list as JSON" 0 '"total": ' "$yunjin" targets --json
+expect "an unknown chip" 1 "known: host, " "$yunjin" targets no-such-chip
+expect "too many words" 2 "usage" "$yunjin" targets a b
+
+chip mychip YJ_TARGET_VERSION
+chip oldchip 0
+chip kunpeng920 YJ_TARGET_VERSION
+export YUNJIN_CACHE="$work/cache"
+expect "a chip from outside is listed" 0 "mychip.*from " env YUNJIN_TARGET_PATH="$work/mychip" "$yunjin" targets
+expect "a chip from outside has its facts" 0 "x86_64-unknown-linux-gnu" env YUNJIN_TARGET_PATH="$work/mychip" "$yunjin" targets mychip
+expect "a chip from outside is tried" 0 "mychip: [0-9]* ran, 0 assembled, 0 failed\|mychip: 0 ran, [0-9]* assembled, 0 failed" \
+    env YUNJIN_TARGET_PATH="$work/mychip" "$yunjin" test target mychip
+expect "another version is refused" 1 "version" env YUNJIN_TARGET_PATH="$work/oldchip" "$yunjin" targets oldchip
+expect "a name that is taken is refused" 1 "built in" env YUNJIN_TARGET_PATH="$work/kunpeng920" "$yunjin" targets
+expect "a missing folder is named" 1 "$work/nowhere" env YUNJIN_TARGET_PATH="$work/nowhere" "$yunjin" targets
+: > "$work/mychip/broken.so"
+expect "a file that is no library is named" 1 "broken.so" env YUNJIN_TARGET_PATH="$work/mychip" "$yunjin" targets
+
+# a folder more, and nothing else edited
+mkdir "$work/tree"
+(cd "$SOURCE" && tar cf - --exclude=./build* --exclude=./.git .) | tar xf - -C "$work/tree"
+mkdir "$work/tree/targets/newchip"
+sed -e 's/target_x86_64_v3/target_newchip/' -e '0,/\.name/s/\.name = .*/.name = "newchip",/' "$SOURCE/targets/x86_64_v3/target.c" \
+    > "$work/tree/targets/newchip/target.c"
+if cmake -S "$work/tree" -B "$work/tree/build" -DYUNJIN_TESTS=OFF > "$work/log" 2>&1; then
+    grep -q "TARGET(newchip)" "$work/tree/build/gen/targets.def" || { echo "FAIL a new folder is not in the list"; fails=$((fails + 1)); }
+else
+    echo "FAIL cmake:"; tail -3 "$work/log"; fails=$((fails + 1))
+fi
+[ $fails -eq 0 ] && echo "all passed"
+exit $((fails > 0))
