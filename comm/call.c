@@ -160,7 +160,7 @@ static void line_wait(struct yj_prepared *p) {
 enum yj_status engine_wait(struct yj_prepared *p) {
     struct yj_comm *comm = p->comm;
     struct waiting w = {0};
-    if (p->line && !p->comm->world->crowded) line_wait(p);
+    if (p->line && !p->comm->world->crowded && !p->comm->engine->nconnected) line_wait(p);
     while (!atomic_load_explicit(&p->done, memory_order_acquire)) {
         if (atomic_load_explicit(&comm->failed, memory_order_relaxed) > 0) break;
         if (engine_progress(comm)) w.looks = 0, w.since = 0;
