@@ -5,6 +5,7 @@
  */
 #include "comm/control.h"
 #include "comm/engine.h"
+#include "comm/shm.h"
 
 #include <sched.h>
 #include <stdlib.h>
@@ -51,6 +52,10 @@ static void bind(struct yj_prepared *p, const void *send, void *recv) {
     p->base[SPACE_OUT] = p->collective->out == HOLD_NONE || (p->collective->out == HOLD_ROOT && !root) ? NULL : recv;
     p->base[SPACE_TMP] = p->tmp;
     for (int space = 0; space < SPACES; space++) p->layout.part[space].base = p->base[space];
+    size_t in_bytes = p->layout.part[SPACE_IN].only >= 0 ? p->card.count * p->element_bytes : p->bytes;
+    size_t out_bytes = p->layout.part[SPACE_OUT].only >= 0 ? p->card.count * p->element_bytes : p->bytes;
+    p->lends[SPACE_IN] = !p->small && p->base[SPACE_IN] && shm_holds(p->comm->world, p->base[SPACE_IN], in_bytes);
+    p->lends[SPACE_OUT] = !p->small && p->base[SPACE_OUT] && shm_holds(p->comm->world, p->base[SPACE_OUT], out_bytes);
 }
 
 /* One rank, or nothing to move. */

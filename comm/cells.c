@@ -38,6 +38,13 @@ void *cells_reserve(struct channel *channel, int lane, size_t bytes) {
     return bytes <= INLINE_BYTES ? cell->in_line : cell->data;
 }
 
+bool cells_settled(struct channel *channel, int lane) {
+    struct cells *c = (struct cells *)channel;
+    if (c->sent[lane] == c->known[lane]) return true;
+    c->known[lane] = (uint32_t)atomic_load_explicit(acknowledged(c->shape, c->out, lane), memory_order_acquire);
+    return c->sent[lane] == c->known[lane];
+}
+
 void cells_post(struct channel *channel, int lane, const struct envelope *envelope) {
     struct cells *c = (struct cells *)channel;
     struct cell *cell = cells_at(c->shape, c->out, lane, c->sent[lane]);
@@ -52,7 +59,7 @@ const void *cells_arrived(struct channel *channel, int lane, struct envelope *en
     uint64_t want = c->epoch | (uint32_t)(c->taken[lane] + 1);
     if (atomic_load_explicit(&cell->stamp, memory_order_acquire) != want) return NULL;
     *envelope = cell->envelope;
-    return envelope->bytes <= INLINE_BYTES ? cell->in_line : cell->data;
+    return envelope->bytes <= INLINE_BYTES || envelope->bytes & CELL_LENT ? cell->in_line : cell->data;
 }
 
 void cells_release(struct channel *channel, int lane) {

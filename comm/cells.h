@@ -19,6 +19,8 @@ struct cell {
 };
 _Static_assert(offsetof(struct cell, data) == 64, "a cell opens with one cache line");
 
+enum { CELL_LENT = 1 << 30 }; /* in envelope.bytes: the line holds where the message is, not the message */
+
 /* Where things lie in an area; the same for all areas of a job. */
 struct cells_shape {
     size_t acknowledged[LANES], first[LANES], stride[LANES];
@@ -45,6 +47,7 @@ void *cells_reserve(struct channel *channel, int lane, size_t bytes);
 void cells_post(struct channel *channel, int lane, const struct envelope *envelope);
 const void *cells_arrived(struct channel *channel, int lane, struct envelope *envelope);
 void cells_release(struct channel *channel, int lane);
+bool cells_settled(struct channel *channel, int lane);
 void cells_warm(struct channel *channel, int lane);
 
 #endif

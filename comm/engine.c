@@ -16,6 +16,8 @@ static inline char *address(const struct yj_prepared *p, const struct piece *pie
     return p->base[piece->space] + piece->offset;
 }
 
+enum { LEAST_LENT = 4096 }; /* bytes: below, a copy costs less than waiting for the peer */
+
 static inline size_t length(const struct yj_prepared *p, const struct piece *piece, int slice) {
     return p->layout.slices > 1 ? layout_slice_bytes(&p->layout, piece->space, piece->block, slice) : piece->bytes;
 }
@@ -77,6 +79,21 @@ static bool pieces_there(const struct yj_prepared *p, const struct runner *r, co
     return true;
 }
 
+/* Is the next fragment of a message one run of memory that the peer can read where it is? What is streamed is better taken
+ * from a cell, where it is still in the cache. */
+static bool may_lend(const struct yj_prepared *p, int round, const struct message *m, size_t bytes) {
+    const struct piece *piece = &p->out[m->first];
+    return m->n == 1 && p->lends[piece->space] && m->channel->transport->lend && bytes >= LEAST_LENT &&
+           !p->round[round].hazard && !(p->stream && piece->space == SPACE_OUT);
+}
+
+static bool lend_fragment(struct yj_prepared *p, struct runner *r, const struct message *m, size_t bytes) {
+    struct envelope e = envelope_of(p, r, bytes);
+    size_t n;
+    const char *from = address(p, &p->out[m->first], r->slice, &n);
+    return m->channel->transport->lend(m->channel, r->lane, &e, from);
+}
+
 static bool post_fragment(struct yj_prepared *p, struct runner *r, int index, const struct message *m) {
     int end, turn = r->round & 1, base = p->message[p->round[r->round].out].first;
     size_t bytes = fragment_out(p, r, m, r->sent[index], &end), n;
@@ -84,6 +101,10 @@ static bool post_fragment(struct yj_prepared *p, struct runner *r, int index, co
     bool begun = cell != NULL;
     const struct transport *t = m->channel->transport;
     if (p->flags & YJ_CALL_READY && !pieces_there(p, r, m, r->sent[index], end)) return false;
+    if (!begun && may_lend(p, r->round, m, bytes) && lend_fragment(p, r, m, bytes)) {
+        r->sent[index] = -2;
+        return true;
+    }
     if (!begun && !(cell = t->reserve(m->channel, r->lane, bytes))) {
         blocked(p, m);
         return false;
@@ -104,8 +125,18 @@ static bool post_fragment(struct yj_prepared *p, struct runner *r, int index, co
 
 static bool send_some(struct yj_prepared *p, struct runner *r, const struct round *round) {
     bool any = false;
-    for (int i = 0; i < round->nouts; i++)
-        while (r->sent[i] >= 0 && post_fragment(p, r, i, &p->message[round->out + i])) any = true;
+    for (int i = 0; i < round->nouts; i++) {
+        const struct message *m = &p->message[round->out + i];
+        while (r->sent[i] >= 0 && post_fragment(p, r, i, m)) any = true;
+        if (r->sent[i] != -2) continue;
+        if (m->channel->transport->settled(m->channel, r->lane)) {
+            r->sent[i] = -1;
+            r->sends_left--;
+            any = true;
+        } else {
+            blocked(p, m);
+        }
+    }
     return any;
 }
 
@@ -119,6 +150,7 @@ static char *next_cell(struct yj_prepared *p, struct runner *r, int index) {
     if (*cell) return *cell;
     const struct message *m = &p->message[next->out + index];
     size_t bytes = fragment_out(p, r, m, 0, &end);
+    if (may_lend(p, r->round + 1, m, bytes)) return NULL; /* the peer will read it where it is made */
     if (end < m->n || !(*cell = m->channel->transport->reserve(m->channel, r->lane, bytes))) return NULL;
     int base = p->message[next->out].first;
     uint32_t at = 0;

@@ -46,7 +46,7 @@ struct operand {
 };
 struct round {
     int32_t out, nouts, in, nins, copy, ncopies, join, njoins;
-    bool hazard; /* a reduction writes what a message of the round reads: send first */
+    bool hazard; /* a reduction writes what a message of the round reads: send first, and lend nothing */
 };
 
 struct runner {
@@ -54,7 +54,7 @@ struct runner {
     uint64_t *turn, ticket; /* it may run when *turn == ticket; adds one when it is through */
     bool entered, through;
     int sends_left, takes_left;
-    int32_t *sent, *taken;    /* pieces of each message of the round that are done; -1: message done */
+    int32_t *sent, *taken;    /* pieces of each message of the round that are done; -1: message done; -2: lent */
     const char **data;        /* arrivals that wait for the others of their join */
     char **cell[2];           /* [round & 1]: cells of the round's messages that were begun early, or NULL */
     uint32_t *at[2];          /* [round & 1]: offset of each outgoing piece in its begun message */
@@ -98,6 +98,7 @@ struct yj_prepared {
     bool active, posted, in_flight;
     _Atomic bool done;
     char *base[SPACES];
+    bool lends[SPACES];     /* the memory was made for peers to read */
     uint64_t sequence;
     double started, until; /* until 0: no deadline */
     _Atomic uint64_t ready; /* bytes of IN that are there */

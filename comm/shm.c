@@ -207,17 +207,40 @@ void shm_region_leave(struct yj_comm *comm) {
 
 /* --- channels --- */
 
+enum { MOST_VIEWS = 32 };
+
+/* What the line of a cell holds whose message was lent. */
+struct loan {
+    uint64_t offset, bytes; /* of the lender's block in the file */
+    uint64_t at;            /* of the message in the block */
+};
+_Static_assert(sizeof(struct loan) <= INLINE_BYTES, "a loan lies in one cache line");
+
+struct view {
+    uint64_t offset;
+    size_t bytes;
+    char *at;
+};
+
+struct shm_channel {
+    struct cells cells;
+    struct view view[MOST_VIEWS]; /* blocks of the peer, as seen here */
+    int nviews, oldest;
+};
+
 static void disconnect(struct channel *channel) {
-    struct cells *c = (struct cells *)channel;
-    if (c->out) munmap(c->out, c->shape->bytes);
-    if (c->in) munmap(c->in, c->shape->bytes);
+    struct shm_channel *c = (struct shm_channel *)channel;
+    for (int i = 0; i < c->nviews; i++) munmap(c->view[i].at, c->view[i].bytes);
+    if (c->cells.out) munmap(c->cells.out, c->cells.shape->bytes);
+    if (c->cells.in) munmap(c->cells.in, c->cells.shape->bytes);
     free(c);
 }
 
 static enum yj_status connect(struct yj_comm *comm, int peer, struct channel **channel) {
     const struct shm *shm = comm->world->shm;
-    struct cells *c = calloc(1, sizeof *c);
-    if (!c) return report(YJ_ERR_MEMORY, "out of memory for a channel");
+    struct shm_channel *made = calloc(1, sizeof *made);
+    if (!made) return report(YJ_ERR_MEMORY, "out of memory for a channel");
+    struct cells *c = &made->cells;
     c->channel = (struct channel){&transport_shm, comm, peer};
     c->shape = &shm->shape;
     int n, mine = local_index(comm, comm->rank, &n), theirs = local_index(comm, peer, &n);
@@ -227,12 +250,74 @@ static enum yj_status connect(struct yj_comm *comm, int peer, struct channel **c
     c->in = map(comm->world, areas + ((uint64_t)theirs * (uint64_t)n + (uint64_t)mine) * shm->shape.bytes,
                 shm->shape.bytes);
     if (!c->out || !c->in) {
+        int e = errno;
         disconnect(&c->channel);
         return report(YJ_ERR_IO, "mapping %zu bytes shared with rank %d: %s", shm->shape.bytes, comm->member[peer],
-                      strerror(errno));
+                      strerror(e));
     }
     *channel = &c->channel;
     return YJ_OK;
+}
+
+/* --- pull --- */
+
+static const struct block *block_of(struct shm *shm, const void *memory, size_t bytes) {
+    pthread_mutex_lock(&shm->lock);
+    const struct block *b = shm->blocks;
+    const char *at = memory;
+    while (b && !(at >= b->at && at <= b->at + b->bytes && bytes <= (size_t)(b->at + b->bytes - at))) b = b->next;
+    pthread_mutex_unlock(&shm->lock);
+    return b;
+}
+
+bool shm_holds(struct world *world, const void *memory, size_t bytes) {
+    return world->shm && world->shm->blocks && block_of(world->shm, memory, bytes);
+}
+
+static bool lend(struct channel *channel, int lane, const struct envelope *envelope, const void *memory) {
+    const struct block *b = block_of(channel->comm->world->shm, memory, envelope->bytes);
+    struct loan *loan = b ? cells_reserve(channel, lane, sizeof *loan) : NULL;
+    if (!loan) return false;
+    *loan = (struct loan){b->offset, b->bytes, (uint64_t)((const char *)memory - b->at)};
+    struct envelope e = *envelope;
+    e.bytes |= CELL_LENT;
+    cells_post(channel, lane, &e);
+    return true;
+}
+
+/* Where the peer's block is mapped here; mapped at its first loan. Offsets are never given twice. */
+static const char *view_of(struct shm_channel *c, const struct loan *loan) {
+    for (int i = 0; i < c->nviews; i++)
+        if (c->view[i].offset == loan->offset && c->view[i].bytes == loan->bytes) return c->view[i].at;
+    int fd = c->cells.channel.comm->world->shm->fd;
+    struct stat s;
+    if (fstat(fd, &s) || loan->bytes > (uint64_t)s.st_size || loan->offset > (uint64_t)s.st_size - loan->bytes) return NULL;
+    char *at = mmap(NULL, loan->bytes, PROT_READ, MAP_SHARED, fd, (off_t)loan->offset);
+    if (at == MAP_FAILED) return NULL;
+    struct view *v = &c->view[c->nviews];
+    if (c->nviews < MOST_VIEWS) {
+        c->nviews++;
+    } else { /* nobody reads the oldest now: as many loans are never out at once */
+        v = &c->view[c->oldest++ % MOST_VIEWS];
+        munmap(v->at, v->bytes);
+    }
+    *v = (struct view){loan->offset, loan->bytes, at};
+    return at;
+}
+
+static const void *arrived(struct channel *channel, int lane, struct envelope *envelope) {
+    const void *data = cells_arrived(channel, lane, envelope);
+    if (!data || !(envelope->bytes & CELL_LENT)) return data;
+    struct loan loan;
+    memcpy(&loan, data, sizeof loan);
+    envelope->bytes &= ~(uint32_t)CELL_LENT;
+    const char *at = view_of((struct shm_channel *)channel, &loan);
+    if (at && loan.at <= loan.bytes && envelope->bytes <= loan.bytes - loan.at) return at + loan.at;
+    struct yj_comm *comm = channel->comm;
+    comm_fail(comm, YJ_ERR_IO, "memory that rank %d lends cannot be mapped (%s)", comm->member[channel->peer],
+              strerror(errno));
+    comm_tell(comm, YJ_ERR_IO, comm->failure_text);
+    return NULL;
 }
 
 const struct transport transport_shm = {
@@ -241,8 +326,10 @@ const struct transport transport_shm = {
     .disconnect = disconnect,
     .reserve = cells_reserve,
     .post = cells_post,
-    .arrived = cells_arrived,
+    .arrived = arrived,
     .release = cells_release,
+    .lend = lend,
+    .settled = cells_settled,
     .warm = cells_warm,
 };
 

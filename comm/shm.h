@@ -24,5 +24,7 @@ void shm_region_leave(struct yj_comm *comm);
 /* Memory of this rank, in the file. */
 enum yj_status shm_alloc(struct world *world, size_t bytes, void **memory);
 bool shm_free(struct world *world, void *memory);
+/* [MEMORY, MEMORY + BYTES) lies in memory of shm_alloc. */
+bool shm_holds(struct world *world, const void *memory, size_t bytes);
 
 #endif

@@ -57,6 +57,10 @@ struct transport {
     /* The oldest message of LANE that was not released, or NULL. Aligned to 8 bytes (to 64 if longer than INLINE_BYTES). */
     const void *(*arrived)(struct channel *channel, int lane, struct envelope *envelope);
     void (*release)(struct channel *channel, int lane);
+    /* Pull: instead of reserve and post, the peer works on the BYTES that lie at MEMORY, of shm_alloc; `arrived` gives it
+     * their address. MEMORY must stay as it is until settled. False: no cell is free. NULL: the transport cannot. */
+    bool (*lend)(struct channel *channel, int lane, const struct envelope *envelope, const void *memory);
+    bool (*settled)(struct channel *channel, int lane); /* the peer has released all messages of LANE */
     /* The next message of LANE will be written soon. May be NULL. */
     void (*warm)(struct channel *channel, int lane);
     /* Moves bytes that the operating system holds; true if any moved. NULL: bytes move by themselves. */
