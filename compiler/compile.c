@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define MAX_PROGRAMS 16
+#define MAX_PROGRAMS 32
 
 struct program {
     const struct yj_target *target;
@@ -96,18 +96,28 @@ static enum yj_status read_mesh(struct compile *c) {
     return YJ_OK;
 }
 
+/* One program, or where registers have no fixed length one for each length that the target lists. */
+static enum yj_status add_target(struct compile *c, const struct yj_target *t) {
+    for (int i = 0; i < c->n_programs; i++)
+        if (c->programs[i].target == t) return report(YJ_ERR_INPUT, "target %s twice", t->name);
+    for (size_t i = 0; i < COUNT(t->vector_lengths) && (i == 0 || t->vector_lengths[i]); i++) {
+        if (c->n_programs == MAX_PROGRAMS) return report(YJ_ERR_INPUT, "more than %d programs", MAX_PROGRAMS);
+        bool several = t->vector_lengths[0] && t->vector_lengths[1];
+        struct program *p = &c->programs[c->n_programs++];
+        p->target = t;
+        p->vector_bits = t->vector_lengths[i];
+        p->name = several ? arena_text(c->arena, "%s.%d", t->name, t->vector_lengths[i]) : t->name;
+    }
+    return YJ_OK;
+}
+
 static enum yj_status read_targets(struct compile *c) {
     const char *at = c->o->targets && c->o->targets[0] ? c->o->targets : "host";
     while (*at) {
         size_t n = strcspn(at, ",");
-        struct program *p = &c->programs[c->n_programs];
-        if (c->n_programs == MAX_PROGRAMS) return report(YJ_ERR_INPUT, "more than %d targets", MAX_PROGRAMS);
-        TRY(yj_target_find(arena_text(c->arena, "%.*s", (int)n, at), &p->target));
-        p->vector_bits = p->target->vector_lengths[0];
-        p->name = p->target->name;
-        for (int i = 0; i < c->n_programs; i++)
-            if (c->programs[i].target == p->target) return report(YJ_ERR_INPUT, "target %s twice", p->target->name);
-        c->n_programs++;
+        const struct yj_target *target;
+        TRY(yj_target_find(arena_text(c->arena, "%.*s", (int)n, at), &target));
+        TRY(add_target(c, target));
         at += n + (at[n] == ',');
     }
     return YJ_OK;

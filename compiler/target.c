@@ -142,7 +142,7 @@ struct search {
 
 static void compare_name(void *user, const struct yj_target *t, const char *from) {
     struct search *search = user;
-    if (strcmp(t->name, search->name) == 0 && !search->found) search->found = t;
+    if (cpu_name_same(t->name, search->name) && !search->found) search->found = t;
     text_add(&search->names, ", %s", t->name);
 }
 

@@ -156,6 +156,11 @@ bool cpu_has(const char *minimum) {
     return true;
 }
 
+bool cpu_name_same(const char *a, const char *b) {
+    for (; *a && (*a == *b || (strchr("-_", *a) && *b && strchr("-_", *b))); a++, b++) continue;
+    return *a == *b;
+}
+
 enum yj_status cpu_require(const char *minimum, int vector_bits) {
     struct word w;
     while (next_word(&minimum, &w))

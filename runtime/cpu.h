@@ -20,6 +20,8 @@ int cpu_vector_bits(void);
 /* YJ_ERR_UNSUPPORTED, naming the first word that is missing, or both lengths when VECTOR_BITS (0: not scalable) is not
  * the measured one. */
 enum yj_status cpu_require(const char *minimum, int vector_bits);
+/* Names of targets: - and _ are the same. */
+bool cpu_name_same(const char *a, const char *b);
 /* "x86_64", "aarch64", "riscv64", "loongarch64": how triples of targets begin. */
 const char *cpu_arch(void);
 

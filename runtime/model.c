@@ -31,7 +31,8 @@ struct yj_model {
     struct plan *plan;
     struct pool *pool;
     struct program *program;
-    void *kernels;               /* of dlopen */
+    const struct yj_launcher *launcher; /* NULL: kernels run here */
+    void *kernels;               /* of dlopen, or of the launcher */
     int n_weights;
     struct weights *weights;
     uint64_t weight_bytes;
@@ -117,9 +118,12 @@ static enum yj_status load_kernels(struct yj_model *m) {
     char path[PATH_MAX];
     TRY(map_file(m, m->chosen->kernels, &base, &bytes));
     enum yj_status status = manifest_check(&m->manifest, m->folder, m->chosen->kernels, base, (size_t)bytes);
+    bool any = m->plan->n_kernels > 0; /* a model that only moves data has none: the file may be empty */
+    if (status == YJ_OK && m->launcher && any) {
+        status = m->launcher->open(m->chosen->target, m->chosen->vector_bits, base, (uint64_t)bytes, &m->kernels);
+    }
     unmap(base, bytes);
-    TRY(status);
-    if (!m->plan->n_kernels) return YJ_OK; /* a model that only moves data: the file may be empty */
+    if (status != YJ_OK || m->launcher || !any) return status;
     snprintf(path, sizeof path, "%s%s/%s", strchr(m->folder, '/') ? "" : "./", m->folder, m->chosen->kernels);
     m->kernels = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     return m->kernels ? YJ_OK : report(YJ_ERR_INPUT, "the kernels of %s cannot be loaded: %s", m->folder, dlerror());
@@ -134,19 +138,24 @@ static yj_kernel_fn *find_kernel(void *library, const char *symbol) {
 
 /* --- which program --- */
 
+static enum yj_status fits_ranks(const struct manifest_program *p, int ranks) {
+    if (p->ranks == ranks) return YJ_OK;
+    return report(YJ_ERR_INPUT, "it is for %d ranks; this job has %d (mpirun -n %d, or --ranks %d)", p->ranks, ranks, p->ranks,
+                  p->ranks);
+}
+
 /* YJ_OK if P can run here, else why not. */
 static enum yj_status fits(const struct manifest_program *p, const struct yj_model_options *o, int ranks) {
     size_t n = strlen(cpu_arch());
-    if (o->target && strcmp(o->target, p->target) != 0) return report(YJ_ERR_INPUT, "it is not the target asked for");
+    if (o->target && !cpu_name_same(o->target, p->target) && !cpu_name_same(o->target, p->name)) {
+        return report(YJ_ERR_INPUT, "it is not the target asked for");
+    }
+    if (o->launcher) return fits_ranks(p, ranks);
     if (strncmp(p->triple, cpu_arch(), n) != 0 || (p->triple[n] && p->triple[n] != '-')) {
         return report(YJ_ERR_UNSUPPORTED, "it is for %.*s; this machine is %s", (int)strcspn(p->triple, "-"), p->triple, cpu_arch());
     }
     TRY(cpu_require(p->minimum, p->vector_bits));
-    if (p->ranks != ranks) {
-        return report(YJ_ERR_INPUT, "it is for %d ranks; this job has %d (mpirun -n %d, or --ranks %d)", p->ranks, ranks, p->ranks,
-                      p->ranks);
-    }
-    return YJ_OK;
+    return fits_ranks(p, ranks);
 }
 
 static enum yj_status choose(struct yj_model *m, const struct yj_model_options *o) {
@@ -200,9 +209,9 @@ static enum yj_status open_guarded(void *argument) {
     TRY(map_weights(m, a->o.flags & YJ_OPEN_VERIFY));
     TRY(load_kernels(m));
     print_ports(m);
-    TRY(pool_open(a->o.threads, &m->pool));
-    enum yj_status status = program_open(m->arena, m->plan, find_kernel, m->kernels, m->n_weights, m->weights, m->pool, a->o.comm,
-                                         &m->program);
+    TRY(pool_open(m->launcher ? 1 : a->o.threads, &m->pool));
+    struct kernel_source kernels = {find_kernel, m->launcher, m->kernels};
+    enum yj_status status = program_open(m->arena, m->plan, &kernels, m->n_weights, m->weights, m->pool, a->o.comm, &m->program);
     return status == YJ_OK ? YJ_OK : report_in(status, "%s", m->folder);
 }
 
@@ -213,6 +222,9 @@ static enum yj_status read_options(const struct yj_model_options *given, struct 
         return report(YJ_ERR_INPUT, "yj_model_options.size is %u: set it to sizeof(struct yj_model_options)", given->size);
     }
     memcpy(o, given, given->size < sizeof *o ? given->size : sizeof *o);
+    if (o->launcher && o->launcher->size < sizeof *o->launcher) {
+        return report(YJ_ERR_INPUT, "yj_launcher.size is %u: set it to sizeof(struct yj_launcher)", o->launcher->size);
+    }
     return YJ_OK;
 }
 
@@ -223,6 +235,7 @@ enum yj_status yj_model_open(const char *path, const struct yj_model_options *op
     if (!m) return report(YJ_ERR_MEMORY, "out of memory");
     pthread_mutex_init(&m->lock, NULL);
     pthread_cond_init(&m->changed, NULL);
+    m->launcher = a.o.launcher;
     m->arena = arena_open();
     m->folder = strdup(path);
     enum yj_status status = m->arena && m->folder ? YJ_OK : report(YJ_ERR_MEMORY, "out of memory");
@@ -248,7 +261,8 @@ void yj_model_close(struct yj_model *m) {
     }
     program_close(m->program);
     pool_close(m->pool);
-    if (m->kernels) dlclose(m->kernels);
+    if (m->kernels && m->launcher) m->launcher->close(m->kernels);
+    else if (m->kernels) dlclose(m->kernels);
     for (int i = 0; i < m->n_weights; i++) unmap(m->weights[i].base, m->weights[i].bytes);
     pthread_mutex_destroy(&m->lock);
     pthread_cond_destroy(&m->changed);

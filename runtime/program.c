@@ -13,8 +13,7 @@
 struct opening {
     struct program *r;
     struct expr_builder *b;
-    kernel_find_fn *find;
-    void *user;
+    struct kernel_source kernels;
     struct yj_comm *comm;
     yj_kernel_fn **functions; /* [kernel * PLAN_MAX_VARIANTS + variant] */
     struct arena *arena, *work;
@@ -27,9 +26,9 @@ struct opening {
 static enum yj_status find_kernels(struct opening *o) {
     const struct plan *p = o->plan;
     o->functions = NEW_ARRAY(o->work, yj_kernel_fn *, p->n_kernels * PLAN_MAX_VARIANTS);
-    for (int k = 0; k < p->n_kernels; k++) {
+    for (int k = 0; k < p->n_kernels && !o->kernels.launcher; k++) {
         for (int v = 0; v < p->kernels[k].n_variants; v++) {
-            yj_kernel_fn *fn = o->find(o->user, p->kernels[k].variants[v].symbol);
+            yj_kernel_fn *fn = o->kernels.find(o->kernels.user, p->kernels[k].variants[v].symbol);
             if (!fn) {
                 return report(YJ_ERR_INPUT, "the kernels lack %s: plan and kernels do not belong together",
                               p->kernels[k].variants[v].symbol);
@@ -102,6 +101,7 @@ static enum yj_status slots_of_launch(struct opening *o, const struct plan_step 
         const struct plan_variant *from = &k->variants[v];
         struct run_variant *to = &x->variants[v];
         to->fn = o->functions[s->kernel * PLAN_MAX_VARIANTS + v];
+        to->symbol = from->symbol;
         TRY(exprs_add_kernel(o->b, k, x->dims, from->tiles, &to->tiles));
         TRY(exprs_add_kernel(o->b, k, x->dims, from->scratch, &to->scratch));
         TRY(exprs_add_kernel(o->b, k, x->dims, from->ns, &to->ns));
@@ -185,6 +185,7 @@ static void make_arrays(struct program *r) {
         most_dims = (int)max64(most_dims, p->kernels[i].n_dims);
     }
     r->args = NEW_ARRAY(a, void *, most_args);
+    r->parcels = NEW_ARRAY(a, struct yj_launch_buffer, most_args);
     r->scalars = NEW_ARRAY(a, int64_t, most_dims);
     for (int i = 0; i < p->n_states; i++) r->state[i].fresh = true;
 }
@@ -272,7 +273,7 @@ static enum yj_status open_guarded(void *argument) {
     }
     struct program *r = o->r = NEW(o->arena, struct program);
     *r = (struct program){.arena = o->arena, .plan = o->plan, .pool = o->pool, .n_weights = o->n_weights,
-                          .weights = o->weights};
+                          .weights = o->weights, .kernels = o->kernels};
     make_arrays(r);
     TRY(find_kernels(o));
     TRY(make_slots(o));
@@ -284,9 +285,9 @@ static enum yj_status open_guarded(void *argument) {
     return place_weights(r);
 }
 
-enum yj_status program_open(struct arena *arena, struct plan *plan, kernel_find_fn *find, void *user, int n_weights,
+enum yj_status program_open(struct arena *arena, struct plan *plan, const struct kernel_source *kernels, int n_weights,
                             const struct weights *weights, struct pool *pool, struct yj_comm *comm, struct program **out) {
-    struct opening o = {.find = find, .user = user, .comm = comm, .arena = arena, .work = arena_open(), .plan = plan,
+    struct opening o = {.kernels = *kernels, .comm = comm, .arena = arena, .work = arena_open(), .plan = plan,
                         .n_weights = n_weights, .weights = weights, .pool = pool};
     if (!o.work) return report(YJ_ERR_MEMORY, "out of memory");
     enum yj_status status = arena_guard(open_guarded, &o);

@@ -76,7 +76,7 @@ __attribute__((visibility("default"))) enum yj_status profile_merge(const char *
 
 /* --- a program --- */
 
-struct run_variant { yj_kernel_fn *fn; int tiles, scratch, ns; int n_guards; int (*guards)[3]; }; /* slots */
+struct run_variant { yj_kernel_fn *fn; const char *symbol; int tiles, scratch, ns; int n_guards; int (*guards)[3]; }; /* slots */
 struct run_step {
     int *dims;                     /* slots: LAUNCH scalars */
     int n_variants;
@@ -109,6 +109,10 @@ struct space_memory { char *base; int64_t bytes; }; /* one arena of temporaries 
 struct binding { bool used; uint64_t age; int64_t *key, *offsets; int64_t total[2]; };
 
 struct weights { const char *base; int64_t bytes; };
+
+/* Where kernels run: functions of this process, found with FIND (dlsym's meaning), or a launcher's if there is one. */
+typedef yj_kernel_fn *kernel_find_fn(void *user, const char *symbol);
+struct kernel_source { kernel_find_fn *find; const struct yj_launcher *launcher; void *user; };
 
 struct program {
     struct arena *arena;
@@ -145,16 +149,17 @@ struct program {
     int64_t *bytes;                /* of each buffer */
     bool ready;                    /* outputs may be read */
     /* running */
+    struct kernel_source kernels;
     void **args; int64_t *scalars; /* room for the widest launch */
+    struct yj_launch_buffer *parcels; /* the same for a launcher */
     void **requests;
     int in_flight;
     struct profile profile;
     double run_s, collective_s;
 };
 
-/* Kernels are looked up with FIND (dlsym's meaning); weights and the pool are borrowed. COMM joins the ranks of the mesh. */
-typedef yj_kernel_fn *kernel_find_fn(void *user, const char *symbol);
-enum yj_status program_open(struct arena *arena, struct plan *plan, kernel_find_fn *find, void *user, int n_weights,
+/* Weights and the pool are borrowed. COMM joins the ranks of the mesh. */
+enum yj_status program_open(struct arena *arena, struct plan *plan, const struct kernel_source *kernels, int n_weights,
                             const struct weights *weights, struct pool *pool, struct yj_comm *comm, struct program **out);
 void program_close(struct program *r); /* the arena is closed by its owner, after */
 

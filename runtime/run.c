@@ -51,6 +51,22 @@ static int share(const struct program *r, int64_t ns, struct job *job) {
     return threads;
 }
 
+/* A buffer that is only written is handed over too: what a kernel leaves alone keeps what was there, as it does here. */
+static enum yj_status launch_elsewhere(struct program *r, const struct plan_step *s, const char *symbol, int64_t tiles, int64_t scratch,
+                                       struct yj_fault *fault) {
+    for (int i = 0; i < s->n_buffers; i++) {
+        bool out = plan_step_role(r->plan, s, i) != PLAN_IN;
+        r->parcels[i] = (struct yj_launch_buffer){r->address[s->buffers[i]], (uint64_t)r->bytes[s->buffers[i]], 1, out};
+    }
+    struct yj_launch l = {.size = sizeof l, .kernel = symbol, .n_buffers = s->n_buffers, .n_scalars = s->n_dims,
+                          .buffers = r->parcels, .scalars = r->scalars, .tile_end = tiles, .scratch_bytes = scratch};
+    enum yj_status status = r->kernels.launcher->launch(r->kernels.user, &l, fault);
+    if (status == YJ_OK) return YJ_OK;
+    char where[512];
+    plan_where(r->plan, s, where, sizeof where);
+    return report_in(status, "%s", *where ? where : r->plan->kernels[s->kernel].name);
+}
+
 static enum yj_status launch(struct program *r, const struct plan_step *s, const struct run_step *x) {
     const struct run_variant *v = program_variant(r, x);
     if (!v) {
@@ -65,6 +81,10 @@ static enum yj_status launch(struct program *r, const struct plan_step *s, const
     TRY(exprs_get(&r->exprs, v->scratch, &scratch));
     TRY(exprs_get(&r->exprs, v->ns, &ns));
     if (job.tiles <= 0) return YJ_OK;
+    if (r->kernels.launcher) {
+        TRY(launch_elsewhere(r, s, v->symbol, job.tiles, scratch, &fault));
+        return fault.code ? fault_error(r, s, &fault) : YJ_OK;
+    }
     if (scratch > pool_scratch(r->pool)) TRY(pool_reserve(r->pool, scratch));
     int threads = share(r, ns, &job);
     pool_run(r->pool, &job, threads);

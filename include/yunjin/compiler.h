@@ -52,6 +52,11 @@ enum yj_test_outcome { YJ_TEST_RAN = 1, YJ_TEST_ASSEMBLED = 2, YJ_TEST_FAILED = 
 typedef void yj_test_fn(void *user, const char *check, enum yj_test_outcome outcome, const char *detail);
 YJ_EXPORT enum yj_status yj_test_target(const char *name, yj_test_fn *fn, void *user);
 
+/* --- emulators: for yj_model_options.launcher. Opening a model with it is YJ_ERR_UNSUPPORTED, saying what is missing, where
+ * the emulator that the target names is not installed. --- */
+struct yj_launcher; /* <yunjin/runtime.h> */
+YJ_EXPORT const struct yj_launcher *yj_emulator_launcher(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -31,15 +31,18 @@ extern "C" {
 
 struct yj_model;
 struct yj_comm; /* <yunjin/comm.h> */
+struct yj_launcher;
 
 /* --- open and close --- */
 
 struct yj_model_options {
     uint32_t size;          /* sizeof(struct yj_model_options); fields beyond it are 0 */
     int32_t threads;        /* 0: YUNJIN_THREADS, else one for each core this process may use */
-    const char *target;     /* the program for this chip; NULL: the first that this machine can run */
+    const char *target;     /* the program for this chip ("riscv64-rvv", or one length of its vectors: "riscv64-rvv.256");
+                               NULL: the first that this machine can run, or with a launcher the first */
     struct yj_comm *comm;   /* the job of a model compiled for several ranks; borrowed until close; NULL: one rank */
     uint32_t flags;         /* YJ_OPEN_... */
+    const struct yj_launcher *launcher; /* kernels run there, for any chip; NULL: they are loaded and run here */
 };
 enum {
     YJ_OPEN_VERIFY = 1, /* read all weights now and compare their hash; without it their size is checked and the rest is not
@@ -120,6 +123,27 @@ YJ_EXPORT enum yj_status yj_model_stats(const struct yj_model *model, struct yj_
 YJ_EXPORT enum yj_status yj_model_profile(struct yj_model *model, bool on);
 /* Writes them as a Chrome trace (JSON): times on one clock for all ranks, process = rank, names = ONNX nodes. */
 YJ_EXPORT enum yj_status yj_model_profile_write(struct yj_model *model, const char *path);
+
+/* --- kernels elsewhere: the plan is walked here and every launch goes to a launcher, such as the emulator of the compiler
+ * library (yj_emulator_launcher). It is called by one thread at a time; its errors end the run. --- */
+
+struct yj_fault; /* <yunjin/target.h> */
+struct yj_launch_buffer { void *data; uint64_t bytes; uint32_t in, out; }; /* what the kernel reads, what it writes */
+struct yj_launch {
+    uint32_t size;
+    const char *kernel;     /* its symbol in the library */
+    int32_t n_buffers, n_scalars;
+    const struct yj_launch_buffer *buffers;
+    const int64_t *scalars;
+    int64_t tile_begin, tile_end, scratch_bytes;
+};
+struct yj_launcher {
+    uint32_t size;          /* sizeof(struct yj_launcher) */
+    /* LIBRARY holds the shared object with the kernels of TARGET; VECTOR_BITS is 0 where registers have one length. */
+    enum yj_status (*open)(const char *target, int32_t vector_bits, const void *library, uint64_t bytes, void **kernels);
+    enum yj_status (*launch)(void *kernels, const struct yj_launch *launch, struct yj_fault *fault);
+    void (*close)(void *kernels);
+};
 
 /* --- tensor files --- */
 

@@ -26,6 +26,7 @@ static const char help[] =
     "  --compare DIR          compare every output with NAME.npy, NAME.pb or output_I.pb there\n"
     "  --repeat N             run N times from the same start; the median is said\n"
     "  --ranks N|numa         start N ranks here, or one for each NUMA node, bound to it\n"
+    "  --emulate              run the kernels of a program for another chip (--target NAME) under its emulator\n"
     "  --threads N            per rank (default: YUNJIN_THREADS, else the cores, shared by the ranks)\n"
     "  --profile FILE         a Chrome trace of all ranks\n"
     "  --json                 times, memory and comparisons as JSON\n"
@@ -49,6 +50,7 @@ static bool read_words(int argc, char **argv, struct run_words *r, int *code) {
             word_option(&w, "--profile", &r->job.profile)) continue;
         if (word_number(&w, "--random", INT64_MIN, INT64_MAX, &r->job.seed)) r->job.random = true;
         else if (word_flag(&w, "--json")) r->job.json = true;
+        else if (word_flag(&w, "--emulate")) r->job.emulate = true;
         else if (!r->job.model && (plain = word_plain(&w))) r->job.model = plain;
         else word_unknown(&w);
     }

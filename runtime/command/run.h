@@ -19,6 +19,7 @@ struct run_job {
     const char *model;           /* as it was given */
     const char *folder;          /* model.yj */
     const char *target;          /* NULL: what fits */
+    bool emulate;                /* kernels run under the target's emulator */
     struct list inputs;          /* NAME=FILE, FILE, or a folder with input_0.pb ... */
     struct list dims;            /* NAME=N for random inputs */
     bool random;

@@ -5,6 +5,8 @@
  */
 #include "runtime/command/run.h"
 
+#include "runtime/command/compiler_library.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -363,6 +365,13 @@ static int say(const struct run_job *job, struct yj_model *m, const struct timin
     return worst <= 1 ? DONE : INPUT;
 }
 
+static enum yj_status find_launcher(const struct yj_launcher **launcher) {
+    const struct yj_launcher *(*emulator)(void);
+    TRY(compiler_function("yj_emulator_launcher", &emulator));
+    *launcher = emulator();
+    return YJ_OK;
+}
+
 int run_model(const struct run_job *given) {
     static struct held held;
     struct run_job with = *given, *job = &with;
@@ -372,7 +381,8 @@ int run_model(const struct run_job *given) {
     struct timing t = {0};
     double worst = 0, begin = time_now();
     json_t *cases = json_array();
-    enum yj_status status = yj_model_open(job->folder, &o, &m);
+    enum yj_status status = job->emulate ? find_launcher(&o.launcher) : YJ_OK;
+    if (status == YJ_OK) status = yj_model_open(job->folder, &o, &m);
     t.load_s = time_now() - begin;
     if (status == YJ_OK) status = work(job, m, &t, &worst, cases);
     int code = status != YJ_OK ? command_failed(job->command, status) : job->quiet ? DONE : say(job, m, &t, worst, json_incref(cases));
