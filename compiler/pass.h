@@ -21,7 +21,7 @@ struct pass_options {
 
 typedef enum yj_status pass_fn(struct graph *g, const struct pass_options *o);
 
-pass_fn pass_fold, pass_simplify;
+pass_fn pass_fold, pass_simplify, pass_layout;
 
 /* Every element of V is the same, *WIDE as element_load gives it (simplify.c). */
 bool value_uniform(const struct value *v, uint64_t *wide);

@@ -24,6 +24,7 @@ static const struct pass {
     {"simplify", pass_simplify, "ops that change nothing, views of views, equal ops: each becomes one or none"},
     {"shard", pass_shard, "share the work among the ranks of the mesh, with collectives where values must meet"},
     {"fuse", pass_fuse, "join ops that one kernel can compute"},
+    {"layout", pass_layout, "weights in the panels of the target's tiles, images with channels last"},
 };
 
 /* Is NAME one of the comma-separated LIST? */
