@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * ONNX import: a model file becomes a graph of core ops.
- *   onnx.c          opens the file, walks the nodes, gathers what is unsupported    onnx_tensor.c   TensorProto to data
+ *   onnx_file.c     opens the file                                        onnx_tensor.c   TensorProto to data
+ *   onnx.c          walks the nodes, gathers what is unsupported          onnx_node.c     a node as its builder sees it
  *   onnx_known.c    integer tensors whose elements are dims: Shape -> Gather -> Concat -> Reshape chains fold to them
+ *   onnx_flow.c     subgraphs and model-local functions
  *   onnx_ops.def    one row an operator and since-version: the function that builds it, in onnx_<family>.c
  *
  * A builder reads operands with node_in (data) or node_known (dims), attributes with node_int and its like, builds core ops
@@ -79,9 +81,6 @@ bool node_refuse(struct node *n, const char *format, ...) __attribute__((format(
 bool node_axis(struct node *n, int64_t axis, int rank, int *out); /* negative from the end; refused if out of range */
 /* An axes list from attribute AXES or operand I (since opset 13 or 18); count 0 if absent. Sorted, within 0..rank-1. */
 bool node_axes(struct node *n, int operand, int rank, int *count, int64_t *axes);
-/* A subgraph (If, Loop) imported into a region of OP; outer names are visible. */
-bool node_region(struct node *n, const char *attribute, struct graph *region, int n_in, struct item *in);
-
 /* Integer tensors whose elements are dims: returns true if it made the node's results. */
 bool onnx_known(struct node *n);
 /* Data of a tensor: a constant in the graph's arena or the mapped file. */

@@ -69,15 +69,6 @@ bool onnx_constant_of_shape(struct node *n) {
     return node_out(n, 0, build_broadcast_to(B, v, rank, shape));
 }
 
-/* Sizes given at run time may be 0 (keep) or -1 (what is left): said with min and max, since both are dims. */
-static dim run_time_size(struct node *n, dim given, dim kept) {
-    struct dim_table *t = n->dims;
-    dim zero = node_c(n, 0), one = node_c(n, 1);
-    dim plus = dim_max(t, given, zero), minus = dim_max(t, dim_sub(t, zero, given), zero);
-    dim is_zero = dim_sub(t, dim_sub(t, one, dim_min(t, plus, one)), minus);
-    return dim_add(t, plus, dim_mul(t, is_zero, kept));
-}
-
 /* What a shape operand says at run time, the model may declare already; the number of elements must agree. */
 static bool declared_reshape(struct node *n, struct value *x) {
     int count, rank;
@@ -90,11 +81,35 @@ static bool declared_reshape(struct node *n, struct value *x) {
     return node_out(n, 0, build_reshape(B, x, rank, shape));
 }
 
+/* Sizes given at run time, where 0 keeps one and -1 is what is left, are computed as data and bound to new dims. */
+static bool bound_reshape(struct node *n, struct value *x) {
+    struct value *want = build_cast(B, node_in(n, 1), YJ_I64);
+    int64_t count, all[1] = {0};
+    struct op *op;
+    dim kept[MAX], symbols[MAX], total = type_elements(n->dims, &x->type);
+    if (!want) return node_out(n, 0, NULL);
+    if (want->type.rank != 1 || !dim_is_const(want->type.shape[0], &count) || count < 1 || count > MAX)
+        return node_refuse(n, "operand 1, a shape known only at run time, must be a vector of known length");
+    for (int i = 0; i < count; i++) {
+        kept[i] = i < x->type.rank ? x->type.shape[i] : node_c(n, 0);
+        symbols[i] = graph_dim(n->g, arena_text(import_arena(n->import), "b%d_1_%d", n->number, i), 0, total->high);
+    }
+    if (!node_int(n, "allowzero", 0))
+        want = build_3(B, OP_select, build_2(B, OP_eq, want, node_like(n, 0, want)), node_sizes(n, (int)count, kept), want);
+    struct value *left = build_2(B, OP_eq, want, node_like(n, -1, want));
+    struct value *product = build_reduce(B, build_3(B, OP_select, left, node_like(n, 1, want), want), SCALAR_mul, 1, all);
+    product = build_2(B, OP_max, product, node_like(n, 1, product));
+    struct value *rest = build_2(B, OP_div, node_size(n, total, YJ_I64), product);
+    want = build_3(B, OP_select, left, rest ? build_broadcast_to(B, rest, 1, want->type.shape) : NULL, want);
+    if (build(B, OP_bind, 1, &want, attr_dims(n->g, "symbols", (int)count, symbols, NULL), &op) != YJ_OK) return node_out(n, 0, NULL);
+    return node_out(n, 0, build_reshape(B, x, (int)count, symbols));
+}
+
 bool onnx_reshape(struct node *n) {
     struct value *x = node_in(n, 0);
     int count, left = -1;
     const dim *want;
-    dim shape[MAX], minus[MAX], product = node_c(n, 1);
+    dim shape[MAX], product = node_c(n, 1);
     if (!x) return false;
     if (declared_reshape(n, x)) return true;
     if (!node_has(n, 1)) {
@@ -104,35 +119,32 @@ bool onnx_reshape(struct node *n) {
         for (int i = 0; i < k; i++) given[i] = node_c(n, list[i]);
         want = given;
         count = k;
-    } else if (!node_dims(n, 1, -1, INT64_C(1) << 32, &count, &want)) {
-        return false;
+    } else if (!node_known(n, 1, &count, &want)) {
+        return bound_reshape(n, x);
     }
     if (count > MAX) return node_refuse(n, "a shape of rank %d is too long", count);
-    bool allow_zero = node_int(n, "allowzero", 0), born = false;
+    bool allow_zero = node_int(n, "allowzero", 0);
     dim total = type_elements(n->dims, &x->type);
     for (int i = 0; i < count; i++) {
-        dim kept = i < x->type.rank ? x->type.shape[i] : node_c(n, 0);
-        minus[i] = node_c(n, 0);
         if (dim_is(want[i], -1)) {
             if (left >= 0) return node_refuse(n, "two sizes are -1");
             left = i;
             shape[i] = node_c(n, 1);
         } else if (dim_is(want[i], 0) && !allow_zero) {
-            shape[i] = kept;
-        } else if (want[i]->low < 0) { /* bound at run time */
-            shape[i] = run_time_size(n, want[i], allow_zero ? node_c(n, 0) : kept);
-            minus[i] = dim_max(n->dims, dim_sub(n->dims, node_c(n, 0), want[i]), node_c(n, 0));
-            born = true;
+            if (i >= x->type.rank) return node_refuse(n, "size %d is 0, and the operand has rank %d", i, x->type.rank);
+            shape[i] = x->type.shape[i];
+        } else if (want[i]->high < 0) {
+            return node_refuse(n, "size %d is negative", i);
         } else {
             shape[i] = want[i];
         }
-        product = dim_mul(n->dims, product, dim_add(n->dims, shape[i], minus[i]));
+        product = dim_mul(n->dims, product, shape[i]);
     }
     if (left >= 0 && dim_is(product, 0)) return node_refuse(n, "-1 beside a size of 0");
-    if (left >= 0) shape[left] = dim_div(n->dims, total, dim_is(product, 0) ? node_c(n, 1) : dim_max(n->dims, product, node_c(n, 1)));
-    for (int i = 0; i < count && born; i++)
-        if (!dim_is(minus[i], 0))
-            shape[i] = dim_add(n->dims, shape[i], dim_mul(n->dims, minus[i], dim_div(n->dims, total, dim_max(n->dims, product, node_c(n, 1)))));
+    if (left >= 0) { /* a division that does not simplify must not fail on an empty tensor */
+        shape[left] = dim_div(n->dims, total, product);
+        if (shape[left]->op == DIM_DIV) shape[left] = dim_div(n->dims, total, dim_max(n->dims, product, node_c(n, 1)));
+    }
     return node_out(n, 0, build_reshape(B, x, count, shape));
 }
 
