@@ -4,12 +4,15 @@
  * A picture is scaled to 48 rows; the model gives, for every 8 columns, how likely each character is; the best of each
  * step, repeats and blanks dropped (CTC), is the text.
  *
- * usage: ocr MODEL.yj CHARACTERS.txt PICTURE...      prints one line a picture: the text, its certainty, the time
+ * usage: ocr [--save FOLDER] MODEL.yj CHARACTERS.txt PICTURE...   prints one line a picture: the text, its certainty, the time;
+ *                                                                 FOLDER gets what each picture became, as PICTURE.npy
+ *        ocr --logits OUTPUT.npy CHARACTERS.txt                   prints the text of an output computed before
  */
 #include <yunjin/runtime.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #define STB_IMAGE_IMPLEMENTATION
 #define STBI_ONLY_PNG
@@ -97,7 +100,33 @@ static int failed(const char *what) {
     return 1;
 }
 
-static int read_picture(struct yj_model *m, const struct characters *c, const char *path) {
+/* FOLDER/NAME.npy for the picture .../NAME.png */
+static int save(const char *folder, const char *picture, const struct yj_tensor *x) {
+    char path[4096];
+    const char *name = strrchr(picture, '/') ? strrchr(picture, '/') + 1 : picture, *dot = strrchr(name, '.');
+    mkdir(folder, 0777); /* it may be there; if it cannot be made, writing says so */
+    snprintf(path, sizeof path, "%s/%.*s.npy", folder, (int)(dot ? dot - name : (long)strlen(name)), name);
+    return yj_tensor_write(path, x, NULL) ? failed(path) : 0;
+}
+
+static int fits(const struct yj_tensor *y, const struct characters *c) {
+    if (y->rank == 3 && y->dtype == YJ_F32 && y->shape[0] == 1 && y->shape[2] == c->n + 2) return 1;
+    fprintf(stderr, "ocr: %d characters need an output of %d classes, one picture at a time; this one has rank %d and %lld classes\n",
+            c->n, c->n + 2, y->rank, y->rank == 3 ? (long long)y->shape[2] : 0);
+    return 0;
+}
+
+static int read_output(const struct characters *c, const char *path) {
+    struct yj_tensor y = {.size = sizeof y};
+    if (yj_tensor_read(path, &y, NULL, 0)) return failed(path);
+    int bad = !fits(&y, c);
+    if (!bad) print_text(&y, c);
+    if (!bad) printf("\n");
+    yj_tensor_free(&y);
+    return bad;
+}
+
+static int read_picture(struct yj_model *m, const struct characters *c, const char *path, const char *folder) {
     int64_t columns;
     float *pixels = prepare(path, &columns);
     if (!pixels) {
@@ -105,37 +134,40 @@ static int read_picture(struct yj_model *m, const struct characters *c, const ch
         return 1;
     }
     struct yj_tensor x = {sizeof x, YJ_F32, 4, {1, 3, ROWS, columns}, pixels}, y = {.size = sizeof y};
+    int unsaved = folder ? save(folder, path, &x) : 0;
     double start = now();
     int bad = yj_model_bind(m, 0, &x) || yj_model_run(m) || yj_model_output(m, 0, &y);
     double took = now() - start;
     if (bad) failed(path);
-    else if (y.rank != 3 || y.dtype != YJ_F32 || y.shape[2] != c->n + 2) {
-        fprintf(stderr, "ocr: the model has %lld classes, %d characters need %d\n", (long long)y.shape[2], c->n, c->n + 2);
-        bad = 1;
-    } else {
+    else if (!fits(&y, c)) bad = 1;
+    else {
         printf("%s: ", path);
         double certainty = print_text(&y, c);
         printf("   (%.0f %%, %.1f ms)\n", 100 * certainty, 1e3 * took);
     }
     free(pixels);
-    return bad != 0;
+    return bad || unsaved;
 }
 
 int main(int argc, char **argv) {
     struct characters c = {0};
     struct yj_model *m;
-    int bad = 0;
-    if (argc < 4) {
-        fprintf(stderr, "usage: ocr MODEL.yj CHARACTERS.txt PICTURE...\n");
+    int bad = 0, output = argc == 4 && strcmp(argv[1], "--logits") == 0, saves = argc > 2 && strcmp(argv[1], "--save") == 0;
+    char **word = argv + 1 + output + 2 * saves;
+    if (!output && argc < 4 + 2 * saves) {
+        fprintf(stderr, "usage: ocr [--save FOLDER] MODEL.yj CHARACTERS.txt PICTURE...\n       ocr --logits OUTPUT.npy CHARACTERS.txt\n");
         return 2;
     }
-    if (!read_characters(argv[2], &c)) {
-        fprintf(stderr, "ocr: cannot read %s\n", argv[2]);
+    if (!read_characters(word[1], &c)) {
+        fprintf(stderr, "ocr: cannot read %s\n", word[1]);
         return 1;
     }
-    if (yj_model_open(argv[1], NULL, &m)) return failed(argv[1]);
-    for (int i = 3; i < argc; i++) bad |= read_picture(m, &c, argv[i]);
-    yj_model_close(m);
+    if (output) bad = read_output(&c, word[0]);
+    else if (yj_model_open(word[0], NULL, &m)) bad = failed(word[0]);
+    else {
+        for (char **picture = word + 2; *picture; picture++) bad |= read_picture(m, &c, *picture, saves ? argv[2] : NULL);
+        yj_model_close(m);
+    }
     free(c.line);
     free(c.text);
     return bad;
