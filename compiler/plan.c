@@ -24,6 +24,8 @@ struct maker {
 static dim plan_dim_of(struct maker *m, dim d) { return dim_copy(m->p->dims, d); }
 static dim plan_c(struct maker *m, int64_t v) { return dim_const(m->p->dims, v); }
 
+#define NO_BOUND (INT64_C(1) << 31) /* a size given at run time that may be as large as this has no bound to plan for */
+
 /* D with what is known only during a run (born dims, lengths of states) at its bound: what storage is sized for. */
 static dim bounded(struct maker *m, dim d) {
     for (int i = 0; i < m->p->n_dims; i++) {
@@ -32,8 +34,8 @@ static dim bounded(struct maker *m, dim d) {
         if ((p->kind != PLAN_DIM_BORN && p->kind != PLAN_DIM_STATE) || !dim_contains(d, p->symbol)) continue;
         bool linear = dim_linear(m->p->dims, d, p->symbol, &slope, &rest);
         int64_t at = linear && slope->low >= 0 ? p->high : linear && slope->high <= 0 ? p->low : DIM_UNBOUNDED;
-        if (at != DIM_UNBOUNDED) d = dim_substitute(m->p->dims, d, p->symbol, plan_c(m, at));
-        else if (d->high != DIM_UNBOUNDED) return plan_c(m, d->high);
+        if (at < NO_BOUND) d = dim_substitute(m->p->dims, d, p->symbol, plan_c(m, at));
+        else if (d->high < NO_BOUND) return plan_c(m, d->high);
         else return NULL;
     }
     return d;
@@ -232,9 +234,7 @@ enum yj_status plan_place_weights(struct planned *planned, const struct safetens
 
 static enum yj_status make_alias(struct maker *m, const struct value *v, int of) {
     int number;
-    dim bytes;
-    TRY(bytes_of(m, v, &bytes));
-    struct plan_buffer *b = add_buffer(m, v->name, v->type.dtype, PLAN_ALIAS, bytes, &number);
+    struct plan_buffer *b = add_buffer(m, v->name, v->type.dtype, PLAN_ALIAS, m->p->buffers[of].bytes, &number);
     b->of = of;
     b->space = m->p->buffers[of].space;
     m->buffer_of[v->id] = number;
@@ -303,7 +303,8 @@ static const char *kernel_name(struct maker *m, const struct op *fused) {
 }
 
 static enum yj_status kernel_of(struct maker *m, const struct op *fused, const struct lower_place *places, struct kernel **plain, int *number) {
-    TRY(lower_op(m->kernels->arena, fused, "k", places, plain));
+    enum yj_status status = lower_op(m->kernels->arena, fused, "k", places, plain);
+    if (status != YJ_OK) return report_in(status, "%s", op_where(fused));
     struct text text = {0};
     kernel_print(&text, *plain);
     if (text.failed) return report(YJ_ERR_MEMORY, "out of memory");
