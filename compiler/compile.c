@@ -12,32 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define MAX_PROGRAMS 32
-
-struct program {
-    const struct yj_target *target;
-    int vector_bits;
-    const char *name;
-    struct graph *graph;
-    struct planned planned;
-    struct program_kernels kernels;
-    char *library; size_t library_bytes;
-    int cached;
-};
-
-struct compile {
-    const struct yj_compile_options *o;
-    struct onnx_file *file;
-    struct arena *arena;
-    struct onnx_options import;
-    struct mesh mesh;
-    struct weights weights;
-    int n_programs;
-    struct program programs[MAX_PROGRAMS];
-    struct model_writer *writer;
-    double start;
-};
-
 /* ---- options as text */
 
 static bool number(const char **text, int64_t *value) {
@@ -101,9 +75,9 @@ static enum yj_status add_target(struct compile *c, const struct yj_target *t) {
     for (int i = 0; i < c->n_programs; i++)
         if (c->programs[i].target == t) return report(YJ_ERR_INPUT, "target %s twice", t->name);
     for (size_t i = 0; i < COUNT(t->vector_lengths) && (i == 0 || t->vector_lengths[i]); i++) {
-        if (c->n_programs == MAX_PROGRAMS) return report(YJ_ERR_INPUT, "more than %d programs", MAX_PROGRAMS);
+        if (c->n_programs == COMPILE_MAX_PROGRAMS) return report(YJ_ERR_INPUT, "more than %d programs", COMPILE_MAX_PROGRAMS);
         bool several = t->vector_lengths[0] && t->vector_lengths[1];
-        struct program *p = &c->programs[c->n_programs++];
+        struct compile_program *p = &c->programs[c->n_programs++];
         p->target = t;
         p->vector_bits = t->vector_lengths[i];
         p->name = several ? arena_text(c->arena, "%s.%d", t->name, t->vector_lengths[i]) : t->name;
@@ -125,15 +99,16 @@ static enum yj_status read_targets(struct compile *c) {
 
 /* ---- one program */
 
-static enum yj_status make_graph(struct compile *c, struct program *p) {
+static enum yj_status make_graph(struct compile *c, struct compile_program *p) {
     TRY(onnx_import(c->file, c->arena, &c->import, &p->graph));
     p->graph->mesh = c->mesh;
     cost_target(p->target);
-    struct pass_options o = {.target = p->target, .only = c->o->passes, .print_after = c->o->print_after, .print = c->o->print, .user = c->o->user};
+    struct pass_options o = {.target = p->target, .only = c->o->passes, .print_after = c->o->print_after, .print = c->o->print, .user = c->o->user,
+                             .fuse_log = p->fuse_log, .overlap_log = p->overlap_log};
     return pipeline_run(p->graph, &o);
 }
 
-static enum yj_status make_library(struct compile *c, struct program *p) {
+static enum yj_status make_library(struct compile *c, struct compile_program *p) {
     int n = 0;
     for (int i = 0; i < p->kernels.n; i++) n += p->kernels.kernel[i].n_variants;
     const struct kernel **all = NEW_ARRAY(c->arena, const struct kernel *, n + 1);
@@ -153,7 +128,7 @@ static enum yj_status make_library(struct compile *c, struct program *p) {
     return status;
 }
 
-static enum yj_status make_program(struct compile *c, struct program *p) {
+enum yj_status compile_plan(struct compile *c, struct compile_program *p) {
     TRY(make_graph(c, p));
     p->kernels = (struct program_kernels){.arena = c->arena, .target = p->target};
     TRY(plan_make(p->graph, c->arena, &p->kernels, &c->weights, &p->planned));
@@ -165,7 +140,7 @@ static enum yj_status make_program(struct compile *c, struct program *p) {
                 if (!text.failed && text.data) c->o->print(c->o->user, text.data);
                 text_free(&text);
             }
-    return make_library(c, p);
+    return YJ_OK;
 }
 
 /* ---- the folder */
@@ -182,7 +157,7 @@ static enum yj_status add_text(struct model_writer *w, const char *name, struct 
     return status;
 }
 
-static enum yj_status write_program(struct compile *c, struct program *p, struct manifest_program *m) {
+static enum yj_status write_program(struct compile *c, struct compile_program *p, struct manifest_program *m) {
     struct text plan = {0}, kernels = {0};
     int64_t ranks = 1;
     for (int i = 0; i < c->mesh.n; i++) ranks *= c->mesh.size[i];
@@ -218,23 +193,30 @@ static enum yj_status write_model(struct compile *c, const char *name) {
     return model_finish(w, &m);
 }
 
-static enum yj_status compile_all(void *user) {
-    struct compile *c = user;
+enum yj_status compile_read(struct compile *c) {
     c->weights.arena = c->arena;
     TRY(read_dims(c));
     TRY(read_states(c));
     TRY(read_mesh(c));
     TRY(read_targets(c));
-    TRY(onnx_open(c->o->model, &c->file));
+    return onnx_open(c->o->model, &c->file);
+}
+
+static enum yj_status compile_all(void *user) {
+    struct compile *c = user;
+    TRY(compile_read(c));
     if (c->o->output) TRY(model_create(c->o->output, &c->writer));
-    for (int i = 0; i < c->n_programs; i++) TRY(make_program(c, &c->programs[i]));
+    for (int i = 0; i < c->n_programs; i++) {
+        TRY(compile_plan(c, &c->programs[i]));
+        TRY(make_library(c, &c->programs[i]));
+    }
     const char *slash = strrchr(c->o->model, '/');
     return c->o->output ? write_model(c, slash ? slash + 1 : c->o->model) : YJ_OK;
 }
 
-enum yj_status yj_compile(const struct yj_compile_options *options, struct yj_compile_result *result) {
+enum yj_status compile_open(const struct yj_compile_options *options, struct compile **compile) {
     if (!options || options->size != sizeof *options || !options->model)
-        return report(YJ_ERR_INPUT, "yj_compile: options of another version, or no model");
+        return report(YJ_ERR_INPUT, "compile options of another version, or no model");
     struct compile *c = calloc(1, sizeof *c);
     if (!c || !(c->arena = arena_open())) {
         free(c);
@@ -242,9 +224,24 @@ enum yj_status yj_compile(const struct yj_compile_options *options, struct yj_co
     }
     c->o = options;
     c->start = time_now();
+    *compile = c;
+    return YJ_OK;
+}
+
+void compile_close(struct compile *c) {
+    if (c->writer) model_abandon(c->writer);
+    for (int i = 0; i < c->n_programs; i++) free(c->programs[i].library);
+    onnx_close(c->file);
+    arena_close(c->arena);
+    free(c);
+}
+
+enum yj_status yj_compile(const struct yj_compile_options *options, struct yj_compile_result *result) {
+    struct compile *c;
+    TRY(compile_open(options, &c));
     enum yj_status status = arena_guard(compile_all, c);
     if (status == YJ_OK && result) {
-        const struct program *p = &c->programs[0];
+        const struct compile_program *p = &c->programs[0];
         *result = (struct yj_compile_result){.size = sizeof *result, .nodes = p->graph->n_nodes, .seconds = time_now() - c->start};
         for (const struct op *op = p->graph->first; op; op = op->next) result->ops++;
         for (int i = 0; i < c->n_programs; i++) {
@@ -253,10 +250,6 @@ enum yj_status yj_compile(const struct yj_compile_options *options, struct yj_co
         }
         for (int i = 0; i < c->weights.n; i++) result->weight_bytes += c->weights.weight[i].n_bytes;
     }
-    if (c->writer) model_abandon(c->writer);
-    for (int i = 0; i < c->n_programs; i++) free(c->programs[i].library);
-    onnx_close(c->file);
-    arena_close(c->arena);
-    free(c);
+    compile_close(c);
     return status;
 }

@@ -7,6 +7,7 @@
 #define COMPILER_PASS_H
 
 #include "compiler/fuse.h"
+#include "compiler/overlap.h"
 #include "ir/graph.h"
 #include <yunjin/target.h>
 
@@ -17,6 +18,7 @@ struct pass_options {
     void (*print)(void *user, const char *text);
     void *user;
     struct fuse_log *fuse_log;      /* what fuse says of the edges that it left; NULL */
+    struct overlap_log *overlap_log; /* what overlap decided on each collective; NULL */
 };
 
 typedef enum yj_status pass_fn(struct graph *g, const struct pass_options *o);

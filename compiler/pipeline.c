@@ -6,13 +6,18 @@
 #include "compiler/shard.h"
 
 static enum yj_status pass_shard(struct graph *g, const struct pass_options *o) {
-    return shard_graph(g);
+    TRY(shard_graph(g));
+    return collectives_outermost(g);
 }
 
 static enum yj_status pass_fuse(struct graph *g, const struct pass_options *o) {
     TRY(fuse_graph(g, o->fuse_log));
     graph_sweep(g); /* numbers that now stand in kernels */
     return YJ_OK;
+}
+
+static enum yj_status pass_overlap(struct graph *g, const struct pass_options *o) {
+    return overlap_graph(g, o->overlap_log);
 }
 
 static const struct pass {
@@ -25,6 +30,7 @@ static const struct pass {
     {"shard", pass_shard, "share the work among the ranks of the mesh, with collectives where values must meet"},
     {"fuse", pass_fuse, "join ops that one kernel can compute"},
     {"layout", pass_layout, "weights in the panels of the target's tiles, images with channels last"},
+    {"overlap", pass_overlap, "run kernels between the start of a collective and the wait for it"},
 };
 
 /* Is NAME one of the comma-separated LIST? */

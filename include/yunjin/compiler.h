@@ -43,9 +43,6 @@ enum { YJ_COMPILE_NO_CACHE = 1 };
 struct yj_compile_result { uint32_t size; int32_t nodes, ops, kernels, cached; double seconds; uint64_t weight_bytes; };
 /* Call it before the process has threads: kernels compile in processes of their own. RESULT may be NULL. */
 YJ_EXPORT enum yj_status yj_compile(const struct yj_compile_options *options, struct yj_compile_result *result);
-/* Tells OPTIONS->print what would be made, and what stands against it: ops, shapes, memory, cost, fusion and its refusals,
- * collectives, everything unsupported. As text, or in one call as a JSON object {"summary": {}, "cases": []}. */
-YJ_EXPORT enum yj_status yj_inspect(const struct yj_compile_options *options, bool json);
 
 /* --- test: one call of FN for each check of target NAME; DETAIL is "" or why --- */
 enum yj_test_outcome { YJ_TEST_RAN = 1, YJ_TEST_ASSEMBLED = 2, YJ_TEST_FAILED = 3 };
@@ -56,6 +53,15 @@ YJ_EXPORT enum yj_status yj_test_target(const char *name, yj_test_fn *fn, void *
  * the emulator that the target names is not installed. --- */
 struct yj_launcher; /* <yunjin/runtime.h> */
 YJ_EXPORT const struct yj_launcher *yj_emulator_launcher(void);
+
+/* --- inspect: what a model would become; nothing is written and no machine code is made --- */
+
+/* One JSON object goes to PRINT: {"model", "programs": [{target, ranks, at, inputs, outputs, states, onnx, ops, gflop, kernels,
+ * fusion, collectives, memory, inexact, ...}]}. N_AT texts "NAME=N" are the dims that figures are for; others are at their
+ * bound, at most 128. A model with unsupported nodes: {"model", "unsupported": ["node 3 ...", ...]} goes to PRINT and the
+ * status is YJ_ERR_UNSUPPORTED. OPTIONS' output is not looked at. */
+YJ_EXPORT enum yj_status yj_inspect(const struct yj_compile_options *options, int32_t n_at, const char *const *at,
+                                    void (*print)(void *user, const char *json), void *user);
 
 #ifdef __cplusplus
 }

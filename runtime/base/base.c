@@ -37,7 +37,7 @@
 
 /* --- errors --- */
 
-static _Thread_local char error_line[2048];
+static _Thread_local char error_line[ERROR_ROOM];
 
 const char *yj_error_text(void) {
     return error_line;

@@ -16,6 +16,7 @@
 #include <yunjin/base.h>
 
 /* --- errors: who detects one says it once, with report(); callers only pass it on, with TRY(). --- */
+#define ERROR_ROOM 32768 /* bytes of the error line, its end among them: enough for a list of what a model needs */
 
 /* Writes this thread's error line (yj_error_text) and returns STATUS: return report(YJ_ERR_INPUT, "..."). */
 enum yj_status report(enum yj_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -122,7 +122,7 @@ bool compile_word(struct words *w, struct compile_words *c) {
     return true;
 }
 
-struct answer { enum yj_status status; struct yj_compile_result result; char error[2048]; };
+struct answer { enum yj_status status; struct yj_compile_result result; char error[ERROR_ROOM]; };
 
 static void compile_here(const struct yj_compile_options *o, struct answer *a) {
     enum yj_status (*compile)(const struct yj_compile_options *, struct yj_compile_result *);
