@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * From shapes to addresses. The shapes of inputs and the present lengths of states give the dims; one pass evaluates all
- * expressions; the INPUT dims alone decide the offsets, which are kept per binding. After program_prepare a run needs
- * nothing more: no memory, no look-up.
+ * From shapes to addresses. The shapes of inputs and the present lengths of states give the dims; one pass evaluates
+ * all expressions; the INPUT dims alone decide the offsets, which are kept per binding. After program_prepare a run
+ * needs nothing more: no memory, no look-up.
  */
 #include "runtime/program.h"
 
@@ -35,7 +35,8 @@ static enum yj_status map(const char *what, int64_t bytes, void **memory) {
 static char *shape_text(int rank, const int64_t *shape, char *out, size_t room) {
     size_t n = 0;
     n += (size_t)snprintf(out, room, "[");
-    for (int i = 0; i < rank && n < room; i++) n += (size_t)snprintf(out + n, room - n, "%s%" PRId64, i ? ", " : "", shape[i]);
+    for (int i = 0; i < rank && n < room; i++)
+        n += (size_t)snprintf(out + n, room - n, "%s%" PRId64, i ? ", " : "", shape[i]);
     if (n < room) snprintf(out + n, room - n, "]");
     return out;
 }
@@ -63,13 +64,14 @@ static int plan_dim_of(const struct plan *p, dim d) {
     return -1;
 }
 
-static enum yj_status check_bound(const struct plan *p, const char *what, const char *name, int axis, int number, int64_t value) {
+static enum yj_status check_bound(const struct plan *p, const char *what, const char *name, int axis, int number,
+                                  int64_t value) {
     const struct plan_dim *d = &p->dim[number];
     if (value >= d->low && value <= d->high) return YJ_OK;
     char high[32];
     snprintf(high, sizeof high, d->high == DIM_UNBOUNDED ? "any" : "%" PRId64, d->high);
-    return report(YJ_ERR_INPUT, "%s '%s': dimension %d (%s) is %" PRId64 "; the model takes %" PRId64 "..%s", what, name, axis,
-                  d->symbol->name, value, d->low, high);
+    return report(YJ_ERR_INPUT, "%s '%s': dimension %d (%s) is %" PRId64 "; the model takes %" PRId64 "..%s", what,
+                  name, axis, d->symbol->name, value, d->low, high);
 }
 
 static enum yj_status check_input(const struct plan *p, const struct plan_port *in, const struct yj_tensor *t) {
@@ -97,7 +99,8 @@ static enum yj_status check_input(const struct plan *p, const struct plan_port *
 
 enum yj_status program_bind_input(struct program *r, int index, const struct yj_tensor *tensor) {
     const struct plan *p = r->plan;
-    if (index < 0 || index >= p->n_inputs) return report(YJ_ERR_INPUT, "there is no input %d: the model has %d", index, p->n_inputs);
+    if (index < 0 || index >= p->n_inputs)
+        return report(YJ_ERR_INPUT, "there is no input %d: the model has %d", index, p->n_inputs);
     const char *name = p->inputs[index].name;
     struct run_input *in = &r->input[index];
     size_t bytes;
@@ -128,7 +131,8 @@ enum yj_status program_bind_input(struct program *r, int index, const struct yj_
 /* Gives every INPUT dim its value, and complains of the first that has two. */
 static enum yj_status set_input_dims(struct program *r, bool *changed) {
     const struct plan *p = r->plan;
-    for (int d = 0; d < r->n_key; d++) r->seen[d] = -1;
+    for (int d = 0; d < r->n_key; d++)
+        r->seen[d] = -1;
     for (int i = 0; i < p->n_inputs; i++) {
         const struct plan_port *in = &p->inputs[i];
         if (!r->input[i].bound) return report(YJ_ERR_INPUT, "input '%s' is not bound", in->name);
@@ -137,8 +141,9 @@ static enum yj_status set_input_dims(struct program *r, bool *changed) {
             if (key < 0) continue;
             int64_t value = r->input[i].tensor.shape[j];
             if (r->seen[key] >= 0 && r->key[key] != value) {
-                return report(YJ_ERR_INPUT, "input '%s': dimension %d (%s) is %" PRId64 ", but input '%s' says %" PRId64, in->name,
-                              j, in->shape[j]->name, value, p->inputs[r->seen[key]].name, r->key[key]);
+                return report(YJ_ERR_INPUT,
+                              "input '%s': dimension %d (%s) is %" PRId64 ", but input '%s' says %" PRId64, in->name, j,
+                              in->shape[j]->name, value, p->inputs[r->seen[key]].name, r->key[key]);
             }
             if (r->key[key] != value) *changed = true;
             r->key[key] = value;
@@ -153,7 +158,8 @@ static enum yj_status set_input_dims(struct program *r, bool *changed) {
 
 static enum yj_status set_state_dims(struct program *r, bool *changed) {
     const struct plan *p = r->plan;
-    for (int d = 0; d < p->n_dims; d++) r->state_of[d] = -1;
+    for (int d = 0; d < p->n_dims; d++)
+        r->state_of[d] = -1;
     for (int i = 0; i < p->n_states; i++) {
         const struct plan_state *s = &p->states[i];
         const struct run_state *x = &r->state[i];
@@ -163,7 +169,8 @@ static enum yj_status set_state_dims(struct program *r, bool *changed) {
             int64_t value = x->fresh ? p->dim[number].low : x->shape[j];
             int other = r->state_of[number];
             if (other >= 0 && r->state_values[number] != value) {
-                return report(YJ_ERR_INPUT, "state '%s': dimension %d (%s) is %" PRId64 ", but state '%s' says %" PRId64, s->name_in,
+                return report(YJ_ERR_INPUT,
+                              "state '%s': dimension %d (%s) is %" PRId64 ", but state '%s' says %" PRId64, s->name_in,
                               j, s->in[j]->name, value, p->states[other].name_in, r->state_values[number]);
             }
             TRY(check_bound(p, "state", s->name_in, j, number, value));
@@ -199,7 +206,8 @@ static enum yj_status place_state(struct program *r, int i) {
     if (!x->fresh) {
         char now[256], then[256];
         return report(YJ_ERR_INPUT, "it was made for %s and these inputs need %s: reset it first",
-                      shape_text(s->rank, x->storage, then, sizeof then), shape_text(s->rank, t.shape, now, sizeof now));
+                      shape_text(s->rank, x->storage, then, sizeof then),
+                      shape_text(s->rank, t.shape, now, sizeof now));
     }
     void *memory;
     int64_t mapped = (max64((int64_t)bytes, planned) + 4095) / 4096 * 4096 + 4096;
@@ -215,8 +223,10 @@ static enum yj_status place_state(struct program *r, int i) {
 static enum yj_status check_room(const struct plan_state *s, const struct run_state *x, const int64_t *shape) {
     for (int j = 0; j < s->rank; j++) {
         if (shape[j] <= x->storage[j]) continue;
-        return report(YJ_ERR_INPUT, "dimension %d would be %" PRId64 "; there is room for %" PRId64
-                      ": reset it, or compile with a larger bound (--dim)", j, shape[j], x->storage[j]);
+        return report(YJ_ERR_INPUT,
+                      "dimension %d would be %" PRId64 "; there is room for %" PRId64
+                      ": reset it, or compile with a larger bound (--dim)",
+                      j, shape[j], x->storage[j]);
     }
     return YJ_OK;
 }
@@ -231,7 +241,8 @@ static enum yj_status check_state(struct program *r, int i) {
     TRY(check_room(s, x, in));
     for (int j = 0; j < s->rank && !x->fresh; j++) {
         if (in[j] == x->shape[j]) continue;
-        return report(YJ_ERR_INPUT, "its dimension %d is %" PRId64 ", and these inputs need %" PRId64 ": reset it first", j,
+        return report(YJ_ERR_INPUT,
+                      "its dimension %d is %" PRId64 ", and these inputs need %" PRId64 ": reset it first", j,
                       x->shape[j], in[j]);
     }
     memcpy(x->shape, in, sizeof in);
@@ -254,7 +265,8 @@ void program_state_reset(struct program *r) {
 static void copy_corner(const struct plan_state *s, const struct run_state *x, char *packed, bool out) {
     size_t each = yj_dtype_bytes(s->dtype);
     int64_t rows = 1, row = s->rank ? x->shape[s->rank - 1] : 1;
-    for (int j = 0; j + 1 < s->rank; j++) rows *= x->shape[j];
+    for (int j = 0; j + 1 < s->rank; j++)
+        rows *= x->shape[j];
     size_t bytes = (size_t)row * each;
     for (int64_t i = 0; i < rows && bytes; i++) {
         int64_t rest = i, at = 0, stride = s->rank ? x->storage[s->rank - 1] : 1;
@@ -274,7 +286,8 @@ static enum yj_status settle_state(struct program *r, int index) {
     TRY(set_state_dims(r, &changed));
     exprs_eval(&r->exprs);
     r->evaluated = false;
-    for (int j = 0; j < r->plan->states[index].rank; j++) known = known && !r->exprs.slots[r->state[index].store[j]].bad;
+    for (int j = 0; j < r->plan->states[index].rank; j++)
+        known = known && !r->exprs.slots[r->state[index].store[j]].bad;
     if (!known) {
         TRY(set_input_dims(r, &changed));
         exprs_eval(&r->exprs);
@@ -313,8 +326,8 @@ enum yj_status program_state_set(struct program *r, int index, const struct yj_t
     const struct plan_state *s = &p->states[index];
     struct run_state *x = &r->state[index];
     if (tensor->dtype != s->dtype || tensor->rank != s->rank) {
-        return report(YJ_ERR_INPUT, "state '%s' is %s of rank %d; it is given %s of rank %d", s->name_in, yj_dtype_name(s->dtype),
-                      s->rank, yj_dtype_name(tensor->dtype), tensor->rank);
+        return report(YJ_ERR_INPUT, "state '%s' is %s of rank %d; it is given %s of rank %d", s->name_in,
+                      yj_dtype_name(s->dtype), s->rank, yj_dtype_name(tensor->dtype), tensor->rank);
     }
     size_t bytes;
     TRY(yj_tensor_bytes(tensor, &bytes));
@@ -330,7 +343,8 @@ enum yj_status program_state_set(struct program *r, int index, const struct yj_t
         int64_t fixed;
         if (number >= 0) status = check_bound(p, "state", s->name_in, j, number, tensor->shape[j]);
         if (dim_is_const(s->in[j], &fixed) && tensor->shape[j] != fixed) {
-            status = report(YJ_ERR_INPUT, "dimension %d is %" PRId64 "; the model takes %" PRId64, j, tensor->shape[j], fixed);
+            status = report(YJ_ERR_INPUT, "dimension %d is %" PRId64 "; the model takes %" PRId64, j, tensor->shape[j],
+                            fixed);
         }
     }
     if (status != YJ_OK) return report_in(status, "state '%s'", s->name_in);
@@ -367,7 +381,8 @@ static enum yj_status find_binding(struct program *r) {
         TRY(memory_assign(r->items + at, n, r->work, &oldest->total[space]));
         at += n;
     }
-    for (int i = 0; i < r->n_temps; i++) oldest->offsets[i] = r->items[i].offset;
+    for (int i = 0; i < r->n_temps; i++)
+        oldest->offsets[i] = r->items[i].offset;
     memcpy(oldest->key, r->key, (size_t)r->n_key * sizeof *r->key);
     oldest->used = true;
     oldest->age = ++r->age;
@@ -398,8 +413,10 @@ static enum yj_status resolve_alias(struct program *r, int i) {
     int64_t at, room = r->bytes[b->of];
     TRY(exprs_get(&r->exprs, r->buffer_at[i], &at));
     if (at < 0 || at > room || r->bytes[i] > room - at) {
-        return report(YJ_ERR_INTERNAL, "plan: %%%d '%s' lies at %" PRId64 " with %" PRId64 " bytes, outside of the %" PRId64
-                      " bytes of %%%d", i, b->name, at, r->bytes[i], room, b->of);
+        return report(YJ_ERR_INTERNAL,
+                      "plan: %%%d '%s' lies at %" PRId64 " with %" PRId64 " bytes, outside of the %" PRId64
+                      " bytes of %%%d",
+                      i, b->name, at, r->bytes[i], room, b->of);
     }
     r->address[i] = (char *)r->address[b->of] + at;
     return YJ_OK;
@@ -409,18 +426,20 @@ static enum yj_status resolve(struct program *r) {
     const struct plan *p = r->plan;
     for (int i = 0; i < p->n_buffers; i++) {
         TRY(exprs_get(&r->exprs, r->buffer_bytes[i], &r->bytes[i]));
-        if (r->bytes[i] < 0) return report(YJ_ERR_INPUT, "buffer '%s' would have %" PRId64 " bytes", p->buffers[i].name, r->bytes[i]);
+        if (r->bytes[i] < 0)
+            return report(YJ_ERR_INPUT, "buffer '%s' would have %" PRId64 " bytes", p->buffers[i].name, r->bytes[i]);
     }
     for (int i = 0; i < p->n_inputs; i++) {
         size_t bytes;
         TRY(yj_tensor_bytes(&r->input[i].tensor, &bytes));
         if (r->bytes[p->inputs[i].buffer] > (int64_t)bytes) {
-            return report(YJ_ERR_INTERNAL, "plan: input '%s' has %zu bytes, its buffer %" PRId64, p->inputs[i].name, bytes,
-                          r->bytes[p->inputs[i].buffer]);
+            return report(YJ_ERR_INTERNAL, "plan: input '%s' has %zu bytes, its buffer %" PRId64, p->inputs[i].name,
+                          bytes, r->bytes[p->inputs[i].buffer]);
         }
         r->address[p->inputs[i].buffer] = r->input[i].tensor.data;
     }
-    for (int i = 0; i < p->n_states; i++) r->address[p->states[i].buffer] = r->state[i].memory;
+    for (int i = 0; i < p->n_states; i++)
+        r->address[p->states[i].buffer] = r->state[i].memory;
     for (int i = 0; i < r->n_temps; i++) {
         char *base = r->memory[i >= r->n_host_temps].base;
         r->address[r->temp[i]] = base ? base + r->binding->offsets[i] : nowhere;
@@ -470,8 +489,9 @@ static enum yj_status check_shapes(const struct program *r) {
         if (status != YJ_OK) return report_in(status, "input '%s'", p->inputs[i].name);
         if (memcmp(want, t->shape, (size_t)t->rank * sizeof *want) == 0) continue;
         char a[256], b[256];
-        return report(YJ_ERR_INPUT, "input '%s' has the shape %s; with the other inputs it must be %s", p->inputs[i].name,
-                      shape_text(t->rank, t->shape, a, sizeof a), shape_text(t->rank, want, b, sizeof b));
+        return report(YJ_ERR_INPUT, "input '%s' has the shape %s; with the other inputs it must be %s",
+                      p->inputs[i].name, shape_text(t->rank, t->shape, a, sizeof a),
+                      shape_text(t->rank, want, b, sizeof b));
     }
     return YJ_OK;
 }
@@ -523,7 +543,8 @@ enum yj_status program_output(struct program *r, int index, struct yj_tensor *te
     }
     const struct plan_port *out = &p->outputs[index];
     if (!r->ready) return report(YJ_ERR_INPUT, "output '%s' is not there: run the model first", out->name);
-    struct yj_tensor t = {.size = tensor->size, .dtype = out->dtype, .rank = out->rank, .data = r->address[out->buffer]};
+    struct yj_tensor t = {
+        .size = tensor->size, .dtype = out->dtype, .rank = out->rank, .data = r->address[out->buffer]};
     size_t bytes;
     enum yj_status status = shape_of(r, out->rank, r->outputs[index].slots, t.shape);
     if (status == YJ_OK) status = yj_tensor_bytes(&t, &bytes);
@@ -537,8 +558,11 @@ enum yj_status program_output(struct program *r, int index, struct yj_tensor *te
 
 int64_t program_planned_bytes(const struct program *r) {
     int64_t sum = pool_scratch(r->pool) * pool_threads(r->pool);
-    for (int i = 0; i < 2; i++) sum += r->memory[i].bytes;
-    for (int i = 0; i < r->plan->n_states; i++) sum += r->state[i].bytes;
-    for (int i = 0; i < r->plan->n_inputs; i++) sum += (int64_t)r->input[i].staging_bytes;
+    for (int i = 0; i < 2; i++)
+        sum += r->memory[i].bytes;
+    for (int i = 0; i < r->plan->n_states; i++)
+        sum += r->state[i].bytes;
+    for (int i = 0; i < r->plan->n_inputs; i++)
+        sum += (int64_t)r->input[i].staging_bytes;
     return sum;
 }

@@ -1,23 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The dim expressions of a plan as one list of slots in which operands come first: binding shapes is one pass over it.
- * Equal expressions share a slot, through kernels too, so a decoder's layers cost what one layer costs. An overflow or a
- * division by zero marks the slot and what depends on it; it is an error only if somebody asks for it.
+ * Equal expressions share a slot, through kernels too, so a decoder's layers cost what one layer costs. An overflow or
+ * a division by zero marks the slot and what depends on it; it is an error only if somebody asks for it.
  */
 #include "runtime/program.h"
 
-struct memo { const struct dim *d; int env, slot; };
+struct memo {
+    const struct dim *d;
+    int env, slot;
+};
 
 struct expr_builder {
     struct arena *arena, *work; /* WORK is gone after exprs_close */
     const struct plan *plan;
     struct exprs e;
     int room;
-    struct memo *memo;   /* (expression, environment) -> slot; room is a power of two */
+    struct memo *memo; /* (expression, environment) -> slot; room is a power of two */
     size_t n_memo, memo_room;
-    int *same;           /* hash of a slot's contents -> slot + 1 */
+    int *same; /* hash of a slot's contents -> slot + 1 */
     size_t same_room;
-    int env, n_envs;     /* number of the environment at hand: 0 is the plan, then one a launch */
+    int env, n_envs; /* number of the environment at hand: 0 is the plan, then one a launch */
     const struct plan_kernel *kernel;
     const int *scalars;
 };
@@ -34,7 +37,8 @@ static void same_grow(struct expr_builder *b) {
     int *same = NEW_ARRAY(b->work, int, room);
     for (int i = 0; i < b->e.n; i++) {
         size_t at = slot_hash(&b->e.slots[i]) & (room - 1);
-        while (same[at]) at = (at + 1) & (room - 1);
+        while (same[at])
+            at = (at + 1) & (room - 1);
         same[at] = i + 1;
     }
     b->same = same;
@@ -69,7 +73,8 @@ static int slot_of(struct expr_builder *b, struct slot s, dim text) {
 
 static size_t memo_at(const struct expr_builder *b, const struct dim *d) {
     size_t at = (size_t)hash_bytes(&d, sizeof d, (uint64_t)b->env) & (b->memo_room - 1);
-    while (b->memo[at].d && (b->memo[at].d != d || b->memo[at].env != b->env)) at = (at + 1) & (b->memo_room - 1);
+    while (b->memo[at].d && (b->memo[at].d != d || b->memo[at].env != b->env))
+        at = (at + 1) & (b->memo_room - 1);
     return at;
 }
 
@@ -151,7 +156,8 @@ enum yj_status exprs_add(struct expr_builder *b, dim d, int *slot) {
     return add(b, d, slot);
 }
 
-enum yj_status exprs_add_kernel(struct expr_builder *b, const struct plan_kernel *k, const int *scalars, dim d, int *slot) {
+enum yj_status exprs_add_kernel(struct expr_builder *b, const struct plan_kernel *k, const int *scalars, dim d,
+                                int *slot) {
     if (b->kernel != k || b->scalars != scalars || !b->env) b->env = ++b->n_envs;
     b->kernel = k;
     b->scalars = scalars;
@@ -187,7 +193,8 @@ void exprs_close(struct expr_builder *b, struct exprs *out) {
     dim *text = NEW_ARRAY(b->arena, dim, e->n);
     memcpy(slots, e->slots, (size_t)e->n * sizeof *slots);
     memcpy(text, e->text, (size_t)e->n * sizeof *text);
-    for (int i = 0; i < e->n; i++) slots[i].bad = slots[i].op == SLOT_SET;
+    for (int i = 0; i < e->n; i++)
+        slots[i].bad = slots[i].op == SLOT_SET;
     *out = *e;
     out->slots = slots;
     out->text = text;
@@ -208,15 +215,23 @@ static void eval(struct slot *slots, struct slot *s) {
         return;
     }
     switch (s->op) {
-    case DIM_ADD: bad = __builtin_add_overflow(a, b, &s->value); break;
-    case DIM_MUL: bad = __builtin_mul_overflow(a, b, &s->value); break;
+    case DIM_ADD:
+        bad = __builtin_add_overflow(a, b, &s->value);
+        break;
+    case DIM_MUL:
+        bad = __builtin_mul_overflow(a, b, &s->value);
+        break;
     case DIM_DIV:
     case DIM_MOD:
         bad = b == 0 || (b == -1 && a == INT64_MIN);
         if (!bad) s->value = s->op == DIM_DIV ? floor_div(a, b) : a - floor_div(a, b) * b;
         break;
-    case DIM_MIN: s->value = min64(a, b); break;
-    default: s->value = max64(a, b); break;
+    case DIM_MIN:
+        s->value = min64(a, b);
+        break;
+    default:
+        s->value = max64(a, b);
+        break;
     }
     s->bad = bad;
 }
@@ -228,11 +243,13 @@ void exprs_set(struct exprs *e, int dim_number, int64_t value) {
 }
 
 void exprs_eval(struct exprs *e) {
-    for (int i = 0; i < e->n; i++) eval(e->slots, &e->slots[i]);
+    for (int i = 0; i < e->n; i++)
+        eval(e->slots, &e->slots[i]);
 }
 
 void exprs_update(struct exprs *e, int dim_number) {
-    for (int i = 0; i < e->n_users[dim_number]; i++) eval(e->slots, &e->slots[e->users[dim_number][i]]);
+    for (int i = 0; i < e->n_users[dim_number]; i++)
+        eval(e->slots, &e->slots[e->users[dim_number][i]]);
 }
 
 enum yj_status exprs_get(const struct exprs *e, int slot, int64_t *value) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reading manifest.json. Its last key is its own hash, taken with that hash written as zeros: so a changed byte anywhere in
- * the folder is found by a hash, and what is parsed is what was written.
+ * Reading manifest.json. Its last key is its own hash, taken with that hash written as zeros: so a changed byte
+ * anywhere in the folder is found by a hash, and what is parsed is what was written.
  */
 #include "runtime/manifest.h"
 
@@ -40,7 +40,11 @@ bool manifest_path_ok(const char *path) {
     return true;
 }
 
-struct reading { struct arena *arena; const char *folder; struct manifest m; };
+struct reading {
+    struct arena *arena;
+    const char *folder;
+    struct manifest m;
+};
 
 static enum yj_status wrong(const struct reading *r, const char *what) {
     return report(YJ_ERR_INPUT, "%s/" MANIFEST_NAME ": %s is missing or wrong", r->folder, what);
@@ -53,7 +57,8 @@ static enum yj_status get_text(struct reading *r, json_t *object, const char *ke
     return *text ? YJ_OK : YJ_ERR_MEMORY;
 }
 
-static enum yj_status get_int(struct reading *r, json_t *object, const char *key, int64_t low, int64_t high, int *value) {
+static enum yj_status get_int(struct reading *r, json_t *object, const char *key, int64_t low, int64_t high,
+                              int *value) {
     json_t *n = json_object_get(object, key);
     if (!json_is_integer(n) || json_integer_value(n) < low || json_integer_value(n) > high) return wrong(r, key);
     *value = (int)json_integer_value(n);
@@ -107,9 +112,10 @@ static enum yj_status read_root(struct reading *r, json_t *root) {
     TRY(get_int(r, root, "kernel_abi", 0, 1 << 20, &r->m.kernel_abi));
     TRY(get_text(r, root, "yunjin", &r->m.version));
     if (r->m.format != MANIFEST_FORMAT || r->m.kernel_abi != YJ_KERNEL_ABI) {
-        return report(YJ_ERR_UNSUPPORTED, "%s: format %d and kernel ABI %d (written by Yunjin %s); this is Yunjin " YJ_VERSION
-                      " with format %d and kernel ABI %d: compile the model again", r->folder, r->m.format, r->m.kernel_abi,
-                      r->m.version, MANIFEST_FORMAT, YJ_KERNEL_ABI);
+        return report(YJ_ERR_UNSUPPORTED,
+                      "%s: format %d and kernel ABI %d (written by Yunjin %s); this is Yunjin " YJ_VERSION
+                      " with format %d and kernel ABI %d: compile the model again",
+                      r->folder, r->m.format, r->m.kernel_abi, r->m.version, MANIFEST_FORMAT, YJ_KERNEL_ABI);
     }
     TRY(get_text(r, root, "name", &r->m.name));
     json_t *files = json_object_get(root, "files"), *programs = json_object_get(root, "programs");
@@ -135,15 +141,18 @@ static enum yj_status read_root(struct reading *r, json_t *root) {
 static enum yj_status check_self(const char *folder, char *text, size_t n) {
     static const char key[] = "\"self\": \"";
     char *at = n > MANIFEST_HASH_CHARS + sizeof key + 3 ? text + n - 4 - MANIFEST_HASH_CHARS : NULL;
-    if (!at || memcmp(at - (sizeof key - 1), key, sizeof key - 1) != 0 || memcmp(at + MANIFEST_HASH_CHARS, "\"\n}\n", 4) != 0) {
-        return report(YJ_ERR_INPUT, "%s/" MANIFEST_NAME ": it does not end with its hash: it is cut short or was edited", folder);
+    if (!at || memcmp(at - (sizeof key - 1), key, sizeof key - 1) != 0 ||
+        memcmp(at + MANIFEST_HASH_CHARS, "\"\n}\n", 4) != 0) {
+        return report(YJ_ERR_INPUT,
+                      "%s/" MANIFEST_NAME ": it does not end with its hash: it is cut short or was edited", folder);
     }
     char said[MANIFEST_HASH_CHARS], is[MANIFEST_HASH_CHARS + 1];
     memcpy(said, at, sizeof said);
     memset(at, '0', MANIFEST_HASH_CHARS);
     manifest_hash(text, n, is);
     if (memcmp(said, is, sizeof said) == 0) return YJ_OK;
-    return report(YJ_ERR_INPUT, "%s/" MANIFEST_NAME ": its hash does not fit: it is damaged or was edited; compile the model again",
+    return report(YJ_ERR_INPUT,
+                  "%s/" MANIFEST_NAME ": its hash does not fit: it is damaged or was edited; compile the model again",
                   folder);
 }
 
@@ -180,23 +189,28 @@ const struct manifest_file *manifest_file(const struct manifest *m, const char *
     for (int low = 0, high = m->n_files; low < high;) {
         int middle = low + (high - low) / 2, order = strcmp(m->files[middle].path, path);
         if (order == 0) return &m->files[middle];
-        if (order < 0) low = middle + 1;
-        else high = middle;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return NULL;
 }
 
-enum yj_status manifest_check(const struct manifest *m, const char *folder, const char *path, const void *bytes, size_t n) {
+enum yj_status manifest_check(const struct manifest *m, const char *folder, const char *path, const void *bytes,
+                              size_t n) {
     const struct manifest_file *f = manifest_file(m, path);
     if (!f) return report(YJ_ERR_INPUT, "%s/%s is not listed in the manifest", folder, path);
     if (f->bytes != (int64_t)n) {
-        return report(YJ_ERR_INPUT, "%s/%s has %zu bytes; %" PRId64 " were written: copy the model again, or compile it again", folder,
-                      path, n, f->bytes);
+        return report(YJ_ERR_INPUT,
+                      "%s/%s has %zu bytes; %" PRId64 " were written: copy the model again, or compile it again",
+                      folder, path, n, f->bytes);
     }
     char hash[MANIFEST_HASH_CHARS + 1];
     manifest_hash(bytes, n, hash);
     if (strcmp(hash, f->hash) == 0) return YJ_OK;
-    return report(YJ_ERR_INPUT, "%s/%s is damaged: its hash is %.16s..., not %.16s...: copy the model again, or compile it again",
+    return report(YJ_ERR_INPUT,
+                  "%s/%s is damaged: its hash is %.16s..., not %.16s...: copy the model again, or compile it again",
                   folder, path, hash, f->hash);
 }
 
@@ -222,7 +236,8 @@ enum yj_status manifest_verify(const char *folder) {
     struct manifest m;
     struct arena *arena = arena_open();
     enum yj_status status = arena ? manifest_read(arena, folder, &m) : report(YJ_ERR_MEMORY, "out of memory");
-    for (int i = 0; status == YJ_OK && i < m.n_files; i++) status = verify_file(&m, folder, m.files[i].path);
+    for (int i = 0; status == YJ_OK && i < m.n_files; i++)
+        status = verify_file(&m, folder, m.files[i].path);
     arena_close(arena);
     return status;
 }

@@ -21,7 +21,11 @@
 #define MANIFEST_NAME "manifest.json"
 #define MANIFEST_HASH_CHARS 64 /* BLAKE2b-256 in hex */
 
-struct manifest_file { const char *path; int64_t bytes; char hash[MANIFEST_HASH_CHARS + 1]; };
+struct manifest_file {
+    const char *path;
+    int64_t bytes;
+    char hash[MANIFEST_HASH_CHARS + 1];
+};
 
 /* One program: what one chip runs, on so many ranks. Paths are files of the folder. */
 struct manifest_program {
@@ -32,18 +36,18 @@ struct manifest_program {
     int ranks;
     const char *plan, *kernels, *text; /* TEXT may be NULL */
     int n_weights;
-    const char **weights;        /* in the order of the plan's file numbers */
+    const char **weights; /* in the order of the plan's file numbers */
 };
 
 struct manifest {
     int format, kernel_abi;
-    const char *version;         /* of Yunjin */
-    const char *name;            /* of the model */
+    const char *version; /* of Yunjin */
+    const char *name;    /* of the model */
     int n_programs;
     struct manifest_program *programs;
     int n_files;
     struct manifest_file *files; /* all but the manifest, in order of path */
-    const struct plan *plan;     /* when writing: whose inputs, outputs, states and dims are stated, for people and tools */
+    const struct plan *plan; /* when writing: whose inputs, outputs, states and dims are stated, for people and tools */
 };
 
 /* --- read --- */
@@ -51,7 +55,8 @@ struct manifest {
 enum yj_status manifest_read(struct arena *arena, const char *folder, struct manifest *m);
 const struct manifest_file *manifest_file(const struct manifest *m, const char *path); /* NULL: it is not listed */
 /* Compares size and hash of BYTES with what the manifest says of PATH. */
-enum yj_status manifest_check(const struct manifest *m, const char *folder, const char *path, const void *bytes, size_t n);
+enum yj_status manifest_check(const struct manifest *m, const char *folder, const char *path, const void *bytes,
+                              size_t n);
 /* Reads every file of FOLDER, weights too, and compares it with the manifest. */
 enum yj_status manifest_verify(const char *folder);
 
@@ -60,12 +65,13 @@ struct model_writer;
 /* Starts a folder beside PATH. PATH may exist if it is a model.yj, or an empty folder. */
 enum yj_status model_create(const char *path, struct model_writer **w);
 enum yj_status model_add(struct model_writer *w, const char *name, const void *bytes, size_t n);
-/* A file of weights: the tensors' AT and BYTES are filled, then each one's bytes are asked for in order, in pieces. FILL
- * writes BYTES bytes from position FROM of tensor number INDEX to OUT. */
+/* A file of weights: the tensors' AT and BYTES are filled, then each one's bytes are asked for in order, in pieces.
+ * FILL writes BYTES bytes from position FROM of tensor number INDEX to OUT. */
 typedef enum yj_status weight_fill_fn(void *user, int index, int64_t from, int64_t bytes, void *out);
 enum yj_status model_add_weights(struct model_writer *w, const char *name, struct safetensor *tensors, int n,
                                  weight_fill_fn *fill, void *user);
-/* Writes the manifest (FILES are filled in here), syncs, and puts the folder in its place. Frees W, whatever happens. */
+/* Writes the manifest (FILES are filled in here), syncs, and puts the folder in its place. Frees W, whatever happens.
+ */
 enum yj_status model_finish(struct model_writer *w, const struct manifest *m);
 void model_abandon(struct model_writer *w);
 

@@ -8,7 +8,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-struct clock { const struct plan *p; int now; };
+struct clock {
+    const struct plan *p;
+    int now;
+};
 
 /* The time of step i begins at now and ends after the blocks that it runs. */
 static enum yj_status walk_times(struct clock *c, int block, int *end, int **offsets) {
@@ -30,7 +33,8 @@ static enum yj_status walk_times(struct clock *c, int block, int *end, int **off
 
 enum yj_status memory_times(const struct plan *p, int *first, int *last) {
     size_t n_steps = 0;
-    for (int b = 0; b < p->n_blocks; b++) n_steps += (size_t)p->blocks[b].n_steps;
+    for (int b = 0; b < p->n_blocks; b++)
+        n_steps += (size_t)p->blocks[b].n_steps;
     int **offsets = calloc((size_t)max64(1, p->n_blocks), sizeof *offsets);
     int *times = calloc(n_steps + (size_t)p->n_blocks + 1, sizeof *times);
     if (!offsets || !times) {
@@ -38,7 +42,8 @@ enum yj_status memory_times(const struct plan *p, int *first, int *last) {
         return report(YJ_ERR_MEMORY, "out of memory");
     }
     int *at = times + p->n_blocks;
-    for (int b = 0; b < p->n_blocks; at += p->blocks[b++].n_steps) offsets[b] = at;
+    for (int b = 0; b < p->n_blocks; at += p->blocks[b++].n_steps)
+        offsets[b] = at;
     struct clock c = {.p = p};
     enum yj_status status = walk_times(&c, 0, times, offsets);
     for (int i = 0; i < p->n_buffers && status == YJ_OK; i++) {
@@ -101,8 +106,10 @@ enum yj_status memory_assign(struct memory_item *items, int n, uint64_t *work, i
         int low = 0, high = n_placed;
         while (low < high) {
             int middle = low + (high - low) / 2;
-            if (items[placed[middle]].offset <= m->offset) low = middle + 1;
-            else high = middle;
+            if (items[placed[middle]].offset <= m->offset)
+                low = middle + 1;
+            else
+                high = middle;
         }
         memmove(placed + low + 1, placed + low, (size_t)(n_placed - low) * sizeof *placed);
         memmove(spans + low + 1, spans + low, (size_t)(n_placed - low) * sizeof *spans);

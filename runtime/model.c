@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The public face: model.yj is opened, the program for this machine and this number of ranks is chosen, its files are
- * checked and mapped; everything else is handed to the program. A run that is started, not run, has a thread of its own.
+ * checked and mapped; everything else is handed to the program. A run that is started, not run, has a thread of its
+ * own.
  */
 #include <yunjin/runtime.h>
 
@@ -21,7 +22,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-struct port_text { const char *dim[YJ_MAX_RANK]; int64_t low[YJ_MAX_RANK], high[YJ_MAX_RANK]; };
+struct port_text {
+    const char *dim[YJ_MAX_RANK];
+    int64_t low[YJ_MAX_RANK], high[YJ_MAX_RANK];
+};
 
 struct yj_model {
     struct arena *arena;
@@ -32,14 +36,14 @@ struct yj_model {
     struct pool *pool;
     struct program *program;
     const struct yj_launcher *launcher; /* NULL: kernels run here */
-    void *kernels;               /* of dlopen, or of the launcher */
+    void *kernels;                      /* of dlopen, or of the launcher */
     int n_weights;
     struct weights *weights;
     uint64_t weight_bytes;
-    struct port_text *texts[4];  /* by enum yj_port */
-    struct dim_table *bounds;    /* where shapes are simplified: the plan's are not */
+    struct port_text *texts[4]; /* by enum yj_port */
+    struct dim_table *bounds;   /* where shapes are simplified: the plan's are not */
     /* a run on the model's own thread */
-    bool has_thread, busy;       /* busy: started and not waited for; only the caller's thread looks */
+    bool has_thread, busy; /* busy: started and not waited for; only the caller's thread looks */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -86,7 +90,9 @@ static enum yj_status map_weights(struct yj_model *m, bool verify) {
         m->weights[m->n_weights++] = (struct weights){base, bytes};
         if (verify) TRY(manifest_check(&m->manifest, m->folder, p->weights[i], base, (size_t)bytes));
         if (bytes != f->bytes) {
-            return report(YJ_ERR_INPUT, "%s/%s has %" PRId64 " bytes; %" PRId64 " were written: copy the model again, or compile it again",
+            return report(YJ_ERR_INPUT,
+                          "%s/%s has %" PRId64 " bytes; %" PRId64
+                          " were written: copy the model again, or compile it again",
                           m->folder, p->weights[i], bytes, f->bytes);
         }
         m->weight_bytes += (uint64_t)bytes;
@@ -140,8 +146,8 @@ static yj_kernel_fn *find_kernel(void *library, const char *symbol) {
 
 static enum yj_status fits_ranks(const struct manifest_program *p, int ranks) {
     if (p->ranks == ranks) return YJ_OK;
-    return report(YJ_ERR_INPUT, "it is for %d ranks; this job has %d (mpirun -n %d, or --ranks %d)", p->ranks, ranks, p->ranks,
-                  p->ranks);
+    return report(YJ_ERR_INPUT, "it is for %d ranks; this job has %d (mpirun -n %d, or --ranks %d)", p->ranks, ranks,
+                  p->ranks, p->ranks);
 }
 
 /* YJ_OK if P can run here, else why not. */
@@ -152,7 +158,8 @@ static enum yj_status fits(const struct manifest_program *p, const struct yj_mod
     }
     if (o->launcher) return fits_ranks(p, ranks);
     if (strncmp(p->triple, cpu_arch(), n) != 0 || (p->triple[n] && p->triple[n] != '-')) {
-        return report(YJ_ERR_UNSUPPORTED, "it is for %.*s; this machine is %s", (int)strcspn(p->triple, "-"), p->triple, cpu_arch());
+        return report(YJ_ERR_UNSUPPORTED, "it is for %.*s; this machine is %s", (int)strcspn(p->triple, "-"), p->triple,
+                      cpu_arch());
     }
     TRY(cpu_require(p->minimum, p->vector_bits));
     return fits_ranks(p, ranks);
@@ -165,8 +172,10 @@ static enum yj_status choose(struct yj_model *m, const struct yj_model_options *
     for (int i = 0; i < m->manifest.n_programs && !m->chosen; i++) {
         const struct manifest_program *p = &m->manifest.programs[i];
         status = fits(p, o, ranks);
-        if (status == YJ_OK) m->chosen = p;
-        else text_add(&why, "; %s: %s", p->name, yj_error_text());
+        if (status == YJ_OK)
+            m->chosen = p;
+        else
+            text_add(&why, "; %s: %s", p->name, yj_error_text());
     }
     if (!m->chosen) status = report(status, "%s has no program that runs here%s", m->folder, why.data ? why.data : "");
     text_free(&why);
@@ -193,12 +202,18 @@ static void print_ports(struct yj_model *m) {
     m->texts[YJ_PORT_INPUT] = NEW_ARRAY(m->arena, struct port_text, p->n_inputs);
     m->texts[YJ_PORT_OUTPUT] = NEW_ARRAY(m->arena, struct port_text, p->n_outputs);
     m->texts[YJ_PORT_STATE] = NEW_ARRAY(m->arena, struct port_text, p->n_states);
-    for (int i = 0; i < p->n_inputs; i++) print_dims(m, &m->texts[YJ_PORT_INPUT][i], p->inputs[i].rank, p->inputs[i].shape);
-    for (int i = 0; i < p->n_outputs; i++) print_dims(m, &m->texts[YJ_PORT_OUTPUT][i], p->outputs[i].rank, p->outputs[i].shape);
-    for (int i = 0; i < p->n_states; i++) print_dims(m, &m->texts[YJ_PORT_STATE][i], p->states[i].rank, p->states[i].in);
+    for (int i = 0; i < p->n_inputs; i++)
+        print_dims(m, &m->texts[YJ_PORT_INPUT][i], p->inputs[i].rank, p->inputs[i].shape);
+    for (int i = 0; i < p->n_outputs; i++)
+        print_dims(m, &m->texts[YJ_PORT_OUTPUT][i], p->outputs[i].rank, p->outputs[i].shape);
+    for (int i = 0; i < p->n_states; i++)
+        print_dims(m, &m->texts[YJ_PORT_STATE][i], p->states[i].rank, p->states[i].in);
 }
 
-struct opening { struct yj_model *m; struct yj_model_options o; };
+struct opening {
+    struct yj_model *m;
+    struct yj_model_options o;
+};
 
 static enum yj_status open_guarded(void *argument) {
     struct opening *a = argument;
@@ -211,7 +226,8 @@ static enum yj_status open_guarded(void *argument) {
     print_ports(m);
     TRY(pool_open(m->launcher ? 1 : a->o.threads, &m->pool));
     struct kernel_source kernels = {find_kernel, m->launcher, m->kernels};
-    enum yj_status status = program_open(m->arena, m->plan, &kernels, m->n_weights, m->weights, m->pool, a->o.comm, &m->program);
+    enum yj_status status =
+        program_open(m->arena, m->plan, &kernels, m->n_weights, m->weights, m->pool, a->o.comm, &m->program);
     return status == YJ_OK ? YJ_OK : report_in(status, "%s", m->folder);
 }
 
@@ -219,7 +235,8 @@ static enum yj_status read_options(const struct yj_model_options *given, struct 
     memset(o, 0, sizeof *o);
     if (!given) return YJ_OK;
     if (given->size < sizeof(uint32_t) || given->size > 4096) {
-        return report(YJ_ERR_INPUT, "yj_model_options.size is %u: set it to sizeof(struct yj_model_options)", given->size);
+        return report(YJ_ERR_INPUT, "yj_model_options.size is %u: set it to sizeof(struct yj_model_options)",
+                      given->size);
     }
     memcpy(o, given, given->size < sizeof *o ? given->size : sizeof *o);
     if (o->launcher && o->launcher->size < sizeof *o->launcher) {
@@ -239,7 +256,8 @@ enum yj_status yj_model_open(const char *path, const struct yj_model_options *op
     m->arena = arena_open();
     m->folder = strdup(path);
     enum yj_status status = m->arena && m->folder ? YJ_OK : report(YJ_ERR_MEMORY, "out of memory");
-    for (size_t n = m->folder ? strlen(m->folder) : 0; n > 1 && m->folder[n - 1] == '/';) m->folder[--n] = 0;
+    for (size_t n = m->folder ? strlen(m->folder) : 0; n > 1 && m->folder[n - 1] == '/';)
+        m->folder[--n] = 0;
     if (status == YJ_OK) status = arena_guard(open_guarded, &a);
     if (status != YJ_OK) {
         yj_model_close(m);
@@ -261,9 +279,12 @@ void yj_model_close(struct yj_model *m) {
     }
     program_close(m->program);
     pool_close(m->pool);
-    if (m->kernels && m->launcher) m->launcher->close(m->kernels);
-    else if (m->kernels) dlclose(m->kernels);
-    for (int i = 0; i < m->n_weights; i++) unmap(m->weights[i].base, m->weights[i].bytes);
+    if (m->kernels && m->launcher)
+        m->launcher->close(m->kernels);
+    else if (m->kernels)
+        dlclose(m->kernels);
+    for (int i = 0; i < m->n_weights; i++)
+        unmap(m->weights[i].base, m->weights[i].bytes);
     pthread_mutex_destroy(&m->lock);
     pthread_cond_destroy(&m->changed);
     arena_close(m->arena);
@@ -274,8 +295,10 @@ void yj_model_close(struct yj_model *m) {
 /* --- ports --- */
 
 int yj_model_count(const struct yj_model *m, enum yj_port port) {
-    return port == YJ_PORT_INPUT ? m->plan->n_inputs : port == YJ_PORT_OUTPUT ? m->plan->n_outputs
-           : port == YJ_PORT_STATE ? m->plan->n_states : 0;
+    return port == YJ_PORT_INPUT    ? m->plan->n_inputs
+           : port == YJ_PORT_OUTPUT ? m->plan->n_outputs
+           : port == YJ_PORT_STATE  ? m->plan->n_states
+                                    : 0;
 }
 
 static enum yj_status check_size(uint32_t size, uint32_t want, const char *what) {
@@ -286,7 +309,8 @@ static enum yj_status check_size(uint32_t size, uint32_t want, const char *what)
 enum yj_status yj_model_info(const struct yj_model *m, enum yj_port port, int index, struct yj_port_info *info) {
     TRY(check_size(info->size, sizeof *info, "yj_port_info"));
     if (index < 0 || index >= yj_model_count(m, port)) {
-        return report(YJ_ERR_INPUT, "there is no port %d of kind %d: there are %d", index, (int)port, yj_model_count(m, port));
+        return report(YJ_ERR_INPUT, "there is no port %d of kind %d: there are %d", index, (int)port,
+                      yj_model_count(m, port));
     }
     struct yj_port_info r = {.size = info->size};
     if (port == YJ_PORT_STATE) {
@@ -308,7 +332,7 @@ enum yj_status yj_model_info(const struct yj_model *m, enum yj_port port, int in
 int yj_model_find(const struct yj_model *m, enum yj_port port, const char *name) {
     for (int i = 0; i < yj_model_count(m, port); i++) {
         const char *is = port == YJ_PORT_STATE ? m->plan->states[i].name_in
-                         : (port == YJ_PORT_INPUT ? m->plan->inputs : m->plan->outputs)[i].name;
+                                               : (port == YJ_PORT_INPUT ? m->plan->inputs : m->plan->outputs)[i].name;
         if (strcmp(is, name) == 0) return i;
     }
     return -1;
@@ -336,7 +360,8 @@ static void *run_when_asked(void *model) {
     struct yj_model *m = model;
     pthread_mutex_lock(&m->lock);
     for (;;) {
-        while (m->turn != ASKED && m->turn != STOP) pthread_cond_wait(&m->changed, &m->lock);
+        while (m->turn != ASKED && m->turn != STOP)
+            pthread_cond_wait(&m->changed, &m->lock);
         if (m->turn == STOP) break;
         pthread_mutex_unlock(&m->lock);
         enum yj_status status = program_run(m->program);
@@ -369,7 +394,8 @@ enum yj_status yj_model_start(struct yj_model *m) {
 enum yj_status yj_model_wait(struct yj_model *m) {
     if (!m->busy) return report(YJ_ERR_INPUT, "no run of this model was started");
     pthread_mutex_lock(&m->lock);
-    while (m->turn == ASKED) pthread_cond_wait(&m->changed, &m->lock);
+    while (m->turn == ASKED)
+        pthread_cond_wait(&m->changed, &m->lock);
     enum yj_status status = m->status;
     m->turn = IDLE;
     pthread_mutex_unlock(&m->lock);
@@ -409,10 +435,16 @@ enum yj_status yj_model_stats(const struct yj_model *m, struct yj_model_stats *s
     TRY(not_busy(m));
     TRY(check_size(stats->size, sizeof *stats, "yj_model_stats"));
     const struct program *p = m->program;
-    *stats = (struct yj_model_stats){
-        .size = stats->size, .threads = pool_threads(m->pool), .rank = p->rank, .ranks = m->chosen->ranks, .steps = p->n_steps,
-        .target = m->chosen->target, .weight_bytes = m->weight_bytes, .planned_bytes = (uint64_t)program_planned_bytes(p),
-        .run_s = p->run_s, .collective_s = p->collective_s};
+    *stats = (struct yj_model_stats){.size = stats->size,
+                                     .threads = pool_threads(m->pool),
+                                     .rank = p->rank,
+                                     .ranks = m->chosen->ranks,
+                                     .steps = p->n_steps,
+                                     .target = m->chosen->target,
+                                     .weight_bytes = m->weight_bytes,
+                                     .planned_bytes = (uint64_t)program_planned_bytes(p),
+                                     .run_s = p->run_s,
+                                     .collective_s = p->collective_s};
     return YJ_OK;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Writing model.yj: a folder beside its place, file by file with their hashes, the manifest last, everything synced, then
- * one rename. Whoever looks sees the old model, or the new one, or none.
+ * Writing model.yj: a folder beside its place, file by file with their hashes, the manifest last, everything synced,
+ * then one rename. Whoever looks sees the old model, or the new one, or none.
  */
 #include "runtime/manifest_hash.h"
 
@@ -26,13 +26,14 @@ enum { PIECE = 1 << 20 };
 
 struct model_writer {
     char path[PATH_MAX - 64], temporary[PATH_MAX];
-    int folder;               /* of the temporary one */
+    int folder; /* of the temporary one */
     int n_files, room;
     struct manifest_file *files; /* paths are malloc'ed */
 };
 
 static enum yj_status io(const struct model_writer *w, const char *name, int error) {
-    const char *advice = error == ENOSPC || error == EDQUOT ? ": the disk is full; free some space or choose another folder" : "";
+    const char *advice =
+        error == ENOSPC || error == EDQUOT ? ": the disk is full; free some space or choose another folder" : "";
     return report(YJ_ERR_IO, "cannot write %s%s%s: %s%s", w->path, *name ? "/" : "", name, strerror(error), advice);
 }
 
@@ -50,7 +51,8 @@ static void remove_folder(const char *path) {
 /* What stands at PATH may be replaced: nothing, a model, or an empty folder. */
 static enum yj_status check_place(const char *path) {
     struct stat s;
-    if (lstat(path, &s) < 0) return errno == ENOENT ? YJ_OK : report(YJ_ERR_IO, "cannot write %s: %s", path, strerror(errno));
+    if (lstat(path, &s) < 0)
+        return errno == ENOENT ? YJ_OK : report(YJ_ERR_IO, "cannot write %s: %s", path, strerror(errno));
     if (!S_ISDIR(s.st_mode)) return report(YJ_ERR_INPUT, "%s exists and is no folder: choose another name", path);
     DIR *d = opendir(path);
     if (!d) return report(YJ_ERR_IO, "cannot read %s: %s", path, strerror(errno));
@@ -61,7 +63,8 @@ static enum yj_status check_place(const char *path) {
         model = model || strcmp(e->d_name, MANIFEST_NAME) == 0;
     }
     closedir(d);
-    return empty || model ? YJ_OK : report(YJ_ERR_INPUT, "%s exists and is no compiled model: choose another name", path);
+    return empty || model ? YJ_OK
+                          : report(YJ_ERR_INPUT, "%s exists and is no compiled model: choose another name", path);
 }
 
 enum yj_status model_create(const char *path, struct model_writer **out) {
@@ -69,10 +72,13 @@ enum yj_status model_create(const char *path, struct model_writer **out) {
     if (!w) return report(YJ_ERR_MEMORY, "out of memory");
     w->folder = -1;
     size_t n = strlen(path);
-    while (n > 1 && path[n - 1] == '/') n--;
+    while (n > 1 && path[n - 1] == '/')
+        n--;
     enum yj_status status = YJ_OK;
-    if (sodium_init() < 0) status = report(YJ_ERR_INTERNAL, "libsodium does not start");
-    else if (n == 0 || n >= sizeof w->path) status = report(YJ_ERR_INPUT, "'%s' is no name for a model", path);
+    if (sodium_init() < 0)
+        status = report(YJ_ERR_INTERNAL, "libsodium does not start");
+    else if (n == 0 || n >= sizeof w->path)
+        status = report(YJ_ERR_INPUT, "'%s' is no name for a model", path);
     if (status == YJ_OK) {
         memcpy(w->path, path, n);
         status = check_place(w->path);
@@ -99,14 +105,20 @@ void model_abandon(struct model_writer *w) {
     if (!w) return;
     if (w->folder >= 0) close(w->folder);
     if (*w->temporary) remove_folder(w->temporary);
-    for (int i = 0; i < w->n_files; i++) free((char *)w->files[i].path);
+    for (int i = 0; i < w->n_files; i++)
+        free((char *)w->files[i].path);
     free(w->files);
     free(w);
 }
 
 /* --- files --- */
 
-struct output { int fd; crypto_generichash_state hash; int64_t bytes; const char *name; };
+struct output {
+    int fd;
+    crypto_generichash_state hash;
+    int64_t bytes;
+    const char *name;
+};
 
 static enum yj_status output_open(struct model_writer *w, const char *name, struct output *o) {
     if (!manifest_path_ok(name) && strcmp(name, MANIFEST_NAME) != 0) {
@@ -206,7 +218,8 @@ static json_t *shape_json(int rank, const dim *shape) {
         int64_t fixed;
         struct text t = {0};
         dim_print(&t, shape[i]);
-        json_array_append_new(list, dim_is_const(shape[i], &fixed) ? json_integer(fixed) : json_string(t.data ? t.data : "?"));
+        json_array_append_new(list, dim_is_const(shape[i], &fixed) ? json_integer(fixed)
+                                                                   : json_string(t.data ? t.data : "?"));
         text_free(&t);
     }
     return list;
@@ -215,8 +228,9 @@ static json_t *shape_json(int rank, const dim *shape) {
 static json_t *ports_json(const struct plan_port *ports, int n) {
     json_t *list = json_array();
     for (int i = 0; i < n; i++) {
-        json_array_append_new(list, json_pack("{s:s,s:s,s:o}", "name", ports[i].name, "dtype", yj_dtype_name(ports[i].dtype),
-                                              "shape", shape_json(ports[i].rank, ports[i].shape)));
+        json_array_append_new(list,
+                              json_pack("{s:s,s:s,s:o}", "name", ports[i].name, "dtype", yj_dtype_name(ports[i].dtype),
+                                        "shape", shape_json(ports[i].rank, ports[i].shape)));
     }
     return list;
 }
@@ -233,9 +247,10 @@ static void add_plan(json_t *root, const struct plan *p) {
     }
     for (int i = 0; i < p->n_states; i++) {
         const struct plan_state *s = &p->states[i];
-        json_array_append_new(states, json_pack("{s:s,s:s,s:s,s:o,s:o,s:o}", "input", s->name_in, "output", s->name_out, "dtype",
-                                                yj_dtype_name(s->dtype), "shape", shape_json(s->rank, s->in), "becomes",
-                                                shape_json(s->rank, s->out), "storage", shape_json(s->rank, s->storage)));
+        json_array_append_new(states, json_pack("{s:s,s:s,s:s,s:o,s:o,s:o}", "input", s->name_in, "output", s->name_out,
+                                                "dtype", yj_dtype_name(s->dtype), "shape", shape_json(s->rank, s->in),
+                                                "becomes", shape_json(s->rank, s->out), "storage",
+                                                shape_json(s->rank, s->storage)));
     }
     json_object_set_new(root, "inputs", ports_json(p->inputs, p->n_inputs));
     json_object_set_new(root, "outputs", ports_json(p->outputs, p->n_outputs));
@@ -248,10 +263,11 @@ static json_t *programs_json(const struct manifest *m) {
     for (int i = 0; i < m->n_programs; i++) {
         const struct manifest_program *p = &m->programs[i];
         json_t *weights = json_array();
-        for (int j = 0; j < p->n_weights; j++) json_array_append_new(weights, json_string(p->weights[j]));
-        json_t *row = json_pack("{s:s,s:s,s:s,s:s,s:i,s:i,s:s,s:s}", "name", p->name, "target", p->target, "triple", p->triple,
-                                "minimum", p->minimum, "vector_bits", p->vector_bits, "ranks", p->ranks, "plan", p->plan,
-                                "kernels", p->kernels);
+        for (int j = 0; j < p->n_weights; j++)
+            json_array_append_new(weights, json_string(p->weights[j]));
+        json_t *row = json_pack("{s:s,s:s,s:s,s:s,s:i,s:i,s:s,s:s}", "name", p->name, "target", p->target, "triple",
+                                p->triple, "minimum", p->minimum, "vector_bits", p->vector_bits, "ranks", p->ranks,
+                                "plan", p->plan, "kernels", p->kernels);
         if (p->text) json_object_set_new(row, "text", json_string(p->text));
         json_object_set_new(row, "weights", weights);
         json_array_append_new(list, row);
@@ -270,17 +286,18 @@ static enum yj_status manifest_text(struct model_writer *w, const struct manifes
     if (w->n_files) qsort(w->files, (size_t)w->n_files, sizeof *w->files, by_path);
     json_t *files = json_array();
     for (int i = 0; i < w->n_files; i++) {
-        json_array_append_new(files, json_pack("{s:s,s:I,s:s}", "path", w->files[i].path, "bytes", (json_int_t)w->files[i].bytes,
-                                               "blake2b", w->files[i].hash));
+        json_array_append_new(files, json_pack("{s:s,s:I,s:s}", "path", w->files[i].path, "bytes",
+                                               (json_int_t)w->files[i].bytes, "blake2b", w->files[i].hash));
     }
-    json_t *root = json_pack("{s:i,s:i,s:s,s:s,s:o}", "format", MANIFEST_FORMAT, "kernel_abi", YJ_KERNEL_ABI, "yunjin", YJ_VERSION,
-                             "name", m->name ? m->name : "", "programs", programs_json(m));
+    json_t *root = json_pack("{s:i,s:i,s:s,s:s,s:o}", "format", MANIFEST_FORMAT, "kernel_abi", YJ_KERNEL_ABI, "yunjin",
+                             YJ_VERSION, "name", m->name ? m->name : "", "programs", programs_json(m));
     if (root && m->plan) add_plan(root, m->plan);
     json_object_set_new(root, "files", files);
     json_object_set_new(root, "self", json_string(zeros));
     char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL; /* keys in the order in which they were set */
     json_decref(root);
-    if (!text) return report(YJ_ERR_INPUT, "a name in the model is not UTF-8, or memory is short: no manifest can be written");
+    if (!text)
+        return report(YJ_ERR_INPUT, "a name in the model is not UTF-8, or memory is short: no manifest can be written");
     text_add(out, "%s\n", text);
     free(text);
     char *at = out->failed ? NULL : strstr(out->data + out->n - MANIFEST_HASH_CHARS - 8, zeros);

@@ -24,7 +24,8 @@ struct plan *plan_new(struct arena *arena) {
 }
 
 int plan_root(const struct plan *p, int buffer) {
-    while (p->buffers[buffer].kind == PLAN_ALIAS) buffer = p->buffers[buffer].of;
+    while (p->buffers[buffer].kind == PLAN_ALIAS)
+        buffer = p->buffers[buffer].of;
     return buffer;
 }
 
@@ -32,8 +33,10 @@ const char *plan_node_name(const struct plan *p, int node) {
     for (int low = 0, high = p->n_nodes; low < high;) {
         int middle = low + (high - low) / 2;
         if (p->node[middle] == node) return p->node_names[middle];
-        if (p->node[middle] < node) low = middle + 1;
-        else high = middle;
+        if (p->node[middle] < node)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return "?";
 }
@@ -42,8 +45,8 @@ char *plan_where(const struct plan *p, const struct plan_step *s, char *out, siz
     size_t n = 0;
     if (room) out[0] = 0;
     for (int i = 0; i < s->n_origin && n < room; i++) {
-        int more = snprintf(out + n, room - n, "%snode %d '%s'", i ? ", " : "", s->origin[i],
-                            plan_node_name(p, s->origin[i]));
+        int more =
+            snprintf(out + n, room - n, "%snode %d '%s'", i ? ", " : "", s->origin[i], plan_node_name(p, s->origin[i]));
         if (more < 0) break;
         n += (size_t)more;
     }
@@ -59,15 +62,20 @@ int plan_axis(const struct plan *p, const char *name) {
 
 int64_t plan_ranks(const struct plan *p) {
     int64_t ranks = 1;
-    for (int i = 0; i < p->mesh.n; i++) ranks *= p->mesh.size[i];
+    for (int i = 0; i < p->mesh.n; i++)
+        ranks *= p->mesh.size[i];
     return ranks;
 }
 
 enum plan_role plan_step_role(const struct plan *p, const struct plan_step *s, int i) {
     switch (s->kind) {
-    case PLAN_LAUNCH: return p->kernels[s->kernel].args[i];
-    case PLAN_COPY: return i == 0 ? PLAN_OUT : PLAN_IN;
-    case PLAN_START: return i > 0 ? PLAN_IN : s->collective == PLAN_BROADCAST ? PLAN_INOUT : PLAN_OUT;
-    default: return PLAN_IN;
+    case PLAN_LAUNCH:
+        return p->kernels[s->kernel].args[i];
+    case PLAN_COPY:
+        return i == 0 ? PLAN_OUT : PLAN_IN;
+    case PLAN_START:
+        return i > 0 ? PLAN_IN : s->collective == PLAN_BROADCAST ? PLAN_INOUT : PLAN_OUT;
+    default:
+        return PLAN_IN;
     }
 }

@@ -3,7 +3,7 @@
  * The plan form: when things happen. Blocks of steps over numbered buffers; everything that depends on a shape is a dim
  * expression, so one plan serves all shapes. compiler/plan.c makes it, run.c walks it.
  *   plan.h  plan.c  facts               plan_print.c plan_parse.c   text (print∘parse = identity)
- *   plan_verify.c   what must hold      memory.c       offsets of buffers, once the dims are bound
+ *   plan_verify.c plan_walk.c   what must hold      memory.c   offsets of buffers, once the dims are bound
  *
  * Text, one thing a line. %3 is buffer 3, #1 block 1, !0 request 0; @12,13 are ONNX nodes; `#` and a blank: a comment.
  *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Text to a plan. The parser trusts nothing: numbers are checked for overflow, counts for reason, and plan_verify has the
- * last word. Arrays double inside the arena, so that a hostile text costs what it is long.
+ * Text to a plan. The parser trusts nothing: numbers are checked for overflow, counts for reason, and plan_verify has
+ * the last word. Arrays double inside the arena, so that a hostile text costs what it is long.
  */
 #include "runtime/plan.h"
 
@@ -41,9 +41,11 @@ static enum yj_status bad(struct parser *p, const char *format, ...) {
 /* Blanks, and comments (# and then no digit: #1 is a block). Newlines end nothing, so they are blanks too. */
 static void skip(struct parser *p) {
     for (;; p->at++) {
-        if (*p->at == '\n') p->line++;
+        if (*p->at == '\n')
+            p->line++;
         else if (*p->at == '#' && !is_digit(p->at[1])) {
-            while (p->at[1] && p->at[1] != '\n') p->at++;
+            while (p->at[1] && p->at[1] != '\n')
+                p->at++;
         } else if (*p->at != ' ' && *p->at != '\t' && *p->at != '\r') {
             return;
         }
@@ -63,7 +65,8 @@ static bool take(struct parser *p, const char *token) {
 static enum yj_status expect(struct parser *p, const char *token) {
     if (take(p, token)) return YJ_OK;
     int n = 0;
-    while (n < 20 && p->at[n] > ' ') n++;
+    while (n < 20 && p->at[n] > ' ')
+        n++;
     return bad(p, "'%s' was expected before '%.*s'", token, n, p->at);
 }
 
@@ -100,7 +103,8 @@ static int hex(char c) {
 static enum yj_status parse_string(struct parser *p, const char **s) {
     TRY(expect(p, "\""));
     const char *end = p->at;
-    while (*end && *end != '"' && *end != '\n') end += end[0] == '\\' && end[1] && end[1] != '\n' ? 2 : 1;
+    while (*end && *end != '"' && *end != '\n')
+        end += end[0] == '\\' && end[1] && end[1] != '\n' ? 2 : 1;
     if (*end != '"') return bad(p, "a string that does not end");
     char *out = arena_new(p->arena, (size_t)(end - p->at) + 1), *to = out;
     for (const char *c = p->at; c < end; c++) {
@@ -124,7 +128,8 @@ static enum yj_status parse_word(struct parser *p, const char **s) {
     skip(p);
     size_t n = 0;
     if (is_letter(*p->at)) {
-        while (is_letter(p->at[n]) || is_digit(p->at[n])) n++;
+        while (is_letter(p->at[n]) || is_digit(p->at[n]))
+            n++;
     }
     if (!n) return bad(p, "a name was expected");
     char *out = arena_new(p->arena, n + 1);
@@ -160,7 +165,8 @@ static enum yj_status parse_dim(struct parser *p, struct dim_table *t, dim *d) {
     const char *before = p->at;
     enum yj_status status = (p->plain ? dim_parse_plain : dim_parse)(t, &p->at, d);
     if (status != YJ_OK) return report_in(status, "%s:%d", p->file, p->line);
-    for (; before < p->at; before++) p->line += *before == '\n';
+    for (; before < p->at; before++)
+        p->line += *before == '\n';
     return YJ_OK;
 }
 
@@ -177,7 +183,10 @@ static void *grown(struct parser *p, void *array, int n, size_t each) {
     return larger;
 }
 #define PUSH(p, array, n) ((array) = grown((p), (array), (n), sizeof *(array)), &(array)[(n)++])
-#define ROOM(p, n) do { if ((n) >= MOST_ITEMS) return bad((p), "more than %d of one thing", MOST_ITEMS); } while (0)
+#define ROOM(p, n)                                                                                                     \
+    do {                                                                                                               \
+        if ((n) >= MOST_ITEMS) return bad((p), "more than %d of one thing", MOST_ITEMS);                               \
+    } while (0)
 
 static enum yj_status parse_shape(struct parser *p, struct dim_table *t, int most, int *n, dim *shape) {
     TRY(expect(p, "["));
@@ -289,7 +298,8 @@ static int kernel_number(struct parser *p, const char *name, int add) {
         for (int i = 0; i < p->plan->n_kernels; i++) {
             const char *s = p->plan->kernels[i].name;
             size_t at = hash_bytes(s, strlen(s), 0) & (size_t)(p->kernel_room - 1);
-            while (p->kernel_hash[at]) at = (at + 1) & (size_t)(p->kernel_room - 1);
+            while (p->kernel_hash[at])
+                at = (at + 1) & (size_t)(p->kernel_room - 1);
             p->kernel_hash[at] = i + 1;
         }
     }
@@ -325,7 +335,8 @@ static enum yj_status parse_kernel(struct parser *p) {
         TRY(parse_choice(p, 3, plan_role_names, "role of an argument", &role));
         *PUSH(p, k.args, k.n_args) = (enum plan_role)role;
     }
-    while (!take(p, "}")) TRY(parse_variant(p, &k));
+    while (!take(p, "}"))
+        TRY(parse_variant(p, &k));
     if (kernel_number(p, k.name, plan->n_kernels) >= 0) return bad(p, "two kernels are called %s", k.name);
     ROOM(p, plan->n_kernels);
     *PUSH(p, plan->kernels, plan->n_kernels) = k;
@@ -497,7 +508,9 @@ static enum yj_status parse_call(struct parser *p, struct plan_step *s) {
     return take(p, "while") ? parse_dim(p, t, &s->condition) : YJ_OK;
 }
 
-static enum yj_status parse_check(struct parser *p, struct plan_step *s) { return parse_dim(p, p->plan->dims, &s->condition); }
+static enum yj_status parse_check(struct parser *p, struct plan_step *s) {
+    return parse_dim(p, p->plan->dims, &s->condition);
+}
 
 static enum yj_status parse_step(struct parser *p, struct plan_block *b) {
     static enum yj_status (*const body[])(struct parser *, struct plan_step *) = {
@@ -534,7 +547,8 @@ static enum yj_status parse_block(struct parser *p) {
     if (number != plan->n_blocks) return bad(p, "#%d was expected: blocks are numbered in order", plan->n_blocks);
     TRY(parse_string(p, &b.name));
     TRY(expect(p, "{"));
-    while (!take(p, "}")) TRY(parse_step(p, &b));
+    while (!take(p, "}"))
+        TRY(parse_step(p, &b));
     *PUSH(p, plan->blocks, plan->n_blocks) = b;
     return YJ_OK;
 }
@@ -545,20 +559,30 @@ static enum yj_status parse_lines(struct parser *p) {
     TRY(expect(p, "plan"));
     TRY(parse_int64(p, &version));
     if (version != PLAN_VERSION) {
-        return report(YJ_ERR_UNSUPPORTED, "%s: plan version %" PRId64 "; this program reads version %d: compile the model again",
-                      p->file, version, PLAN_VERSION);
+        return report(YJ_ERR_UNSUPPORTED,
+                      "%s: plan version %" PRId64 "; this program reads version %d: compile the model again", p->file,
+                      version, PLAN_VERSION);
     }
     if (take(p, "mesh(")) TRY(parse_mesh(p));
     for (;;) {
-        if (take(p, "node")) TRY(parse_node(p));
-        else if (take(p, "dim")) TRY(parse_dim_line(p));
-        else if (take(p, "kernel")) TRY(parse_kernel(p));
-        else if (take(p, "%")) TRY(parse_buffer(p));
-        else if (take(p, "input")) TRY(parse_port(p, &plan->inputs, &plan->n_inputs));
-        else if (take(p, "output")) TRY(parse_port(p, &plan->outputs, &plan->n_outputs));
-        else if (take(p, "state")) TRY(parse_state(p));
-        else if (take(p, "block")) TRY(parse_block(p));
-        else break;
+        if (take(p, "node"))
+            TRY(parse_node(p));
+        else if (take(p, "dim"))
+            TRY(parse_dim_line(p));
+        else if (take(p, "kernel"))
+            TRY(parse_kernel(p));
+        else if (take(p, "%"))
+            TRY(parse_buffer(p));
+        else if (take(p, "input"))
+            TRY(parse_port(p, &plan->inputs, &plan->n_inputs));
+        else if (take(p, "output"))
+            TRY(parse_port(p, &plan->outputs, &plan->n_outputs));
+        else if (take(p, "state"))
+            TRY(parse_state(p));
+        else if (take(p, "block"))
+            TRY(parse_block(p));
+        else
+            break;
     }
     return *p->at ? expect(p, "the end of the plan") : YJ_OK;
 }
@@ -572,7 +596,8 @@ static enum yj_status parse_guarded(void *argument) {
     return status == YJ_OK ? YJ_OK : report_in(status, "%s", p->file);
 }
 
-static enum yj_status parse_text(struct arena *arena, const char *text, const char *file, bool plain, struct plan **plan) {
+static enum yj_status parse_text(struct arena *arena, const char *text, const char *file, bool plain,
+                                 struct plan **plan) {
     struct parser p = {.arena = arena, .file = file, .at = text, .line = 1, .plain = plain};
     TRY(arena_guard(parse_guarded, &p));
     *plan = p.plan;

@@ -18,9 +18,12 @@ static void print_string(struct text *out, const char *s) {
     text_add(out, "\"");
     for (; *s; s++) {
         unsigned char c = (unsigned char)*s;
-        if (c == '"' || c == '\\') text_add(out, "\\%c", c);
-        else if (c < 32 || c == 127) text_add(out, "\\x%02x", c);
-        else text_add(out, "%c", c);
+        if (c == '"' || c == '\\')
+            text_add(out, "\\%c", c);
+        else if (c < 32 || c == 127)
+            text_add(out, "\\x%02x", c);
+        else
+            text_add(out, "%c", c);
     }
     text_add(out, "\"");
 }
@@ -28,9 +31,12 @@ static void print_string(struct text *out, const char *s) {
 /* A word where it is one, else a string. */
 static void print_name(struct text *out, const char *s) {
     bool word = is_letter(s[0]);
-    for (const char *c = s; *c && word; c++) word = is_letter(*c) || is_digit(*c);
-    if (word) text_add(out, "%s", s);
-    else print_string(out, s);
+    for (const char *c = s; *c && word; c++)
+        word = is_letter(*c) || is_digit(*c);
+    if (word)
+        text_add(out, "%s", s);
+    else
+        print_string(out, s);
 }
 
 static void print_shape(struct text *out, int rank, const dim *shape) {
@@ -48,8 +54,10 @@ static void print_dim(struct text *out, const char *before, dim d) {
 }
 
 static void print_bound(struct text *out, int64_t v) {
-    if (v == DIM_UNBOUNDED) text_add(out, "inf");
-    else text_add(out, "%" PRId64, v);
+    if (v == DIM_UNBOUNDED)
+        text_add(out, "inf");
+    else
+        text_add(out, "%" PRId64, v);
 }
 
 static void print_kernel(struct text *out, const struct plan_kernel *k) {
@@ -64,7 +72,8 @@ static void print_kernel(struct text *out, const struct plan_kernel *k) {
         print_bound(out, symbol ? symbol->high : DIM_UNBOUNDED);
     }
     text_add(out, ")");
-    for (int i = 0; i < k->n_args; i++) text_add(out, " %s", plan_role_names[k->args[i]]);
+    for (int i = 0; i < k->n_args; i++)
+        text_add(out, " %s", plan_role_names[k->args[i]]);
     text_add(out, " {\n");
     for (int v = 0; v < k->n_variants; v++) {
         const struct plan_variant *variant = &k->variants[v];
@@ -130,7 +139,8 @@ static void print_step_body(struct text *out, const struct plan *p, const struct
         text_add(out, " ");
         print_name(out, p->kernels[s->kernel].name);
         text_add(out, "(");
-        for (int i = 0; i < s->n_buffers; i++) text_add(out, "%s%%%d", i ? ", " : "", s->buffers[i]);
+        for (int i = 0; i < s->n_buffers; i++)
+            text_add(out, "%s%%%d", i ? ", " : "", s->buffers[i]);
         text_add(out, ")");
         print_shape(out, s->n_dims, s->dims);
         break;
@@ -147,20 +157,27 @@ static void print_step_body(struct text *out, const struct plan *p, const struct
         print_dim(out, " count ", s->count);
         text_add(out, " axis %s", p->mesh.name[s->axis]);
         break;
-    case PLAN_WAIT: text_add(out, " !%d", s->request); break;
+    case PLAN_WAIT:
+        text_add(out, " !%d", s->request);
+        break;
     case PLAN_BIND:
         text_add(out, " %%%d %s", s->buffers[0], yj_dtype_name(s->dtype));
-        for (int i = 0; i < s->n_dims; i++) print_dim(out, i ? ", " : " ", s->dims[i]);
+        for (int i = 0; i < s->n_dims; i++)
+            print_dim(out, i ? ", " : " ", s->dims[i]);
         break;
     case PLAN_BRANCH:
         print_dim(out, " ", s->condition);
         for (int i = 0; i < 2; i++) {
             int block = i ? s->otherwise : s->block;
-            if (block < 0) text_add(out, " none");
-            else text_add(out, " #%d", block);
+            if (block < 0)
+                text_add(out, " none");
+            else
+                text_add(out, " #%d", block);
         }
         break;
-    case PLAN_CHECK: print_dim(out, " ", s->condition); break;
+    case PLAN_CHECK:
+        print_dim(out, " ", s->condition);
+        break;
     case PLAN_CALL:
         text_add(out, " #%d", s->block);
         if (s->index) print_dim(out, " index ", s->index);
@@ -178,10 +195,12 @@ static void print_block(struct text *out, const struct plan *p, int number) {
     for (int i = 0; i < b->n_steps; i++) {
         const struct plan_step *s = &b->steps[i];
         text_add(out, "  %d q%d ", i, s->queue);
-        for (int a = 0; a < s->n_after; a++) text_add(out, "%s%d", a ? "," : "after ", s->after[a]);
+        for (int a = 0; a < s->n_after; a++)
+            text_add(out, "%s%d", a ? "," : "after ", s->after[a]);
         text_add(out, "%s%s", s->n_after ? " " : "", plan_step_names[s->kind]);
         print_step_body(out, p, s);
-        for (int o = 0; o < s->n_origin; o++) text_add(out, "%s%d", o ? "," : " @", s->origin[o]);
+        for (int o = 0; o < s->n_origin; o++)
+            text_add(out, "%s%d", o ? "," : " @", s->origin[o]);
         text_add(out, "\n");
     }
     text_add(out, "}\n");
@@ -189,7 +208,8 @@ static void print_block(struct text *out, const struct plan *p, int number) {
 
 void plan_print(struct text *out, const struct plan *p) {
     text_add(out, "plan %d", PLAN_VERSION);
-    for (int i = 0; i < p->mesh.n; i++) text_add(out, "%s%s=%d", i ? "," : " mesh(", p->mesh.name[i], p->mesh.size[i]);
+    for (int i = 0; i < p->mesh.n; i++)
+        text_add(out, "%s%s=%d", i ? "," : " mesh(", p->mesh.name[i], p->mesh.size[i]);
     text_add(out, p->mesh.n ? ")\n" : "\n");
     for (int i = 0; i < p->n_nodes; i++) {
         text_add(out, "node %d ", p->node[i]);
@@ -203,10 +223,16 @@ void plan_print(struct text *out, const struct plan *p) {
         print_bound(out, p->dim[i].high);
         text_add(out, " %s\n", plan_dim_kind_names[p->dim[i].kind]);
     }
-    for (int i = 0; i < p->n_kernels; i++) print_kernel(out, &p->kernels[i]);
-    for (int i = 0; i < p->n_buffers; i++) print_buffer(out, &p->buffers[i], i);
-    for (int i = 0; i < p->n_inputs; i++) print_port(out, "input", &p->inputs[i]);
-    for (int i = 0; i < p->n_outputs; i++) print_port(out, "output", &p->outputs[i]);
-    for (int i = 0; i < p->n_states; i++) print_state(out, &p->states[i]);
-    for (int i = 0; i < p->n_blocks; i++) print_block(out, p, i);
+    for (int i = 0; i < p->n_kernels; i++)
+        print_kernel(out, &p->kernels[i]);
+    for (int i = 0; i < p->n_buffers; i++)
+        print_buffer(out, &p->buffers[i], i);
+    for (int i = 0; i < p->n_inputs; i++)
+        print_port(out, "input", &p->inputs[i]);
+    for (int i = 0; i < p->n_outputs; i++)
+        print_port(out, "output", &p->outputs[i]);
+    for (int i = 0; i < p->n_states; i++)
+        print_state(out, &p->states[i]);
+    for (int i = 0; i < p->n_blocks; i++)
+        print_block(out, p, i);
 }

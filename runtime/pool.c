@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Threads and tiles. A job is published in one word: {generation, open, how many helpers are inside}. A helper enters by
- * compare-and-swap while the word is open, so the caller waits only for helpers that took part, never for one that still
- * wakes up. Tiles are handed out by an atomic counter. Helpers spin a while, then sleep on a futex.
+ * Threads and tiles. A job is published in one word: {generation, open, how many helpers are inside}. A helper enters
+ * by compare-and-swap while the word is open, so the caller waits only for helpers that took part, never for one that
+ * still wakes up. Tiles are handed out by an atomic counter. Helpers spin a while, then sleep on a futex.
  */
 #include "runtime/program.h"
 
@@ -25,21 +25,24 @@
 enum { MOST_THREADS = 1024, SPIN_NS = 30000 };
 
 struct pool {
-    int threads;                 /* with the caller */
+    int threads; /* with the caller */
     pthread_t *helpers;
     int n_helpers;
-    char *scratch;               /* threads * scratch_bytes */
+    char *scratch; /* threads * scratch_bytes */
     int64_t scratch_bytes;
-    struct job job;              /* written while the word is closed and nobody is inside */
-    bool spin;                   /* there is a core for each thread */
+    struct job job; /* written while the word is closed and nobody is inside */
+    bool spin;      /* there is a core for each thread */
     _Alignas(64) _Atomic uint64_t word;
     _Alignas(64) _Atomic int64_t next;
-    _Alignas(64) _Atomic uint32_t wake;     /* the futex: counts jobs */
-    _Atomic int sleepers, want;  /* want: helpers that the present job may use */
+    _Alignas(64) _Atomic uint32_t wake; /* the futex: counts jobs */
+    _Atomic int sleepers, want;         /* want: helpers that the present job may use */
     _Atomic bool stop;
 };
 
-struct helper { struct pool *pool; int number; };
+struct helper {
+    struct pool *pool;
+    int number;
+};
 
 static void pause_cpu(void) {
 #if defined(__x86_64__)
@@ -132,8 +135,10 @@ void pool_run(struct pool *pool, const struct job *job, int threads) {
     work(pool, &pool->job, 0);
     word = atomic_fetch_and_explicit(&pool->word, ~(uint64_t)OPEN, memory_order_acq_rel) & ~(uint64_t)OPEN;
     for (int turn = 0; word & INSIDE; turn++) {
-        if (turn < 1000) pause_cpu();
-        else sched_yield();
+        if (turn < 1000)
+            pause_cpu();
+        else
+            sched_yield();
         if (job->progress && turn % 64 == 63) job->progress(job->user);
         word = atomic_load_explicit(&pool->word, memory_order_acquire);
     }
@@ -153,7 +158,8 @@ enum yj_status pool_reserve(struct pool *pool, int64_t bytes) {
     bool large = __builtin_add_overflow(bytes, 4095, &each);
     each = large ? 0 : each / 4096 * 4096;
     if (large || __builtin_mul_overflow(each, pool->threads, &all)) {
-        return report(YJ_ERR_MEMORY, "scratch memory of %lld bytes for each of %d threads", (long long)bytes, pool->threads);
+        return report(YJ_ERR_MEMORY, "scratch memory of %lld bytes for each of %d threads", (long long)bytes,
+                      pool->threads);
     }
     void *memory = mmap(NULL, (size_t)all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) {
@@ -202,7 +208,8 @@ static enum yj_status start_helper(struct pool *pool) {
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (error) {
         free(h);
-        return report(YJ_ERR_IO, "cannot start thread %d of %d: %s", pool->n_helpers + 2, pool->threads, strerror(error));
+        return report(YJ_ERR_IO, "cannot start thread %d of %d: %s", pool->n_helpers + 2, pool->threads,
+                      strerror(error));
     }
     pool->n_helpers++;
     return YJ_OK;
@@ -220,7 +227,8 @@ enum yj_status pool_open(int threads, struct pool **out) {
     pool->spin = threads <= cores_allowed();
     pool->helpers = calloc((size_t)threads, sizeof *pool->helpers);
     enum yj_status status = pool->helpers ? pool_reserve(pool, 4096) : report(YJ_ERR_MEMORY, "out of memory");
-    while (status == YJ_OK && pool->n_helpers < threads - 1) status = start_helper(pool);
+    while (status == YJ_OK && pool->n_helpers < threads - 1)
+        status = start_helper(pool);
     if (status != YJ_OK) {
         pool_close(pool);
         return status;
@@ -234,7 +242,8 @@ void pool_close(struct pool *pool) {
     atomic_store(&pool->stop, true);
     atomic_fetch_add(&pool->wake, 1);
     futex_wake(&pool->wake, INT_MAX);
-    for (int i = 0; i < pool->n_helpers; i++) pthread_join(pool->helpers[i], NULL);
+    for (int i = 0; i < pool->n_helpers; i++)
+        pthread_join(pool->helpers[i], NULL);
     if (pool->scratch) munmap(pool->scratch, (size_t)(pool->scratch_bytes * pool->threads));
     free(pool->helpers);
     free(pool);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Chrome traces: one event a step that took time. Events are kept in memory that is reserved between runs; times are the
- * machine's monotonic clock moved to the calendar, so that ranks of one machine agree exactly and others as well as their
- * calendars do. One event a line, so that traces of several ranks join by their lines.
+ * Chrome traces: one event a step that took time. Events are kept in memory that is reserved between runs; times are
+ * the machine's monotonic clock moved to the calendar, so that ranks of one machine agree exactly and others as well as
+ * their calendars do. One event a line, so that traces of several ranks join by their lines.
  */
 #include "runtime/program.h"
 
@@ -29,17 +29,22 @@ enum yj_status profile_reserve(struct profile *p, size_t more) {
 }
 
 void profile_add(struct profile *p, double start, double end, int block, int step) {
-    if (p->n == p->room) p->dropped++; /* a loop of more turns than were foreseen */
-    else p->events[p->n++] = (struct event){start, end, block, step};
+    if (p->n == p->room)
+        p->dropped++; /* a loop of more turns than were foreseen */
+    else
+        p->events[p->n++] = (struct event){start, end, block, step};
 }
 
 static void json_string(struct text *out, const char *s) {
     text_add(out, "\"");
     for (; *s; s++) {
         unsigned char c = (unsigned char)*s;
-        if (c == '"' || c == '\\') text_add(out, "\\%c", c);
-        else if (c < 32 || c == 127) text_add(out, "\\u%04x", c);
-        else text_add(out, "%c", c);
+        if (c == '"' || c == '\\')
+            text_add(out, "\\%c", c);
+        else if (c < 32 || c == 127)
+            text_add(out, "\\u%04x", c);
+        else
+            text_add(out, "%c", c);
     }
     text_add(out, "\"");
 }
@@ -49,8 +54,10 @@ static void event_name(struct text *out, const struct plan *p, const struct plan
     struct text name = {0};
     if (s->kind == PLAN_START) text_add(&name, "%s ", plan_collective_names[s->collective]);
     if (s->kind == PLAN_WAIT) text_add(&name, "wait ");
-    for (int i = 0; i < s->n_origin; i++) text_add(&name, "%s%s", i ? ", " : "", plan_node_name(p, s->origin[i]));
-    if (!s->n_origin) text_add(&name, "%s", s->kind == PLAN_LAUNCH ? p->kernels[s->kernel].name : plan_step_names[s->kind]);
+    for (int i = 0; i < s->n_origin; i++)
+        text_add(&name, "%s%s", i ? ", " : "", plan_node_name(p, s->origin[i]));
+    if (!s->n_origin)
+        text_add(&name, "%s", s->kind == PLAN_LAUNCH ? p->kernels[s->kernel].name : plan_step_names[s->kind]);
     json_string(out, name.data ? name.data : "?");
     text_free(&name);
 }
@@ -60,9 +67,11 @@ static void print_event(struct text *out, const struct program *r, const struct 
     const struct plan_step *s = &p->blocks[e->block].steps[e->step];
     text_add(out, "{\"name\":");
     event_name(out, p, s);
-    text_add(out, ",\"cat\":\"%s\",\"ph\":\"X\",\"pid\":%d,\"tid\":%d,\"ts\":%.3f,\"dur\":%.3f,\"args\":{\"step\":\"#%d %d\"",
-             plan_step_names[s->kind], r->rank, s->queue, 1e6 * (e->start + r->profile.offset), 1e6 * (e->end - e->start), e->block,
-             e->step);
+    text_add(
+        out,
+        ",\"cat\":\"%s\",\"ph\":\"X\",\"pid\":%d,\"tid\":%d,\"ts\":%.3f,\"dur\":%.3f,\"args\":{\"step\":\"#%d %d\"",
+        plan_step_names[s->kind], r->rank, s->queue, 1e6 * (e->start + r->profile.offset), 1e6 * (e->end - e->start),
+        e->block, e->step);
     if (s->kind == PLAN_LAUNCH) {
         text_add(out, ",\"kernel\":");
         json_string(out, p->kernels[s->kernel].name);
@@ -72,17 +81,21 @@ static void print_event(struct text *out, const struct program *r, const struct 
 
 enum yj_status profile_write(const struct program *r, const char *path) {
     struct text out = {0};
-    text_add(&out, "%s{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%d,\"args\":{\"name\":\"rank %d\"}}", head, r->rank, r->rank);
+    text_add(&out, "%s{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%d,\"args\":{\"name\":\"rank %d\"}}", head,
+             r->rank, r->rank);
     for (size_t i = 0; i < r->profile.n; i++) {
         text_add(&out, ",\n");
         print_event(&out, r, &r->profile.events[i]);
     }
     if (r->profile.dropped) {
-        text_add(&out, ",\n{\"name\":\"%zu events were dropped\",\"ph\":\"i\",\"s\":\"g\",\"pid\":%d,\"tid\":0,\"ts\":%.3f}",
-                 r->profile.dropped, r->rank, r->profile.n ? 1e6 * (r->profile.events[r->profile.n - 1].end + r->profile.offset) : 0);
+        text_add(&out,
+                 ",\n{\"name\":\"%zu events were dropped\",\"ph\":\"i\",\"s\":\"g\",\"pid\":%d,\"tid\":0,\"ts\":%.3f}",
+                 r->profile.dropped, r->rank,
+                 r->profile.n ? 1e6 * (r->profile.events[r->profile.n - 1].end + r->profile.offset) : 0);
     }
     text_add(&out, "%s", tail);
-    enum yj_status status = out.failed ? report(YJ_ERR_MEMORY, "out of memory") : file_write_atomic(path, out.data, out.n);
+    enum yj_status status =
+        out.failed ? report(YJ_ERR_MEMORY, "out of memory") : file_write_atomic(path, out.data, out.n);
     text_free(&out);
     return status;
 }
@@ -98,8 +111,10 @@ enum yj_status profile_merge(const char *path, int n, char *const *parts) {
         if (status != YJ_OK) break;
         bool ours = bytes > head_bytes + tail_bytes && memcmp(data, head, head_bytes) == 0 &&
                     memcmp(data + bytes - tail_bytes, tail, tail_bytes) == 0;
-        if (ours) text_add(&out, "%s%.*s", i ? ",\n" : "", (int)(bytes - head_bytes - tail_bytes), data + head_bytes);
-        else status = report(YJ_ERR_INPUT, "%s is not a trace of one rank", parts[i]);
+        if (ours)
+            text_add(&out, "%s%.*s", i ? ",\n" : "", (int)(bytes - head_bytes - tail_bytes), data + head_bytes);
+        else
+            status = report(YJ_ERR_INPUT, "%s is not a trace of one rank", parts[i]);
         free(data);
     }
     text_add(&out, "%s", tail);

@@ -47,8 +47,10 @@ static enum yj_status join_ranks(struct opening *o, int *coordinates) {
     int64_t ranks = plan_ranks(o->plan);
     int size = o->comm ? yj_comm_size(o->comm) : 1;
     if (size != ranks) {
-        return report(YJ_ERR_INPUT, "the model was compiled for %" PRId64 " ranks; this job has %d: start it with %" PRId64
-                      " (mpirun -n, or --ranks)", ranks, size, ranks);
+        return report(YJ_ERR_INPUT,
+                      "the model was compiled for %" PRId64 " ranks; this job has %d: start it with %" PRId64
+                      " (mpirun -n, or --ranks)",
+                      ranks, size, ranks);
     }
     r->rank = o->comm ? yj_comm_rank(o->comm) : 0;
     int rest = r->rank;
@@ -57,7 +59,8 @@ static enum yj_status join_ranks(struct opening *o, int *coordinates) {
         rest /= m->size[i];
     }
     int wide = 0;
-    for (int i = 0; i < m->n; i++) wide += m->size[i] > 1;
+    for (int i = 0; i < m->n; i++)
+        wide += m->size[i] > 1;
     for (int i = 0; i < m->n; i++) {
         if (m->size[i] == 1) continue;
         if (wide == 1) {
@@ -65,7 +68,8 @@ static enum yj_status join_ranks(struct opening *o, int *coordinates) {
             continue;
         }
         int color = 0;
-        for (int j = 0; j < m->n; j++) color = color * m->size[j] + (j == i ? 0 : coordinates[j]);
+        for (int j = 0; j < m->n; j++)
+            color = color * m->size[j] + (j == i ? 0 : coordinates[j]);
         TRY(yj_comm_split(o->comm, color, coordinates[i], &r->axis_comm[i]));
         r->split = true;
     }
@@ -125,16 +129,19 @@ static enum yj_status slots_of_step(struct opening *o, const struct plan_step *s
     x->index = s->index ? dim_number(o->plan, s->index) : -1;
     if (s->kind == PLAN_BIND) {
         x->born = NEW_ARRAY(o->arena, int, s->n_dims);
-        for (int i = 0; i < s->n_dims; i++) x->born[i] = dim_number(o->plan, s->dims[i]);
+        for (int i = 0; i < s->n_dims; i++)
+            x->born[i] = dim_number(o->plan, s->dims[i]);
     }
     if (s->kind != PLAN_LAUNCH) return YJ_OK;
     x->dims = NEW_ARRAY(o->arena, int, s->n_dims + 1);
-    for (int i = 0; i < s->n_dims; i++) TRY(exprs_add(o->b, s->dims[i], &x->dims[i]));
+    for (int i = 0; i < s->n_dims; i++)
+        TRY(exprs_add(o->b, s->dims[i], &x->dims[i]));
     return slots_of_launch(o, s, x);
 }
 
 static enum yj_status slots_of_shape(struct opening *o, int rank, const dim *shape, int *slots) {
-    for (int i = 0; i < rank; i++) TRY(exprs_add(o->b, shape[i], &slots[i]));
+    for (int i = 0; i < rank; i++)
+        TRY(exprs_add(o->b, shape[i], &slots[i]));
     return YJ_OK;
 }
 
@@ -146,7 +153,8 @@ static enum yj_status make_slots(struct opening *o) {
         TRY(exprs_add(o->b, p->buffers[i].bytes, &r->buffer_bytes[i]));
         TRY(slot_or_none(o, p->buffers[i].at, &r->buffer_at[i]));
     }
-    for (int i = 0; i < p->n_inputs; i++) TRY(slots_of_shape(o, p->inputs[i].rank, p->inputs[i].shape, r->inputs[i].slots));
+    for (int i = 0; i < p->n_inputs; i++)
+        TRY(slots_of_shape(o, p->inputs[i].rank, p->inputs[i].shape, r->inputs[i].slots));
     for (int i = 0; i < p->n_outputs; i++) {
         TRY(slots_of_shape(o, p->outputs[i].rank, p->outputs[i].shape, r->outputs[i].slots));
     }
@@ -158,7 +166,8 @@ static enum yj_status make_slots(struct opening *o) {
     for (int b = 0; b < p->n_blocks; b++) {
         r->n_steps += p->blocks[b].n_steps;
         r->steps[b] = NEW_ARRAY(o->arena, struct run_step, p->blocks[b].n_steps);
-        for (int i = 0; i < p->blocks[b].n_steps; i++) TRY(slots_of_step(o, &p->blocks[b].steps[i], &r->steps[b][i]));
+        for (int i = 0; i < p->blocks[b].n_steps; i++)
+            TRY(slots_of_step(o, &p->blocks[b].steps[i], &r->steps[b][i]));
     }
     exprs_close(o->b, &r->exprs);
     return YJ_OK;
@@ -187,7 +196,8 @@ static void make_arrays(struct program *r) {
     r->args = NEW_ARRAY(a, void *, most_args);
     r->parcels = NEW_ARRAY(a, struct yj_launch_buffer, most_args);
     r->scalars = NEW_ARRAY(a, int64_t, most_dims);
-    for (int i = 0; i < p->n_states; i++) r->state[i].fresh = true;
+    for (int i = 0; i < p->n_states; i++)
+        r->state[i].fresh = true;
 }
 
 /* Temporaries, those of the host space first, and the INPUT dims, whose values choose their offsets. */
@@ -213,16 +223,18 @@ static enum yj_status make_temps(struct opening *o) {
         if (p->dim[i].kind == PLAN_DIM_INPUT) r->key_dims[r->n_key++] = i;
     }
     r->key = NEW_ARRAY(o->arena, int64_t, r->n_key);
-    for (int i = 0; i < r->n_key; i++) r->key[i] = -1;
+    for (int i = 0; i < r->n_key; i++)
+        r->key[i] = -1;
     r->seen = NEW_ARRAY(o->arena, int, r->n_key);
     r->state_of = NEW_ARRAY(o->arena, int, p->n_dims);
     r->state_values = NEW_ARRAY(o->arena, int64_t, p->n_dims);
-    r->input_keys = NEW_ARRAY(o->arena, int, (size_t)p->n_inputs * PLAN_MAX_RANK);
-    r->state_dims = NEW_ARRAY(o->arena, int, (size_t)p->n_states * PLAN_MAX_RANK);
+    r->input_keys = NEW_ARRAY(o->arena, int, (size_t)p->n_inputs *PLAN_MAX_RANK);
+    r->state_dims = NEW_ARRAY(o->arena, int, (size_t)p->n_states *PLAN_MAX_RANK);
     for (int i = 0; i < p->n_inputs; i++) {
         for (int j = 0; j < p->inputs[i].rank; j++) {
             int number = dim_number(p, p->inputs[i].shape[j]), key = r->n_key - 1;
-            while (key >= 0 && r->key_dims[key] != number) key--;
+            while (key >= 0 && r->key_dims[key] != number)
+                key--;
             r->input_keys[i * PLAN_MAX_RANK + j] = key;
         }
     }
@@ -249,12 +261,15 @@ static enum yj_status place_weights(struct program *r) {
         TRY(exprs_get(&r->exprs, r->buffer_at[i], &at));
         TRY(exprs_get(&r->exprs, r->buffer_bytes[i], &bytes));
         if (b->file >= r->n_weights) {
-            return report(YJ_ERR_INPUT, "weight '%s' lies in weights file %d; there are %d", b->name, b->file, r->n_weights);
+            return report(YJ_ERR_INPUT, "weight '%s' lies in weights file %d; there are %d", b->name, b->file,
+                          r->n_weights);
         }
         int64_t room = r->weights[b->file].bytes;
         if (at < 0 || bytes < 0 || at > room || bytes > room - at || at % PLAN_ALIGN) {
-            return report(YJ_ERR_INPUT, "weight '%s' (bytes %" PRId64 " to %" PRId64 ") does not lie in its file of %" PRId64
-                          " bytes: the weights do not belong to the plan", b->name, at, at + bytes, room);
+            return report(YJ_ERR_INPUT,
+                          "weight '%s' (bytes %" PRId64 " to %" PRId64 ") does not lie in its file of %" PRId64
+                          " bytes: the weights do not belong to the plan",
+                          b->name, at, at + bytes, room);
         }
         r->address[i] = (char *)r->weights[b->file].base + at;
         r->bytes[i] = bytes;
@@ -272,8 +287,12 @@ static enum yj_status open_guarded(void *argument) {
         }
     }
     struct program *r = o->r = NEW(o->arena, struct program);
-    *r = (struct program){.arena = o->arena, .plan = o->plan, .pool = o->pool, .n_weights = o->n_weights,
-                          .weights = o->weights, .kernels = o->kernels};
+    *r = (struct program){.arena = o->arena,
+                          .plan = o->plan,
+                          .pool = o->pool,
+                          .n_weights = o->n_weights,
+                          .weights = o->weights,
+                          .kernels = o->kernels};
     make_arrays(r);
     TRY(find_kernels(o));
     TRY(make_slots(o));
@@ -286,14 +305,23 @@ static enum yj_status open_guarded(void *argument) {
 }
 
 enum yj_status program_open(struct arena *arena, struct plan *plan, const struct kernel_source *kernels, int n_weights,
-                            const struct weights *weights, struct pool *pool, struct yj_comm *comm, struct program **out) {
-    struct opening o = {.kernels = *kernels, .comm = comm, .arena = arena, .work = arena_open(), .plan = plan,
-                        .n_weights = n_weights, .weights = weights, .pool = pool};
+                            const struct weights *weights, struct pool *pool, struct yj_comm *comm,
+                            struct program **out) {
+    struct opening o = {.kernels = *kernels,
+                        .comm = comm,
+                        .arena = arena,
+                        .work = arena_open(),
+                        .plan = plan,
+                        .n_weights = n_weights,
+                        .weights = weights,
+                        .pool = pool};
     if (!o.work) return report(YJ_ERR_MEMORY, "out of memory");
     enum yj_status status = arena_guard(open_guarded, &o);
     arena_close(o.work);
-    if (status == YJ_OK) *out = o.r;
-    else program_close(o.r);
+    if (status == YJ_OK)
+        *out = o.r;
+    else
+        program_close(o.r);
     return status;
 }
 
@@ -305,7 +333,8 @@ void program_close(struct program *r) {
     for (int i = 0; i < 2; i++) {
         if (r->memory[i].base) munmap(r->memory[i].base, (size_t)r->memory[i].bytes);
     }
-    for (int i = 0; r->input && i < r->plan->n_inputs; i++) free(r->input[i].staging);
+    for (int i = 0; r->input && i < r->plan->n_inputs; i++)
+        free(r->input[i].staging);
     for (int i = 0; r->state && i < r->plan->n_states; i++) {
         if (r->state[i].memory) munmap(r->state[i].memory, (size_t)r->state[i].mapped);
     }

@@ -27,10 +27,11 @@ static enum yj_status fault_error(const struct program *r, const struct plan_ste
     case YJ_FAULT_INDEX:
         return report(YJ_ERR_INPUT, "%s: index %" PRId64 " is out of range (kernel %s)", where, fault->value, kernel);
     case YJ_FAULT_DIVIDE:
-        return report(YJ_ERR_INPUT, "%s: integer division of %" PRId64 " by zero (kernel %s)", where, fault->value, kernel);
-    case YJ_FAULT_SHAPE:
-        return report(YJ_ERR_INPUT, "%s: a shape computed from data does not fit: %" PRId64 " (kernel %s)", where, fault->value,
+        return report(YJ_ERR_INPUT, "%s: integer division of %" PRId64 " by zero (kernel %s)", where, fault->value,
                       kernel);
+    case YJ_FAULT_SHAPE:
+        return report(YJ_ERR_INPUT, "%s: a shape computed from data does not fit: %" PRId64 " (kernel %s)", where,
+                      fault->value, kernel);
     default:
         return report(YJ_ERR_INTERNAL, "%s: kernel %s set the unknown fault %d", where, kernel, (int)fault->code);
     }
@@ -51,15 +52,22 @@ static int share(const struct program *r, int64_t ns, struct job *job) {
     return threads;
 }
 
-/* A buffer that is only written is handed over too: what a kernel leaves alone keeps what was there, as it does here. */
-static enum yj_status launch_elsewhere(struct program *r, const struct plan_step *s, const char *symbol, int64_t tiles, int64_t scratch,
-                                       struct yj_fault *fault) {
+/* A buffer that is only written is handed over too: what a kernel leaves alone keeps what was there, as it does here.
+ */
+static enum yj_status launch_elsewhere(struct program *r, const struct plan_step *s, const char *symbol, int64_t tiles,
+                                       int64_t scratch, struct yj_fault *fault) {
     for (int i = 0; i < s->n_buffers; i++) {
         bool out = plan_step_role(r->plan, s, i) != PLAN_IN;
         r->parcels[i] = (struct yj_launch_buffer){r->address[s->buffers[i]], (uint64_t)r->bytes[s->buffers[i]], 1, out};
     }
-    struct yj_launch l = {.size = sizeof l, .kernel = symbol, .n_buffers = s->n_buffers, .n_scalars = s->n_dims,
-                          .buffers = r->parcels, .scalars = r->scalars, .tile_end = tiles, .scratch_bytes = scratch};
+    struct yj_launch l = {.size = sizeof l,
+                          .kernel = symbol,
+                          .n_buffers = s->n_buffers,
+                          .n_scalars = s->n_dims,
+                          .buffers = r->parcels,
+                          .scalars = r->scalars,
+                          .tile_end = tiles,
+                          .scratch_bytes = scratch};
     enum yj_status status = r->kernels.launcher->launch(r->kernels.user, &l, fault);
     if (status == YJ_OK) return YJ_OK;
     char where[512];
@@ -75,8 +83,10 @@ static enum yj_status launch(struct program *r, const struct plan_step *s, const
     int64_t scratch, ns;
     struct yj_fault fault = {0};
     struct job job = {.fn = v->fn, .buffers = r->args, .scalars = r->scalars, .fault = &fault, .user = r};
-    for (int i = 0; i < s->n_buffers; i++) r->args[i] = r->address[s->buffers[i]];
-    for (int i = 0; i < s->n_dims; i++) TRY(exprs_get(&r->exprs, x->dims[i], &r->scalars[i]));
+    for (int i = 0; i < s->n_buffers; i++)
+        r->args[i] = r->address[s->buffers[i]];
+    for (int i = 0; i < s->n_dims; i++)
+        TRY(exprs_get(&r->exprs, x->dims[i], &r->scalars[i]));
     TRY(exprs_get(&r->exprs, v->tiles, &job.tiles));
     TRY(exprs_get(&r->exprs, v->scratch, &scratch));
     TRY(exprs_get(&r->exprs, v->ns, &ns));
@@ -95,8 +105,8 @@ static enum yj_status launch(struct program *r, const struct plan_step *s, const
 
 static enum yj_status in_buffer(const struct program *r, int buffer, int64_t at, int64_t bytes) {
     if (at >= 0 && bytes >= 0 && at <= r->bytes[buffer] && bytes <= r->bytes[buffer] - at) return YJ_OK;
-    return report(YJ_ERR_INTERNAL, "plan: bytes %" PRId64 " to %" PRId64 " of %%%d '%s', which has %" PRId64, at, at + bytes,
-                  buffer, r->plan->buffers[buffer].name, r->bytes[buffer]);
+    return report(YJ_ERR_INTERNAL, "plan: bytes %" PRId64 " to %" PRId64 " of %%%d '%s', which has %" PRId64, at,
+                  at + bytes, buffer, r->plan->buffers[buffer].name, r->bytes[buffer]);
 }
 
 static enum yj_status copy(struct program *r, const struct plan_step *s, const struct run_step *x) {
@@ -113,8 +123,8 @@ static enum yj_status copy(struct program *r, const struct plan_step *s, const s
 /* --- collectives --- */
 
 static enum yj_status start(struct program *r, const struct plan_step *s, const struct run_step *x) {
-    static const uint32_t collectives[PLAN_COLLECTIVES] = {YJ_ALL_REDUCE, YJ_REDUCE_SCATTER, YJ_ALL_GATHER, YJ_ALL_TO_ALL,
-                                                           YJ_BROADCAST};
+    static const uint32_t collectives[PLAN_COLLECTIVES] = {YJ_ALL_REDUCE, YJ_REDUCE_SCATTER, YJ_ALL_GATHER,
+                                                           YJ_ALL_TO_ALL, YJ_BROADCAST};
     static const uint32_t ops[PLAN_REDUCES] = {YJ_SUM, YJ_PROD, YJ_MIN, YJ_MAX};
     int64_t count, n = r->plan->mesh.size[s->axis], each = (int64_t)yj_dtype_bytes(s->dtype), send, recv;
     TRY(exprs_get(&r->exprs, x->count, &count));
@@ -131,8 +141,13 @@ static enum yj_status start(struct program *r, const struct plan_step *s, const 
         memmove(to, from, (size_t)recv);
         return YJ_OK;
     }
-    struct yj_call call = {.size = sizeof call, .collective = collectives[s->collective], .send = from, .recv = to,
-                           .count = (uint64_t)count, .dtype = s->dtype, .op = ops[s->reduce],
+    struct yj_call call = {.size = sizeof call,
+                           .collective = collectives[s->collective],
+                           .send = from,
+                           .recv = to,
+                           .count = (uint64_t)count,
+                           .dtype = s->dtype,
+                           .op = ops[s->reduce],
                            .name = r->plan->buffers[s->buffers[0]].name};
     struct yj_request *request;
     TRY(yj_comm_start(r->axis_comm[s->axis], &call, &request));
@@ -164,12 +179,15 @@ static enum yj_status bind(struct program *r, const struct plan_step *s, const s
         const struct plan_dim *d = &r->plan->dim[x->born[i]];
         int64_t value = 0;
         int32_t narrow;
-        if (s->dtype == YJ_BOOL) value = from[i] != 0;
-        else if (s->dtype == YJ_I32) memcpy(&narrow, from + i * each, sizeof narrow), value = narrow;
-        else memcpy(&value, from + i * each, sizeof value);
+        if (s->dtype == YJ_BOOL)
+            value = from[i] != 0;
+        else if (s->dtype == YJ_I32)
+            memcpy(&narrow, from + i * each, sizeof narrow), value = narrow;
+        else
+            memcpy(&value, from + i * each, sizeof value);
         if (value < d->low || value > d->high) {
-            return report(YJ_ERR_INPUT, "%s is %" PRId64 "; the model was compiled for %" PRId64 "..%" PRId64, d->symbol->name, value,
-                          d->low, d->high);
+            return report(YJ_ERR_INPUT, "%s is %" PRId64 "; the model was compiled for %" PRId64 "..%" PRId64,
+                          d->symbol->name, value, d->low, d->high);
         }
         set_born(r, x->born[i], value);
     }
@@ -182,8 +200,9 @@ static enum yj_status check(struct program *r, const struct plan_step *s, const 
     if (value >= 0) return YJ_OK;
     struct text text = {0};
     dim_print(&text, s->condition);
-    enum yj_status status = report(YJ_ERR_INPUT, "the shapes given do not fit: %s is %" PRId64 " and may not be negative",
-                                   text.data ? text.data : "?", value);
+    enum yj_status status =
+        report(YJ_ERR_INPUT, "the shapes given do not fit: %s is %" PRId64 " and may not be negative",
+               text.data ? text.data : "?", value);
     text_free(&text);
     return status;
 }
@@ -209,14 +228,22 @@ static enum yj_status call(struct program *r, const struct plan_step *s, const s
 
 static enum yj_status run_step(struct program *r, const struct plan_step *s, const struct run_step *x) {
     switch (s->kind) {
-    case PLAN_LAUNCH: return launch(r, s, x);
-    case PLAN_COPY: return copy(r, s, x);
-    case PLAN_START: return start(r, s, x);
-    case PLAN_WAIT: return wait_for(r, s->request);
-    case PLAN_BIND: return bind(r, s, x);
-    case PLAN_BRANCH: return branch(r, s, x);
-    case PLAN_CHECK: return check(r, s, x);
-    case PLAN_CALL: return call(r, s, x);
+    case PLAN_LAUNCH:
+        return launch(r, s, x);
+    case PLAN_COPY:
+        return copy(r, s, x);
+    case PLAN_START:
+        return start(r, s, x);
+    case PLAN_WAIT:
+        return wait_for(r, s->request);
+    case PLAN_BIND:
+        return bind(r, s, x);
+    case PLAN_BRANCH:
+        return branch(r, s, x);
+    case PLAN_CHECK:
+        return check(r, s, x);
+    case PLAN_CALL:
+        return call(r, s, x);
     }
     return report(YJ_ERR_INTERNAL, "a step of kind %d", (int)s->kind);
 }
@@ -225,7 +252,8 @@ static enum yj_status run_block(struct program *r, int block) {
     const struct plan_block *b = &r->plan->blocks[block];
     for (int i = 0; i < b->n_steps; i++) {
         const struct plan_step *s = &b->steps[i];
-        bool comm = s->kind == PLAN_START || s->kind == PLAN_WAIT, inner = s->kind == PLAN_BRANCH || s->kind == PLAN_CALL;
+        bool comm = s->kind == PLAN_START || s->kind == PLAN_WAIT,
+             inner = s->kind == PLAN_BRANCH || s->kind == PLAN_CALL;
         double begin = comm || r->profile.on ? time_now() : 0;
         enum yj_status status = run_step(r, s, &r->steps[block][i]);
         if (status != YJ_OK) {
@@ -248,7 +276,8 @@ static void give_up(struct program *r) {
     char first[1024];
     strncpy(first, yj_error_text(), sizeof first - 1);
     first[sizeof first - 1] = 0;
-    for (int i = 0; i < r->plan->n_requests; i++) wait_for(r, i);
+    for (int i = 0; i < r->plan->n_requests; i++)
+        wait_for(r, i);
     report(YJ_OK, "%s", first);
 }
 

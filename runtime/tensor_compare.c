@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * How far two tensors are apart, by the one measure that Yunjin's tests and commands use. For looking at results: nothing
- * that runs a model calls it.
+ * How far two tensors are apart, by the one measure that Yunjin's tests and commands use. For looking at results:
+ * nothing that runs a model calls it.
  */
 #include <yunjin/runtime.h>
 
@@ -16,13 +16,22 @@ static double element(enum yj_dtype dtype, const char *p) {
     double d;
     memcpy(&bits, p, yj_dtype_bytes(dtype)); /* little-endian */
     switch (dtype) {
-    case YJ_F32: memcpy(&f, p, sizeof f); return f;
-    case YJ_F64: memcpy(&d, p, sizeof d); return d;
-    case YJ_F16: return f16_to_f32((uint16_t)bits);
-    case YJ_BF16: return bf16_to_f32((uint16_t)bits);
-    case YJ_E4M3: return e4m3_to_f32((uint8_t)bits);
-    case YJ_E5M2: return e5m2_to_f32((uint8_t)bits);
-    default: return 0;
+    case YJ_F32:
+        memcpy(&f, p, sizeof f);
+        return f;
+    case YJ_F64:
+        memcpy(&d, p, sizeof d);
+        return d;
+    case YJ_F16:
+        return f16_to_f32((uint16_t)bits);
+    case YJ_BF16:
+        return bf16_to_f32((uint16_t)bits);
+    case YJ_E4M3:
+        return e4m3_to_f32((uint8_t)bits);
+    case YJ_E5M2:
+        return e5m2_to_f32((uint8_t)bits);
+    default:
+        return 0;
     }
 }
 
@@ -41,11 +50,16 @@ static enum yj_status check_same(const struct yj_tensor *a, const struct yj_tens
 /* Two correct results of a narrow type may lie one step apart, and a step is more than the measure allows. */
 static double allowed(enum yj_dtype dtype) {
     switch (dtype) {
-    case YJ_F16: return 0x1p-10;
-    case YJ_BF16: return 0x1p-7;
-    case YJ_E4M3: return 0x1p-3;
-    case YJ_E5M2: return 0x1p-2;
-    default: return 1e-4;
+    case YJ_F16:
+        return 0x1p-10;
+    case YJ_BF16:
+        return 0x1p-7;
+    case YJ_E4M3:
+        return 0x1p-3;
+    case YJ_E5M2:
+        return 0x1p-2;
+    default:
+        return 1e-4;
     }
 }
 
@@ -66,8 +80,11 @@ enum yj_status yj_tensor_compare(const struct yj_tensor *got, const struct yj_te
     for (size_t i = 0; i < bytes; i += each) {
         double g = element(got->dtype, a + i), w = element(want->dtype, b + i), e;
         if (g == w || (isnan(g) && isnan(w))) continue;
-        if (!isfinite(g) || !isfinite(w)) e = INFINITY;
-        else e = fabs(g - w) / (allowed(want->dtype) * fabs(w) + 1e-5 * largest); /* 0 / 0 only if all are 0, and then g differs: infinite */
+        if (!isfinite(g) || !isfinite(w))
+            e = INFINITY;
+        else
+            e = fabs(g - w) / (allowed(want->dtype) * fabs(w) +
+                               1e-5 * largest); /* 0 / 0 only if all are 0, and then g differs: infinite */
         worst = fmax(worst, e);
     }
     *error = worst;

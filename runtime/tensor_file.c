@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Tensors in files: NumPy's .npy (versions 1 to 3) and ONNX's TensorProto (.pb), read by a small reader of protobuf's wire
- * format. A file is a claim: its shape must fit its bytes before any memory is asked for.
+ * Tensors in files: NumPy's .npy (versions 1 to 3) and ONNX's TensorProto (.pb), read by a small reader of protobuf's
+ * wire format. A file is a claim: its shape must fit its bytes before any memory is asked for.
  */
 #include "runtime/tensor_file.h"
 
@@ -14,7 +14,8 @@
 enum yj_status yj_tensor_bytes(const struct yj_tensor *t, size_t *bytes) {
     int64_t n = (int64_t)yj_dtype_bytes(t->dtype);
     if (!n) return report(YJ_ERR_INPUT, "element type %d is unknown", (int)t->dtype);
-    if (t->rank < 0 || t->rank > YJ_MAX_RANK) return report(YJ_ERR_INPUT, "rank %d is not in 0..%d", t->rank, YJ_MAX_RANK);
+    if (t->rank < 0 || t->rank > YJ_MAX_RANK)
+        return report(YJ_ERR_INPUT, "rank %d is not in 0..%d", t->rank, YJ_MAX_RANK);
     bool empty = false, large = false;
     for (int i = 0; i < t->rank; i++) {
         if (t->shape[i] < 0) return report(YJ_ERR_INPUT, "dimension %d is %" PRId64, i, t->shape[i]);
@@ -47,9 +48,12 @@ void yj_tensor_free(struct yj_tensor *t) {
 
 /* --- npy --- */
 
-static const struct { enum yj_dtype dtype; const char *descr; } npy_types[] = {
-    {YJ_F32, "<f4"}, {YJ_F64, "<f8"}, {YJ_F16, "<f2"}, {YJ_I8, "|i1"},  {YJ_I16, "<i2"}, {YJ_I32, "<i4"}, {YJ_I64, "<i8"},
-    {YJ_U8, "|u1"},  {YJ_U16, "<u2"}, {YJ_U32, "<u4"}, {YJ_U64, "<u8"}, {YJ_BOOL, "|b1"},
+static const struct {
+    enum yj_dtype dtype;
+    const char *descr;
+} npy_types[] = {
+    {YJ_F32, "<f4"}, {YJ_F64, "<f8"}, {YJ_F16, "<f2"}, {YJ_I8, "|i1"},  {YJ_I16, "<i2"}, {YJ_I32, "<i4"},
+    {YJ_I64, "<i8"}, {YJ_U8, "|u1"},  {YJ_U16, "<u2"}, {YJ_U32, "<u4"}, {YJ_U64, "<u8"}, {YJ_BOOL, "|b1"},
 };
 
 /* The text after 'KEY': in the header, which is a Python dictionary. */
@@ -80,7 +84,8 @@ static enum yj_status npy_descr(const char *at, enum yj_dtype *dtype) {
             return YJ_OK;
         }
     }
-    return report(YJ_ERR_UNSUPPORTED, "its element type is '%.*s': little-endian f2 f4 f8, i1..i8, u1..u8 and b1 can be read",
+    return report(YJ_ERR_UNSUPPORTED,
+                  "its element type is '%.*s': little-endian f2 f4 f8, i1..i8, u1..u8 and b1 can be read",
                   (int)(n < 32 ? n : 32), at + 1);
 }
 
@@ -145,8 +150,10 @@ enum yj_status tensor_parse_npy(const void *bytes, size_t n, struct yj_tensor *o
         return report(YJ_ERR_INPUT, "its shape needs %zu bytes; %zu are there", size, n - at - length);
     }
     TRY(yj_tensor_new(&t));
-    if (fortran && t.rank > 1) from_fortran(&t, (const char *)b + at + length, size);
-    else memcpy(t.data, b + at + length, size);
+    if (fortran && t.rank > 1)
+        from_fortran(&t, (const char *)b + at + length, size);
+    else
+        memcpy(t.data, b + at + length, size);
     *out = t;
     return YJ_OK;
 }
@@ -158,9 +165,11 @@ enum yj_status tensor_print_npy(const struct yj_tensor *t, struct text *head) {
     }
     if (!descr) return report(YJ_ERR_UNSUPPORTED, "NumPy has no %s: write a .pb file", yj_dtype_name(t->dtype));
     text_add(head, "%cNUMPY%c...{'descr': '%s', 'fortran_order': False, 'shape': (", 0x93, 1, descr);
-    for (int i = 0; i < t->rank; i++) text_add(head, i ? ", %" PRId64 : "%" PRId64, t->shape[i]);
+    for (int i = 0; i < t->rank; i++)
+        text_add(head, i ? ", %" PRId64 : "%" PRId64, t->shape[i]);
     text_add(head, t->rank == 1 ? ",), }" : "), }");
-    while (head->n % 64 != 63 && !head->failed) text_add(head, " ");
+    while (head->n % 64 != 63 && !head->failed)
+        text_add(head, " ");
     text_add(head, "\n");
     if (head->failed) return report(YJ_ERR_MEMORY, "out of memory");
     head->data[7] = 0;

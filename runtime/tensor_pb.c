@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * ONNX's TensorProto. Protobuf's wire format is a list of (field, wire type, value); what is not known is skipped. Elements
- * stand in raw_data, or in a field by type: float_data, int32_data (also for f16, bf16, fp8, bool and small integers),
- * int64_data, double_data, uint64_data, packed or one by one.
+ * ONNX's TensorProto. Protobuf's wire format is a list of (field, wire type, value); what is not known is skipped.
+ * Elements stand in raw_data, or in a field by type: float_data, int32_data (also for f16, bf16, fp8, bool and small
+ * integers), int64_data, double_data, uint64_data, packed or one by one.
  */
 #include "runtime/tensor_file.h"
 
@@ -10,8 +10,18 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { DIMS = 1, DATA_TYPE = 2, FLOAT_DATA = 4, INT32_DATA = 5, INT64_DATA = 7, NAME = 8, RAW_DATA = 9, DOUBLE_DATA = 10,
-       UINT64_DATA = 11, DATA_LOCATION = 14 };
+enum {
+    DIMS = 1,
+    DATA_TYPE = 2,
+    FLOAT_DATA = 4,
+    INT32_DATA = 5,
+    INT64_DATA = 7,
+    NAME = 8,
+    RAW_DATA = 9,
+    DOUBLE_DATA = 10,
+    UINT64_DATA = 11,
+    DATA_LOCATION = 14
+};
 enum { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 };
 
 size_t tensor_most_bytes(void) {
@@ -19,8 +29,14 @@ size_t tensor_most_bytes(void) {
     return pages > 0 && page > 0 && !__builtin_mul_overflow(pages, page, &bytes) ? (size_t)bytes : SIZE_MAX / 2;
 }
 
-struct wire { const unsigned char *at, *end; };
-struct field { int number, type; uint64_t value; struct wire bytes; };
+struct wire {
+    const unsigned char *at, *end;
+};
+struct field {
+    int number, type;
+    uint64_t value;
+    struct wire bytes;
+};
 
 static bool varint(struct wire *w, uint64_t *value) {
     uint64_t v = 0;
@@ -38,7 +54,8 @@ static bool varint(struct wire *w, uint64_t *value) {
 static bool fixed(struct wire *w, int n, uint64_t *value) {
     uint64_t v = 0;
     if (w->end - w->at < n) return false;
-    for (int i = 0; i < n; i++) v |= (uint64_t)*w->at++ << (8 * i);
+    for (int i = 0; i < n; i++)
+        v |= (uint64_t)*w->at++ << (8 * i);
     *value = v;
     return true;
 }
@@ -65,16 +82,30 @@ static enum yj_status damaged(void) {
 static int data_field(enum yj_dtype dtype, int *width) {
     *width = 0;
     switch (dtype) {
-    case YJ_F32: *width = 4; return FLOAT_DATA;
-    case YJ_F64: *width = 8; return DOUBLE_DATA;
-    case YJ_I64: return INT64_DATA;
+    case YJ_F32:
+        *width = 4;
+        return FLOAT_DATA;
+    case YJ_F64:
+        *width = 8;
+        return DOUBLE_DATA;
+    case YJ_I64:
+        return INT64_DATA;
     case YJ_U32:
-    case YJ_U64: return UINT64_DATA;
-    default: return INT32_DATA;
+    case YJ_U64:
+        return UINT64_DATA;
+    default:
+        return INT32_DATA;
     }
 }
 
-struct reading { struct yj_tensor t; struct wire raw; bool has_raw; int64_t data_type; size_t n_name; const unsigned char *name; };
+struct reading {
+    struct yj_tensor t;
+    struct wire raw;
+    bool has_raw;
+    int64_t data_type;
+    size_t n_name;
+    const unsigned char *name;
+};
 
 static enum yj_status add_dim(struct yj_tensor *t, uint64_t v) {
     if (t->rank == YJ_MAX_RANK) return report(YJ_ERR_UNSUPPORTED, "it has more than %d dimensions", YJ_MAX_RANK);
@@ -105,7 +136,8 @@ static enum yj_status read_head(struct wire w, struct reading *r) {
 }
 
 /* Puts element values, however they are packed, one after the other into OUT; counts those that would not fit too. */
-static enum yj_status read_elements(struct wire w, int number, int width, size_t each, size_t room, char *out, size_t *n) {
+static enum yj_status read_elements(struct wire w, int number, int width, size_t each, size_t room, char *out,
+                                    size_t *n) {
     struct field f;
     while (w.at < w.end) {
         if (!field(&w, &f)) return damaged();
@@ -129,7 +161,8 @@ static enum yj_status fill(struct wire all, struct reading *r, size_t bytes) {
     int width, number = data_field(t->dtype, &width);
     if (r->has_raw) {
         if ((size_t)(r->raw.end - r->raw.at) != bytes) {
-            return report(YJ_ERR_INPUT, "its shape needs %zu bytes; %zu are there", bytes, (size_t)(r->raw.end - r->raw.at));
+            return report(YJ_ERR_INPUT, "its shape needs %zu bytes; %zu are there", bytes,
+                          (size_t)(r->raw.end - r->raw.at));
         }
         TRY(yj_tensor_new(t));
         memcpy(t->data, r->raw.at, bytes);
@@ -150,8 +183,10 @@ enum yj_status tensor_parse_pb(const void *bytes, size_t n, struct yj_tensor *ou
     size_t size;
     TRY(read_head(all, &r));
     if (r.data_type < 0 || r.data_type > 1000 || !dtype_from_onnx((int)r.data_type, &r.t.dtype)) {
-        return report(r.data_type ? YJ_ERR_UNSUPPORTED : YJ_ERR_INPUT, r.data_type ? "its ONNX element type is %" PRId64
-                      ", which Yunjin does not have" : "it has no element type: it is no TensorProto", r.data_type);
+        return report(r.data_type ? YJ_ERR_UNSUPPORTED : YJ_ERR_INPUT,
+                      r.data_type ? "its ONNX element type is %" PRId64 ", which Yunjin does not have"
+                                  : "it has no element type: it is no TensorProto",
+                      r.data_type);
     }
     TRY(yj_tensor_bytes(&r.t, &size));
     TRY(fill(all, &r, size));
@@ -167,7 +202,8 @@ enum yj_status tensor_parse_pb(const void *bytes, size_t n, struct yj_tensor *ou
 /* --- write --- */
 
 static void put_varint(struct text *out, uint64_t v) {
-    for (; v > 0x7f; v >>= 7) text_add(out, "%c", (int)(v & 0x7f) | 0x80);
+    for (; v > 0x7f; v >>= 7)
+        text_add(out, "%c", (int)(v & 0x7f) | 0x80);
     text_add(out, "%c", (int)v);
     if (v == 0 && !out->failed) out->data[out->n - 1] = 0;
 }

@@ -18,11 +18,14 @@
 
 int command_exit_code(enum yj_status status) {
     switch (status) {
-    case YJ_OK: return DONE;
+    case YJ_OK:
+        return DONE;
     case YJ_ERR_INPUT:
     case YJ_ERR_UNSUPPORTED:
-    case YJ_ERR_MISMATCH: return INPUT;
-    default: return MACHINE;
+    case YJ_ERR_MISMATCH:
+        return INPUT;
+    default:
+        return MACHINE;
     }
 }
 
@@ -51,9 +54,12 @@ bool word_option(struct words *w, const char *name, const char **value) {
     size_t n = strlen(name);
     if (strncmp(word, name, n) != 0 || (word[n] && word[n] != '=')) return false;
     w->at++;
-    if (word[n] == '=') *value = word + n + 1;
-    else if (w->at < w->argc) *value = w->argv[w->at++];
-    else complain(w, "a value is missing behind ", name);
+    if (word[n] == '=')
+        *value = word + n + 1;
+    else if (w->at < w->argc)
+        *value = w->argv[w->at++];
+    else
+        complain(w, "a value is missing behind ", name);
     return true;
 }
 
@@ -65,7 +71,8 @@ bool word_number(struct words *w, const char *name, int64_t low, int64_t high, i
     errno = 0;
     long long v = strtoll(text, &end, 10);
     if (end == text || *end || errno || v < low || v > high) {
-        fprintf(stderr, "yunjin %s: %s %s is not a number from %" PRId64 " to %" PRId64 "\n", w->command, name, text, low, high);
+        fprintf(stderr, "yunjin %s: %s %s is not a number from %" PRId64 " to %" PRId64 "\n", w->command, name, text,
+                low, high);
         w->bad = true;
     }
     *value = v;
@@ -97,13 +104,16 @@ bool word_list(struct words *w, const char *name, struct list *list) {
     const char *value = NULL;
     if (!word_option(w, name, &value)) return false;
     if (w->bad) return true;
-    if (list->n == (int)COUNT(list->word)) complain(w, "too many times ", name);
-    else list->word[list->n++] = value;
+    if (list->n == (int)COUNT(list->word))
+        complain(w, "too many times ", name);
+    else
+        list->word[list->n++] = value;
     return true;
 }
 
 int command_json(const char *command, json_t *summary, json_t *cases) {
-    json_t *frame = json_pack("{s:s,s:s,s:o,s:o}", "yunjin", YJ_VERSION, "command", command, "summary", summary, "cases", cases);
+    json_t *frame =
+        json_pack("{s:s,s:s,s:o,s:o}", "yunjin", YJ_VERSION, "command", command, "summary", summary, "cases", cases);
     bool failed = !frame || json_dumpf(frame, stdout, JSON_INDENT(1)) || putchar('\n') == EOF || fflush(stdout);
     json_decref(frame);
     if (failed) fprintf(stderr, "yunjin %s: the JSON cannot be written\n", command);
@@ -114,15 +124,22 @@ int command_json(const char *command, json_t *summary, json_t *cases) {
 
 bool compile_word(struct words *w, struct compile_words *c) {
     if (word_option(w, "--target", &c->o.targets) || word_option(w, "--shard", &c->o.shard) ||
-        word_list(w, "--dim", &c->dims) || word_list(w, "--state", &c->states) || word_option(w, "--passes", &c->o.passes)) {
+        word_list(w, "--dim", &c->dims) || word_list(w, "--state", &c->states) ||
+        word_option(w, "--passes", &c->o.passes)) {
         return true;
     }
-    if (word_flag(w, "--no-cache")) c->o.flags |= YJ_COMPILE_NO_CACHE;
-    else return false;
+    if (word_flag(w, "--no-cache"))
+        c->o.flags |= YJ_COMPILE_NO_CACHE;
+    else
+        return false;
     return true;
 }
 
-struct answer { enum yj_status status; struct yj_compile_result result; char error[ERROR_ROOM]; };
+struct answer {
+    enum yj_status status;
+    struct yj_compile_result result;
+    char error[ERROR_ROOM];
+};
 
 static void compile_here(const struct yj_compile_options *o, struct answer *a) {
     enum yj_status (*compile)(const struct yj_compile_options *, struct yj_compile_result *);
@@ -149,12 +166,15 @@ enum yj_status compile_apart(const struct yj_compile_options *o, struct yj_compi
     size_t n = 0;
     for (ssize_t got; child > 0 && n < sizeof a; n += (size_t)got) {
         got = read(ends[0], (char *)&a + n, sizeof a - n);
-        if (got < 0 && errno == EINTR) got = 0;
-        else if (got <= 0) break;
+        if (got < 0 && errno == EINTR)
+            got = 0;
+        else if (got <= 0)
+            break;
     }
     close(ends[0]);
     int how = 0;
-    while (child > 0 && waitpid(child, &how, 0) < 0 && errno == EINTR) continue;
+    while (child > 0 && waitpid(child, &how, 0) < 0 && errno == EINTR)
+        continue;
     if (child < 0) return report(YJ_ERR_IO, "cannot start a process: %m");
     if (n != sizeof a) {
         return report(YJ_ERR_INTERNAL, "the compiler died (%s %d) on %s", WIFSIGNALED(how) ? "signal" : "exit code",
@@ -175,7 +195,8 @@ bool is_folder(const char *path) {
 enum yj_status check_there(const char *path) {
     struct stat s;
     if (stat(path, &s) == 0) return YJ_OK;
-    return report(errno == ENOENT || errno == ENOTDIR ? YJ_ERR_INPUT : YJ_ERR_IO, "cannot read %s: %s", path, strerror(errno));
+    return report(errno == ENOENT || errno == ENOTDIR ? YJ_ERR_INPUT : YJ_ERR_IO, "cannot read %s: %s", path,
+                  strerror(errno));
 }
 
 enum yj_status make_temporary(char *path, size_t room) {
@@ -183,7 +204,9 @@ enum yj_status make_temporary(char *path, size_t room) {
     if (snprintf(path, room, "%s/yunjin-XXXXXX", base && *base ? base : "/tmp") >= (int)room) {
         return report(YJ_ERR_INPUT, "TMPDIR is too long");
     }
-    return mkdtemp(path) ? YJ_OK : report(YJ_ERR_IO, "cannot make a temporary folder %s: %s (set TMPDIR)", path, strerror(errno));
+    return mkdtemp(path)
+               ? YJ_OK
+               : report(YJ_ERR_IO, "cannot make a temporary folder %s: %s (set TMPDIR)", path, strerror(errno));
 }
 
 static void remove_at(int parent, const char *name, int depth) {
@@ -193,8 +216,10 @@ static void remove_at(int parent, const char *name, int depth) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
         if (unlinkat(dirfd(d), e->d_name, 0) < 0 && depth > 0) remove_at(dirfd(d), e->d_name, depth - 1);
     }
-    if (d) closedir(d);
-    else if (fd >= 0) close(fd);
+    if (d)
+        closedir(d);
+    else if (fd >= 0)
+        close(fd);
     unlinkat(parent, name, AT_REMOVEDIR);
 }
 

@@ -40,13 +40,19 @@ int command_compile(int argc, char **argv) {
     bool json = false, check = false;
     struct words w = words_of(argc, argv);
     while (words_left(&w)) {
-        if (word_flag(&w, "--help") || word_flag(&w, "-h")) return fputs(help, stdout) < 0 ? MACHINE : DONE;
-        else if (word_flag(&w, "--json")) json = true;
-        else if (word_flag(&w, "--verify")) check = true;
+        if (word_flag(&w, "--help") || word_flag(&w, "-h"))
+            return fputs(help, stdout) < 0 ? MACHINE : DONE;
+        else if (word_flag(&w, "--json"))
+            json = true;
+        else if (word_flag(&w, "--verify"))
+            check = true;
         else if (compile_word(&w, &c) || word_option(&w, "-o", &output) || word_option(&w, "--output", &output) ||
-                 word_option(&w, "--print-after", &c.o.print_after)) continue;
-        else if (!model && (plain = word_plain(&w))) model = plain;
-        else word_unknown(&w);
+                 word_option(&w, "--print-after", &c.o.print_after))
+            continue;
+        else if (!model && (plain = word_plain(&w)))
+            model = plain;
+        else
+            word_unknown(&w);
     }
     if (!model) words_missing(&w, "MODEL.onnx");
     if (w.bad) return COMMAND_LINE;
@@ -60,12 +66,14 @@ int command_compile(int argc, char **argv) {
     if (status == YJ_OK && check) status = manifest_verify(c.o.output);
     if (status != YJ_OK) return command_failed("compile", status);
     if (json) {
-        return command_json("compile", json_pack("{s:s,s:s,s:i,s:i,s:i,s:i,s:I,s:f}", "model", model, "output", c.o.output, "nodes",
-                                                 made.nodes, "ops", made.ops, "kernels", made.kernels, "cached", made.cached,
-                                                 "weight_bytes", (json_int_t)made.weight_bytes, "seconds", made.seconds),
+        return command_json("compile",
+                            json_pack("{s:s,s:s,s:i,s:i,s:i,s:i,s:I,s:f}", "model", model, "output", c.o.output,
+                                      "nodes", made.nodes, "ops", made.ops, "kernels", made.kernels, "cached",
+                                      made.cached, "weight_bytes", (json_int_t)made.weight_bytes, "seconds",
+                                      made.seconds),
                             json_array());
     }
-    printf("%s: %d nodes, %d kernels (%d from the cache), %.1f MB of weights, %.2f s\n", c.o.output, made.nodes, made.kernels,
-           made.cached, (double)made.weight_bytes / 1e6, made.seconds);
+    printf("%s: %d nodes, %d kernels (%d from the cache), %.1f MB of weights, %.2f s\n", c.o.output, made.nodes,
+           made.kernels, made.cached, (double)made.weight_bytes / 1e6, made.seconds);
     return DONE;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `yunjin run`: words, compiling a .onnx first, and ranks: one process, N processes of this machine, or those of a launcher.
+ * `yunjin run`: words, compiling a .onnx first, and ranks: one process, N processes of this machine, or those of a
+ * launcher.
  */
 #include "runtime/command/run.h"
 
@@ -19,7 +20,8 @@
 
 static const char help[] =
     "usage: yunjin run MODEL.onnx|OUT.yj [OPTION]...\n"
-    "  --input NAME=FILE      .npy or TensorProto .pb, for an input or a state; many times. FILE alone: the one input.\n"
+    "  --input NAME=FILE      .npy or TensorProto .pb, for an input or a state; many times. FILE alone: the one "
+    "input.\n"
     "                         A folder: its input_0.pb, input_1.pb, ...\n"
     "  --random SEED          random numbers for the other inputs; --dim NAME=N chooses sizes\n"
     "  --output DIR           write every output there as NAME.npy (bf16 and fp8: NAME.pb)\n"
@@ -34,7 +36,13 @@ static const char help[] =
     "Under mpirun, PMIx or torchrun each process is one rank.\n"
     "Exit: 0 done, 1 input (or outputs differ), 2 command line, 3 machine.\n";
 
-struct run_words { struct run_job job; struct compile_words compile; const char *ranks; int n_ranks; bool numa; };
+struct run_words {
+    struct run_job job;
+    struct compile_words compile;
+    const char *ranks;
+    int n_ranks;
+    bool numa;
+};
 
 static bool read_words(int argc, char **argv, struct run_words *r, int *code) {
     struct words w = words_of(argc, argv);
@@ -44,15 +52,21 @@ static bool read_words(int argc, char **argv, struct run_words *r, int *code) {
             *code = fputs(help, stdout) < 0 ? MACHINE : DONE;
             return false;
         }
-        if (word_list(&w, "--input", &r->job.inputs) || compile_word(&w, &r->compile) || word_option(&w, "--output", &r->job.output) ||
-            word_option(&w, "--compare", &r->job.compare) || word_number(&w, "--repeat", 1, 1000000, &r->job.repeat) ||
-            word_option(&w, "--ranks", &r->ranks) || word_number(&w, "--threads", 1, 1024, &r->job.threads) ||
-            word_option(&w, "--profile", &r->job.profile)) continue;
-        if (word_number(&w, "--random", INT64_MIN, INT64_MAX, &r->job.seed)) r->job.random = true;
-        else if (word_flag(&w, "--json")) r->job.json = true;
-        else if (word_flag(&w, "--emulate")) r->job.emulate = true;
-        else if (!r->job.model && (plain = word_plain(&w))) r->job.model = plain;
-        else word_unknown(&w);
+        if (word_list(&w, "--input", &r->job.inputs) || compile_word(&w, &r->compile) ||
+            word_option(&w, "--output", &r->job.output) || word_option(&w, "--compare", &r->job.compare) ||
+            word_number(&w, "--repeat", 1, 1000000, &r->job.repeat) || word_option(&w, "--ranks", &r->ranks) ||
+            word_number(&w, "--threads", 1, 1024, &r->job.threads) || word_option(&w, "--profile", &r->job.profile))
+            continue;
+        if (word_number(&w, "--random", INT64_MIN, INT64_MAX, &r->job.seed))
+            r->job.random = true;
+        else if (word_flag(&w, "--json"))
+            r->job.json = true;
+        else if (word_flag(&w, "--emulate"))
+            r->job.emulate = true;
+        else if (!r->job.model && (plain = word_plain(&w)))
+            r->job.model = plain;
+        else
+            word_unknown(&w);
     }
     if (!r->job.model) words_missing(&w, "MODEL");
     if (!w.bad && r->ranks) {
@@ -81,9 +95,12 @@ static bool read_cpus(const char *path, cpu_set_t *set) {
     CPU_ZERO(set);
     for (char *at = text; ok && *at && *at != '\n';) {
         long low = strtol(at, &at, 10), high = *at == '-' ? strtol(at + 1, &at, 10) : low;
-        for (long c = low; c >= 0 && c <= high && c < CPU_SETSIZE; c++) CPU_SET((size_t)c, set);
-        if (*at == ',') at++;
-        else break;
+        for (long c = low; c >= 0 && c <= high && c < CPU_SETSIZE; c++)
+            CPU_SET((size_t)c, set);
+        if (*at == ',')
+            at++;
+        else
+            break;
     }
     return ok && CPU_COUNT(set) > 0;
 }
@@ -112,8 +129,10 @@ static int merge_profiles(const char *path, int n) {
     char **parts = calloc((size_t)n, sizeof *parts);
     enum yj_status status = parts ? YJ_OK : report(YJ_ERR_MEMORY, "out of memory");
     for (int i = 0; i < n && status == YJ_OK; i++) {
-        if (!(parts[i] = malloc(strlen(path) + 32))) status = report(YJ_ERR_MEMORY, "out of memory");
-        else part_name(path, i, parts[i], strlen(path) + 32);
+        if (!(parts[i] = malloc(strlen(path) + 32)))
+            status = report(YJ_ERR_MEMORY, "out of memory");
+        else
+            part_name(path, i, parts[i], strlen(path) + 32);
     }
     if (status == YJ_OK) status = profile_merge(path, n, parts);
     for (int i = 0; parts && i < n && parts[i]; i++) {
@@ -144,8 +163,10 @@ static int run_rank(struct run_job job, const struct yj_comm_options *options) {
     struct yj_call meet = {.size = sizeof meet, .collective = YJ_BARRIER, .name = "profile"};
     if (code == DONE && job.profile && ranks > 1) { /* all parts are there: the first rank joins them */
         status = yj_comm_call(comm, &meet);
-        if (status != YJ_OK) code = command_failed(name, status);
-        else if (rank == 0) code = merge_profiles(whole, ranks);
+        if (status != YJ_OK)
+            code = command_failed(name, status);
+        else if (rank == 0)
+            code = merge_profiles(whole, ranks);
     }
     yj_comm_close(comm);
     return code;
@@ -169,12 +190,15 @@ static int reap(pid_t *child, int n) {
             nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
             continue;
         }
-        while (rank < n && child[rank] != pid) rank++;
+        while (rank < n && child[rank] != pid)
+            rank++;
         if (rank == n) continue;
         child[rank] = 0;
         left--;
         int this = WIFEXITED(how) ? WEXITSTATUS(how) : MACHINE;
-        if (WIFSIGNALED(how) && until == 0) fprintf(stderr, "yunjin run: rank %d was killed by signal %d (%s)\n", rank, WTERMSIG(how), strsignal(WTERMSIG(how)));
+        if (WIFSIGNALED(how) && until == 0)
+            fprintf(stderr, "yunjin run: rank %d was killed by signal %d (%s)\n", rank, WTERMSIG(how),
+                    strsignal(WTERMSIG(how)));
         if (this && !code) {
             code = this;
             until = time_now() + 10;
@@ -187,7 +211,8 @@ static int run_ranks(struct run_words *r) {
     cpu_set_t node;
     int n = r->n_ranks;
     if (r->numa) {
-        while (n < 1024 && numa_node(n, &node)) n++;
+        while (n < 1024 && numa_node(n, &node))
+            n++;
         if (n == 0) n = 1;
     }
     struct yj_comm_local local;
@@ -195,7 +220,8 @@ static int run_ranks(struct run_words *r) {
     if (status != YJ_OK) return command_failed("run", status);
     pid_t *child = calloc((size_t)n, sizeof *child), parent = getpid();
     if (!child) return command_failed("run", report(YJ_ERR_MEMORY, "out of memory"));
-    if (!r->job.threads && !getenv("YUNJIN_THREADS")) r->job.threads = r->numa ? 0 : max64(1, pool_default_threads() / n);
+    if (!r->job.threads && !getenv("YUNJIN_THREADS"))
+        r->job.threads = r->numa ? 0 : max64(1, pool_default_threads() / n);
     fflush(NULL);
     int started = 0;
     for (; started < n; started++) {
@@ -212,7 +238,8 @@ static int run_ranks(struct run_words *r) {
     }
     if (started < n) {
         fprintf(stderr, "yunjin run: rank %d cannot be started: %s\n", started, strerror(errno));
-        for (int i = 0; i < started; i++) kill(child[i], SIGKILL);
+        for (int i = 0; i < started; i++)
+            kill(child[i], SIGKILL);
     }
     int code = reap(child, started);
     free(child);
@@ -227,7 +254,8 @@ static bool has_launcher(void) {
     return false;
 }
 
-static enum yj_status compile_first(struct run_words *r, char *folder, size_t room, char *temporary, size_t temporary_room) {
+static enum yj_status compile_first(struct run_words *r, char *folder, size_t room, char *temporary,
+                                    size_t temporary_room) {
     TRY(make_temporary(temporary, temporary_room));
     snprintf(folder, room, "%s/model.yj", temporary);
     struct yj_compile_options *o = &r->compile.o;
@@ -252,9 +280,12 @@ int command_run(int argc, char **argv) {
         status = compile_first(&r, folder, sizeof folder, temporary, sizeof temporary);
         r.job.folder = folder;
     }
-    if (status != YJ_OK) code = command_failed("run", status);
-    else if (r.ranks) code = run_ranks(&r);
-    else code = has_launcher() ? run_rank(r.job, NULL) : run_model(&r.job);
+    if (status != YJ_OK)
+        code = command_failed("run", status);
+    else if (r.ranks)
+        code = run_ranks(&r);
+    else
+        code = has_launcher() ? run_rank(r.job, NULL) : run_model(&r.job);
     if (*temporary) remove_temporary(temporary);
     return code;
 }

@@ -11,21 +11,24 @@
 struct yj_comm;
 
 /* What inputs were read into: it must stay until the run is over. */
-struct held { int n; struct yj_tensor tensor[512]; };
+struct held {
+    int n;
+    struct yj_tensor tensor[512];
+};
 void held_free(struct held *held);
 
 struct run_job {
-    const char *command;         /* for messages: "run", or "run: rank 1" */
-    const char *model;           /* as it was given */
-    const char *folder;          /* model.yj */
-    const char *target;          /* NULL: what fits */
-    bool emulate;                /* kernels run under the target's emulator */
-    struct list inputs;          /* NAME=FILE, FILE, or a folder with input_0.pb ... */
-    struct list dims;            /* NAME=N for random inputs */
+    const char *command; /* for messages: "run", or "run: rank 1" */
+    const char *model;   /* as it was given */
+    const char *folder;  /* model.yj */
+    const char *target;  /* NULL: what fits */
+    bool emulate;        /* kernels run under the target's emulator */
+    struct list inputs;  /* NAME=FILE, FILE, or a folder with input_0.pb ... */
+    struct list dims;    /* NAME=N for random inputs */
     bool random;
     int64_t seed, repeat, threads;
     const char *output, *compare, *profile;
-    bool json, quiet;            /* quiet: not rank 0 */
+    bool json, quiet; /* quiet: not rank 0 */
     struct yj_comm *comm;
     struct held *held;
 };

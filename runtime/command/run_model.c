@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What one rank of `yunjin run` does: open, bind files or random numbers, run, write and compare outputs, say how long it
- * took. States are ports like the others: a file sets what a run starts from, and what it leaves is an output.
+ * What one rank of `yunjin run` does: open, bind files or random numbers, run, write and compare outputs, say how long
+ * it took. States are ports like the others: a file sets what a run starts from, and what it leaves is an output.
  */
 #include "runtime/command/run.h"
 
@@ -18,11 +18,13 @@
 /* --- inputs --- */
 
 void held_free(struct held *held) {
-    while (held->n > 0) yj_tensor_free(&held->tensor[--held->n]);
+    while (held->n > 0)
+        yj_tensor_free(&held->tensor[--held->n]);
 }
 
 static void hold(struct held *held, const struct yj_tensor *t) {
-    if (held->n < (int)COUNT(held->tensor)) held->tensor[held->n++] = *t; /* a model of more inputs keeps the rest to the end */
+    if (held->n < (int)COUNT(held->tensor))
+        held->tensor[held->n++] = *t; /* a model of more inputs keeps the rest to the end */
 }
 
 static int ports(const struct yj_model *m, enum yj_port port) {
@@ -45,7 +47,8 @@ static void retag(struct yj_tensor *t, enum yj_dtype want) {
 
 /* Binds T to the input or state called NAME, or to input number INDEX if NAME is empty. */
 static enum yj_status bind_one(struct yj_model *m, const char *name, int index, struct yj_tensor *t) {
-    int state = *name ? yj_model_find(m, YJ_PORT_STATE, name) : -1, input = *name ? yj_model_find(m, YJ_PORT_INPUT, name) : index;
+    int state = *name ? yj_model_find(m, YJ_PORT_STATE, name) : -1,
+        input = *name ? yj_model_find(m, YJ_PORT_INPUT, name) : index;
     struct yj_port_info info = {.size = sizeof info};
     if (state >= 0 || input >= 0) {
         TRY(yj_model_info(m, state >= 0 ? YJ_PORT_STATE : YJ_PORT_INPUT, state >= 0 ? state : input, &info));
@@ -54,7 +57,8 @@ static enum yj_status bind_one(struct yj_model *m, const char *name, int index, 
     }
     struct text names = {0};
     known_inputs(m, &names);
-    enum yj_status status = report(YJ_ERR_INPUT, "no input is called '%s'; there are: %s", name, names.data ? names.data : "none");
+    enum yj_status status =
+        report(YJ_ERR_INPUT, "no input is called '%s'; there are: %s", name, names.data ? names.data : "none");
     text_free(&names);
     return status;
 }
@@ -65,7 +69,9 @@ static enum yj_status bind_file(struct yj_model *m, struct held *held, const cha
     char inside[512];
     TRY(check_there(file));
     TRY(yj_tensor_read(file, &t, inside, sizeof inside));
-    if (!*name && *inside && (yj_model_find(m, YJ_PORT_INPUT, inside) >= 0 || yj_model_find(m, YJ_PORT_STATE, inside) >= 0)) name = inside;
+    if (!*name && *inside &&
+        (yj_model_find(m, YJ_PORT_INPUT, inside) >= 0 || yj_model_find(m, YJ_PORT_STATE, inside) >= 0))
+        name = inside;
     enum yj_status status = bind_one(m, name, index, &t);
     hold(held, &t);
     return status == YJ_OK ? YJ_OK : report_in(status, "%s", file);
@@ -92,7 +98,8 @@ static enum yj_status bind_word(struct yj_model *m, struct held *held, const cha
             return bind_file(m, held, name, -1, equal + 1);
         }
         const char *earlier = NULL;
-        for (const char *c = word; c < equal; c++) earlier = *c == '=' ? c : earlier;
+        for (const char *c = word; c < equal; c++)
+            earlier = *c == '=' ? c : earlier;
         if (!earlier) {
             struct yj_tensor none = {.size = sizeof none};
             return bind_one(m, name, -1, &none); /* says which names there are */
@@ -119,13 +126,26 @@ static void fill_random(struct yj_tensor *t, size_t bytes, uint64_t seed) {
         float f = (float)(r >> 40) / 8388608.0f - 1.0f;
         double d = f;
         switch (t->dtype) {
-        case YJ_F32: memcpy(&bits, &f, sizeof f); break;
-        case YJ_F64: memcpy(&bits, &d, sizeof d); break;
-        case YJ_F16: bits = f32_to_f16(f); break;
-        case YJ_BF16: bits = f32_to_bf16(f); break;
-        case YJ_E4M3: bits = f32_to_e4m3(f); break;
-        case YJ_E5M2: bits = f32_to_e5m2(f); break;
-        default: break;
+        case YJ_F32:
+            memcpy(&bits, &f, sizeof f);
+            break;
+        case YJ_F64:
+            memcpy(&bits, &d, sizeof d);
+            break;
+        case YJ_F16:
+            bits = f32_to_f16(f);
+            break;
+        case YJ_BF16:
+            bits = f32_to_bf16(f);
+            break;
+        case YJ_E4M3:
+            bits = f32_to_e4m3(f);
+            break;
+        case YJ_E5M2:
+            bits = f32_to_e5m2(f);
+            break;
+        default:
+            break;
         }
         memcpy((char *)t->data + i * each, &bits, each);
     }
@@ -135,15 +155,19 @@ static void fill_random(struct yj_tensor *t, size_t bytes, uint64_t seed) {
 static enum yj_status choose_dim(const struct run_job *job, const struct yj_port_info *info, int axis, int64_t *size) {
     for (int i = 0; i < job->dims.n; i++) {
         const char *word = job->dims.word[i], *equal = strchr(word, '=');
-        if (!equal || strlen(info->dim[axis]) != (size_t)(equal - word) || strncmp(word, info->dim[axis], (size_t)(equal - word)) != 0) continue;
+        if (!equal || strlen(info->dim[axis]) != (size_t)(equal - word) ||
+            strncmp(word, info->dim[axis], (size_t)(equal - word)) != 0)
+            continue;
         char *end;
         errno = 0;
         *size = strtoll(equal + 1, &end, 10);
-        if (end == equal + 1 || errno || (*end && strncmp(end, "..", 2) != 0)) return report(YJ_ERR_INPUT, "--dim %s: write NAME=N", word);
+        if (end == equal + 1 || errno || (*end && strncmp(end, "..", 2) != 0))
+            return report(YJ_ERR_INPUT, "--dim %s: write NAME=N", word);
         return YJ_OK;
     }
     *size = max64(1, info->low[axis]);
-    return *size <= info->high[axis] ? YJ_OK : report(YJ_ERR_INPUT, "input '%s': give --dim %s=N", info->name, info->dim[axis]);
+    return *size <= info->high[axis] ? YJ_OK
+                                     : report(YJ_ERR_INPUT, "input '%s': give --dim %s=N", info->name, info->dim[axis]);
 }
 
 static enum yj_status bind_random(struct yj_model *m, const struct run_job *job, int index) {
@@ -151,7 +175,8 @@ static enum yj_status bind_random(struct yj_model *m, const struct run_job *job,
     TRY(yj_model_info(m, YJ_PORT_INPUT, index, &info));
     struct yj_tensor t = {.size = sizeof t, .dtype = info.dtype, .rank = info.rank};
     size_t bytes;
-    for (int i = 0; i < info.rank; i++) TRY(choose_dim(job, &info, i, &t.shape[i]));
+    for (int i = 0; i < info.rank; i++)
+        TRY(choose_dim(job, &info, i, &t.shape[i]));
     enum yj_status status = yj_tensor_bytes(&t, &bytes);
     if (status == YJ_OK) status = yj_tensor_new(&t);
     if (status != YJ_OK) return report_in(status, "input '%s'", info.name);
@@ -162,14 +187,20 @@ static enum yj_status bind_random(struct yj_model *m, const struct run_job *job,
 
 enum yj_status run_bind_inputs(struct yj_model *m, const struct run_job *job) {
     held_free(job->held); /* of the repeat before */
-    for (int i = 0; job->random && i < ports(m, YJ_PORT_INPUT); i++) TRY(bind_random(m, job, i));
-    for (int i = 0; i < job->inputs.n; i++) TRY(bind_word(m, job->held, job->inputs.word[i]));
+    for (int i = 0; job->random && i < ports(m, YJ_PORT_INPUT); i++)
+        TRY(bind_random(m, job, i));
+    for (int i = 0; i < job->inputs.n; i++)
+        TRY(bind_word(m, job->held, job->inputs.word[i]));
     return YJ_OK;
 }
 
 /* --- outputs: those of the model, then what the states have become --- */
 
-struct output { const char *name; struct yj_tensor tensor; bool ours; };
+struct output {
+    const char *name;
+    struct yj_tensor tensor;
+    bool ours;
+};
 
 static enum yj_status get_output(struct yj_model *m, int index, struct output *o) {
     int n = ports(m, YJ_PORT_OUTPUT);
@@ -198,12 +229,14 @@ static int output_count(const struct yj_model *m) {
 /* FOLDER/NAME.EXTENSION with a name that is one file name. */
 static void output_path(const char *folder, const char *name, const char *extension, char *path, size_t room) {
     int n = snprintf(path, room, "%s/", folder);
-    for (; *name && (size_t)n + 8 < room; name++) path[n++] = *name == '/' || (unsigned char)*name < 32 ? '_' : *name;
+    for (; *name && (size_t)n + 8 < room; name++)
+        path[n++] = *name == '/' || (unsigned char)*name < 32 ? '_' : *name;
     snprintf(path + n, room - (size_t)n, "%s", extension);
 }
 
 static enum yj_status write_outputs(struct yj_model *m, const char *folder) {
-    if (mkdir(folder, 0777) < 0 && errno != EEXIST) return report(YJ_ERR_IO, "cannot make %s: %s", folder, strerror(errno));
+    if (mkdir(folder, 0777) < 0 && errno != EEXIST)
+        return report(YJ_ERR_IO, "cannot make %s: %s", folder, strerror(errno));
     for (int i = 0; i < output_count(m); i++) {
         struct output o;
         char path[4096];
@@ -251,7 +284,8 @@ enum yj_status run_compare(struct yj_model *m, const char *folder, double *worst
         TRY(status);
         if (cases) {
             json_array_append_new(cases, json_pack("{s:s,s:o,s:b}", "output", o.name, "error",
-                                                   isfinite(error) ? json_real(error) : json_string("infinite"), "equal", error <= 1));
+                                                   isfinite(error) ? json_real(error) : json_string("infinite"),
+                                                   "equal", error <= 1));
         }
         if (error > *worst) *worst = error;
     }
@@ -267,14 +301,30 @@ static void print_value(const struct yj_tensor *t, size_t i) {
     double d;
     memcpy(&v, p, yj_dtype_bytes(t->dtype));
     switch (t->dtype) {
-    case YJ_F32: memcpy(&f, p, sizeof f), printf(" %g", (double)f); break;
-    case YJ_F64: memcpy(&d, p, sizeof d), printf(" %g", d); break;
-    case YJ_F16: printf(" %g", (double)f16_to_f32((uint16_t)v)); break;
-    case YJ_BF16: printf(" %g", (double)bf16_to_f32((uint16_t)v)); break;
-    case YJ_I8: printf(" %d", (int8_t)v); break;
-    case YJ_I16: printf(" %d", (int16_t)v); break;
-    case YJ_I32: printf(" %d", (int32_t)v); break;
-    default: printf(" %" PRId64, v); break;
+    case YJ_F32:
+        memcpy(&f, p, sizeof f), printf(" %g", (double)f);
+        break;
+    case YJ_F64:
+        memcpy(&d, p, sizeof d), printf(" %g", d);
+        break;
+    case YJ_F16:
+        printf(" %g", (double)f16_to_f32((uint16_t)v));
+        break;
+    case YJ_BF16:
+        printf(" %g", (double)bf16_to_f32((uint16_t)v));
+        break;
+    case YJ_I8:
+        printf(" %d", (int8_t)v);
+        break;
+    case YJ_I16:
+        printf(" %d", (int16_t)v);
+        break;
+    case YJ_I32:
+        printf(" %d", (int32_t)v);
+        break;
+    default:
+        printf(" %" PRId64, v);
+        break;
     }
 }
 
@@ -284,10 +334,12 @@ static void print_outputs(struct yj_model *m) {
         size_t bytes;
         if (get_output(m, i, &o) != YJ_OK || yj_tensor_bytes(&o.tensor, &bytes) != YJ_OK) continue;
         printf("  %s %s [", o.name, yj_dtype_name(o.tensor.dtype));
-        for (int j = 0; j < o.tensor.rank; j++) printf("%s%" PRId64, j ? ", " : "", o.tensor.shape[j]);
+        for (int j = 0; j < o.tensor.rank; j++)
+            printf("%s%" PRId64, j ? ", " : "", o.tensor.shape[j]);
         printf("]");
         size_t n = bytes / yj_dtype_bytes(o.tensor.dtype);
-        for (size_t j = 0; j < n && j < 4; j++) print_value(&o.tensor, j);
+        for (size_t j = 0; j < n && j < 4; j++)
+            print_value(&o.tensor, j);
         printf("%s\n", n > 4 ? " ..." : "");
         drop_output(&o);
     }
@@ -298,16 +350,20 @@ static int by_value(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-struct timing { double load_s, first_s, median_s, best_s, collective; };
+struct timing {
+    double load_s, first_s, median_s, best_s, collective;
+};
 
-static json_t *summary_json(const struct yj_model_stats *s, const struct timing *t, int64_t repeat, bool compared, double worst) {
+static json_t *summary_json(const struct yj_model_stats *s, const struct timing *t, int64_t repeat, bool compared,
+                            double worst) {
     struct rusage use;
     getrusage(RUSAGE_SELF, &use);
-    json_t *j = json_pack("{s:s,s:i,s:i,s:i,s:I,s:f,s:f,s:f,s:f,s:f,s:I,s:I,s:I}", "target", s->target, "ranks", s->ranks, "threads",
-                          s->threads, "steps", s->steps, "repeat", (json_int_t)repeat, "load_s", t->load_s, "first_s", t->first_s,
-                          "median_s", t->median_s, "best_s", t->best_s, "collective_share", t->collective, "weight_bytes",
-                          (json_int_t)s->weight_bytes, "planned_bytes", (json_int_t)s->planned_bytes, "peak_rss_bytes",
-                          (json_int_t)use.ru_maxrss * 1024);
+    json_t *j =
+        json_pack("{s:s,s:i,s:i,s:i,s:I,s:f,s:f,s:f,s:f,s:f,s:I,s:I,s:I}", "target", s->target, "ranks", s->ranks,
+                  "threads", s->threads, "steps", s->steps, "repeat", (json_int_t)repeat, "load_s", t->load_s,
+                  "first_s", t->first_s, "median_s", t->median_s, "best_s", t->best_s, "collective_share",
+                  t->collective, "weight_bytes", (json_int_t)s->weight_bytes, "planned_bytes",
+                  (json_int_t)s->planned_bytes, "peak_rss_bytes", (json_int_t)use.ru_maxrss * 1024);
     if (compared) json_object_set_new(j, "worst_error", isfinite(worst) ? json_real(worst) : json_string("infinite"));
     return j;
 }
@@ -338,7 +394,8 @@ static enum yj_status repeat(struct yj_model *m, const struct run_job *job, stru
     return status;
 }
 
-static enum yj_status work(const struct run_job *job, struct yj_model *m, struct timing *t, double *worst, json_t *cases) {
+static enum yj_status work(const struct run_job *job, struct yj_model *m, struct timing *t, double *worst,
+                           json_t *cases) {
     TRY(run_bind_inputs(m, job));
     if (job->profile) TRY(yj_model_profile(m, true));
     TRY(repeat(m, job, t));
@@ -355,8 +412,8 @@ static int say(const struct run_job *job, struct yj_model *m, const struct timin
         int code = command_json("run", summary_json(&s, t, job->repeat, job->compare, worst), cases);
         return code ? code : worst <= 1 ? DONE : INPUT;
     }
-    printf("%s: %s, %d rank%s, %d thread%s; load %.2f ms, run %.3f ms", job->model, s.target, s.ranks, s.ranks > 1 ? "s" : "", s.threads,
-           s.threads > 1 ? "s" : "", 1e3 * t->load_s, 1e3 * t->median_s);
+    printf("%s: %s, %d rank%s, %d thread%s; load %.2f ms, run %.3f ms", job->model, s.target, s.ranks,
+           s.ranks > 1 ? "s" : "", s.threads, s.threads > 1 ? "s" : "", 1e3 * t->load_s, 1e3 * t->median_s);
     if (job->repeat > 1) printf(" (median of %" PRId64 "; best %.3f)", job->repeat, 1e3 * t->best_s);
     if (s.ranks > 1) printf(", %.0f %% of it in collectives", 100 * t->collective);
     printf("\n");
@@ -376,7 +433,8 @@ int run_model(const struct run_job *given) {
     static struct held held;
     struct run_job with = *given, *job = &with;
     job->held = &held;
-    struct yj_model_options o = {.size = sizeof o, .threads = (int32_t)job->threads, .target = job->target, .comm = job->comm};
+    struct yj_model_options o = {
+        .size = sizeof o, .threads = (int32_t)job->threads, .target = job->target, .comm = job->comm};
     struct yj_model *m = NULL;
     struct timing t = {0};
     double worst = 0, begin = time_now();
@@ -385,7 +443,9 @@ int run_model(const struct run_job *given) {
     if (status == YJ_OK) status = yj_model_open(job->folder, &o, &m);
     t.load_s = time_now() - begin;
     if (status == YJ_OK) status = work(job, m, &t, &worst, cases);
-    int code = status != YJ_OK ? command_failed(job->command, status) : job->quiet ? DONE : say(job, m, &t, worst, json_incref(cases));
+    int code = status != YJ_OK ? command_failed(job->command, status)
+               : job->quiet    ? DONE
+                               : say(job, m, &t, worst, json_incref(cases));
     json_decref(cases);
     yj_model_close(m);
     held_free(&held);

@@ -10,14 +10,19 @@
 
 static const char help[] =
     "usage: yunjin test onnx DIR... [--jobs N] [--match TEXT] [--timeout S] [--target NAME] [--verbose] [--json]\n"
-    "         DIR holds model.onnx and test_data_set_*, or folders that do. The model is compiled from model.onnx alone, in\n"
+    "         DIR holds model.onnx and test_data_set_*, or folders that do. The model is compiled from model.onnx "
+    "alone, in\n"
     "         another process than the one that reads inputs and outputs. Outcomes: pass fail unsupported crash.\n"
     "       yunjin test target NAME [--json]\n"
     "         kernels for a chip: ran (here or under its emulator, bits compared), assembled only, or failed.\n"
     "       yunjin test device NAME\n"
     "Exit: 0 nothing failed, 1 something did, 2 command line, 3 machine.\n";
 
-struct checks { int ran, assembled, failed; bool json; json_t *cases; };
+struct checks {
+    int ran, assembled, failed;
+    bool json;
+    json_t *cases;
+};
 
 static void one_check(void *user, const char *check, enum yj_test_outcome outcome, const char *detail) {
     struct checks *c = user;
@@ -25,8 +30,11 @@ static void one_check(void *user, const char *check, enum yj_test_outcome outcom
     c->ran += outcome == YJ_TEST_RAN;
     c->assembled += outcome == YJ_TEST_ASSEMBLED;
     c->failed += outcome != YJ_TEST_RAN && outcome != YJ_TEST_ASSEMBLED;
-    if (c->json) json_array_append_new(c->cases, json_pack("{s:s,s:s,s:s}", "case", check, "outcome", word, "detail", detail ? detail : ""));
-    else printf("%-9s %s%s%s\n", word, check, detail && *detail ? ": " : "", detail ? detail : "");
+    if (c->json)
+        json_array_append_new(
+            c->cases, json_pack("{s:s,s:s,s:s}", "case", check, "outcome", word, "detail", detail ? detail : ""));
+    else
+        printf("%-9s %s%s%s\n", word, check, detail && *detail ? ": " : "", detail ? detail : "");
 }
 
 static int test_target(int argc, char **argv) {
@@ -36,10 +44,14 @@ static int test_target(int argc, char **argv) {
     struct words w = words_of(argc, argv);
     w.command = "test target";
     while (words_left(&w)) {
-        if (word_flag(&w, "--json")) c.json = true;
-        else if (word_flag(&w, "--help") || word_flag(&w, "-h")) return fputs(help, stdout) < 0 ? MACHINE : DONE;
-        else if (!name && (plain = word_plain(&w))) name = plain;
-        else word_unknown(&w);
+        if (word_flag(&w, "--json"))
+            c.json = true;
+        else if (word_flag(&w, "--help") || word_flag(&w, "-h"))
+            return fputs(help, stdout) < 0 ? MACHINE : DONE;
+        else if (!name && (plain = word_plain(&w)))
+            name = plain;
+        else
+            word_unknown(&w);
     }
     if (!name) words_missing(&w, "NAME");
     if (w.bad) return COMMAND_LINE;
@@ -51,7 +63,8 @@ static int test_target(int argc, char **argv) {
     }
     int total = c.ran + c.assembled + c.failed, code = c.failed ? INPUT : DONE;
     if (c.json) {
-        json_t *summary = json_pack("{s:s,s:i,s:i,s:i,s:i}", "target", name, "ran", c.ran, "assembled", c.assembled, "failed", c.failed, "total", total);
+        json_t *summary = json_pack("{s:s,s:i,s:i,s:i,s:i}", "target", name, "ran", c.ran, "assembled", c.assembled,
+                                    "failed", c.failed, "total", total);
         int written = command_json("test", summary, c.cases);
         return written ? written : code;
     }
@@ -66,7 +79,9 @@ int command_test(int argc, char **argv) {
     if (strcmp(what, "onnx") == 0) return command_test_onnx(argc - 1, argv + 1, help);
     if (strcmp(what, "target") == 0) return test_target(argc - 1, argv + 1);
     if (strcmp(what, "device") == 0) {
-        fprintf(stderr, "yunjin test device: not supported yet: this build runs on processors only and has no device to test\n");
+        fprintf(
+            stderr,
+            "yunjin test device: not supported yet: this build runs on processors only and has no device to test\n");
         return INPUT;
     }
     fprintf(stderr, "yunjin test: %s%s\n%s", *what ? "nothing is called " : "what?", what, help);

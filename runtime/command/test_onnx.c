@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `yunjin test onnx`: every case is a process that starts two more, one that compiles model.onnx and sees nothing else, and
- * one that opens the result, reads inputs, runs and compares. Whatever dies or hangs is counted as a crash of that case,
- * and the counts add up. Results come back through memory that all share.
+ * `yunjin test onnx`: every case is a process that starts two more, one that compiles model.onnx and sees nothing else,
+ * and one that opens the result, reads inputs, runs and compares. Whatever dies or hangs is counted as a crash of that
+ * case, and the counts add up. Results come back through memory that all share.
  */
 #include "runtime/command/run.h"
 #include "runtime/command/test.h"
@@ -22,12 +22,16 @@ enum { MOST_CASES = 20000 };
 enum outcome { PENDING, PASS, FAIL, UNSUPPORTED, CRASH, OUTCOMES };
 static const char *const outcome_names[OUTCOMES] = {"pending", "pass", "fail", "unsupported", "crash"};
 
-struct result { enum outcome outcome; double error, seconds; char why[512]; };
+struct result {
+    enum outcome outcome;
+    double error, seconds;
+    char why[512];
+};
 
 struct testing {
     int n;
     char **folder;
-    struct result *results;     /* shared by all processes */
+    struct result *results; /* shared by all processes */
     int64_t jobs, timeout;
     const char *match, *target, *temporary;
     bool verbose, json;
@@ -45,8 +49,10 @@ static void add_case(struct testing *t, const char *folder) {
     if (t->n == MOST_CASES || (t->match && !strstr(folder, t->match))) return;
     char **more = realloc(t->folder, (size_t)(t->n + 1) * sizeof *more), *copy = strdup(folder);
     if (more) t->folder = more;
-    if (more && copy) t->folder[t->n++] = copy;
-    else free(copy);
+    if (more && copy)
+        t->folder[t->n++] = copy;
+    else
+        free(copy);
 }
 
 static int by_name(const void *a, const void *b) {
@@ -67,7 +73,8 @@ static enum yj_status find_cases(struct testing *t, const char *folder) {
         if (e->d_name[0] != '.' && has_model(path)) add_case(t, path);
     }
     closedir(d);
-    if (t->n == before && !t->match) return report(YJ_ERR_INPUT, "%s holds no model.onnx, and no folder that does", folder);
+    if (t->n == before && !t->match)
+        return report(YJ_ERR_INPUT, "%s holds no model.onnx, and no folder that does", folder);
     qsort(t->folder + before, (size_t)(t->n - before), sizeof *t->folder, by_name);
     return YJ_OK;
 }
@@ -124,9 +131,11 @@ static void run_case(const char *folder, const char *model, struct result *r) {
 
 static void wait_for_run(pid_t child, struct result *r) {
     int how = 0;
-    while (waitpid(child, &how, 0) < 0 && errno == EINTR) continue;
+    while (waitpid(child, &how, 0) < 0 && errno == EINTR)
+        continue;
     if (!WIFSIGNALED(how) && r->outcome != PENDING) return;
-    report(YJ_OK, "died by %s %d", WIFSIGNALED(how) ? "signal" : "exit code", WIFSIGNALED(how) ? WTERMSIG(how) : WEXITSTATUS(how));
+    report(YJ_OK, "died by %s %d", WIFSIGNALED(how) ? "signal" : "exit code",
+           WIFSIGNALED(how) ? WTERMSIG(how) : WEXITSTATUS(how));
     say(r, CRASH, "run");
 }
 
@@ -149,8 +158,10 @@ static void test_case(const struct testing *t, int number) {
             fflush(NULL);
             _exit(0);
         }
-        if (child > 0) wait_for_run(child, r);
-        else report(YJ_ERR_IO, "no process: %s", strerror(errno)), say(r, CRASH, "run");
+        if (child > 0)
+            wait_for_run(child, r);
+        else
+            report(YJ_ERR_IO, "no process: %s", strerror(errno)), say(r, CRASH, "run");
     }
     remove_temporary(model);
     r->seconds = time_now() - begin;
@@ -158,7 +169,11 @@ static void test_case(const struct testing *t, int number) {
 
 /* --- all cases --- */
 
-struct slot { pid_t pid; int number; double begin; };
+struct slot {
+    pid_t pid;
+    int number;
+    double begin;
+};
 
 static void finish(struct testing *t, struct slot *s, int how, bool late) {
     struct result *r = &t->results[s->number];
@@ -171,7 +186,8 @@ static void finish(struct testing *t, struct slot *s, int how, bool late) {
     }
     const char *name = strrchr(t->folder[s->number], '/');
     if (!t->json && (t->verbose || r->outcome == FAIL || r->outcome == CRASH)) {
-        printf("%-11s %s%s%s\n", outcome_names[r->outcome], name ? name + 1 : t->folder[s->number], *r->why ? ": " : "", r->why);
+        printf("%-11s %s%s%s\n", outcome_names[r->outcome], name ? name + 1 : t->folder[s->number], *r->why ? ": " : "",
+               r->why);
         fflush(stdout);
     }
     s->pid = 0;
@@ -186,8 +202,10 @@ static void start(struct testing *t, struct slot *s, int number) {
         fflush(NULL);
         _exit(0);
     }
-    if (s->pid > 0) setpgid(s->pid, s->pid);
-    else finish(t, s, 0, false);
+    if (s->pid > 0)
+        setpgid(s->pid, s->pid);
+    else
+        finish(t, s, 0, false);
 }
 
 static void run_all(struct testing *t) {
@@ -221,20 +239,21 @@ static int say_all(const struct testing *t) {
         const char *name = strrchr(t->folder[i], '/');
         count[r->outcome]++;
         if (!t->json) continue;
-        json_t *row = json_pack("{s:s,s:s,s:f,s:s}", "case", name ? name + 1 : t->folder[i], "outcome", outcome_names[r->outcome], "seconds",
-                                r->seconds, "why", r->why);
+        json_t *row = json_pack("{s:s,s:s,s:f,s:s}", "case", name ? name + 1 : t->folder[i], "outcome",
+                                outcome_names[r->outcome], "seconds", r->seconds, "why", r->why);
         if (isfinite(r->error)) json_object_set_new(row, "error", json_real(r->error));
         json_array_append_new(cases, row);
     }
     int code = count[FAIL] || count[CRASH] || count[PENDING] ? INPUT : DONE;
     if (t->json) {
-        json_t *summary = json_pack("{s:i,s:i,s:i,s:i,s:i}", "pass", count[PASS], "fail", count[FAIL], "unsupported", count[UNSUPPORTED], "crash",
-                                    count[CRASH], "total", t->n);
+        json_t *summary = json_pack("{s:i,s:i,s:i,s:i,s:i}", "pass", count[PASS], "fail", count[FAIL], "unsupported",
+                                    count[UNSUPPORTED], "crash", count[CRASH], "total", t->n);
         int written = command_json("test", summary, cases);
         return written ? written : code;
     }
     json_decref(cases);
-    printf("%d pass, %d fail, %d unsupported, %d crash of %d\n", count[PASS], count[FAIL], count[UNSUPPORTED], count[CRASH], t->n);
+    printf("%d pass, %d fail, %d unsupported, %d crash of %d\n", count[PASS], count[FAIL], count[UNSUPPORTED],
+           count[CRASH], t->n);
     return code;
 }
 
@@ -250,7 +269,8 @@ static int test_all(struct testing *t) {
     remove_temporary(temporary);
     int code = say_all(t);
     munmap(t->results, bytes);
-    for (int i = 0; i < t->n; i++) free(t->folder[i]);
+    for (int i = 0; i < t->n; i++)
+        free(t->folder[i]);
     free(t->folder);
     return code;
 }
@@ -262,13 +282,19 @@ int command_test_onnx(int argc, char **argv, const char *help) {
     struct words w = words_of(argc, argv);
     w.command = "test onnx";
     while (words_left(&w)) {
-        if (word_flag(&w, "--help") || word_flag(&w, "-h")) return fputs(help, stdout) < 0 ? MACHINE : DONE;
-        else if (word_flag(&w, "--json")) t.json = true;
-        else if (word_flag(&w, "--verbose")) t.verbose = true;
+        if (word_flag(&w, "--help") || word_flag(&w, "-h"))
+            return fputs(help, stdout) < 0 ? MACHINE : DONE;
+        else if (word_flag(&w, "--json"))
+            t.json = true;
+        else if (word_flag(&w, "--verbose"))
+            t.verbose = true;
         else if (word_number(&w, "--jobs", 1, 256, &t.jobs) || word_number(&w, "--timeout", 1, 86400, &t.timeout) ||
-                 word_option(&w, "--match", &t.match) || word_option(&w, "--target", &t.target)) continue;
-        else if (folders.n < (int)COUNT(folders.word) && (plain = word_plain(&w))) folders.word[folders.n++] = plain;
-        else word_unknown(&w);
+                 word_option(&w, "--match", &t.match) || word_option(&w, "--target", &t.target))
+            continue;
+        else if (folders.n < (int)COUNT(folders.word) && (plain = word_plain(&w)))
+            folders.word[folders.n++] = plain;
+        else
+            word_unknown(&w);
     }
     if (!folders.n) words_missing(&w, "DIR");
     if (w.bad) return COMMAND_LINE;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A model.yj that is not what was written: every changed byte of the small files, files cut short, missing, or swapped;
- * weights with another length or other bytes; a thousand random damages; writers that stop half way; a full disk. Nothing
- * is accepted that differs, nothing crashes, and nothing half-written looks whole.
+ * weights with another length or other bytes; a thousand random damages; writers that stop half way; a full disk.
+ * Nothing is accepted that differs, nothing crashes, and nothing half-written looks whole.
  */
 #include <yunjin/runtime.h>
 
@@ -40,12 +40,17 @@ static enum yj_status try_open(const char *path, uint32_t flags) {
     struct yj_model_options o = {.size = sizeof o, .threads = 1, .flags = flags};
     struct yj_model *m = NULL;
     enum yj_status status = yj_model_open(path, &o, &m);
-    if (status == YJ_OK) yj_model_close(m);
-    else assert_null(m);
+    if (status == YJ_OK)
+        yj_model_close(m);
+    else
+        assert_null(m);
     return status;
 }
 
-struct file { char path[256], *data; size_t n; };
+struct file {
+    char path[256], *data;
+    size_t n;
+};
 
 static void file_open(struct file *f, const char *name) {
     snprintf(f->path, sizeof f->path, "%s/%s", model, name);
@@ -71,7 +76,7 @@ static void flip_all(const char *name, size_t stride) {
     struct file f;
     file_open(&f, name);
     for (size_t i = 0; i < f.n; i += stride) {
-        for (int bit = 0; bit < 8; bit += stride > 1 ? 8 : 3) {
+        for (int bit = 0; bit<8; bit += stride> 1 ? 8 : 3) {
             f.data[i] ^= (char)(1 << bit);
             file_put(&f, f.data, f.n);
             enum yj_status status = try_open(model, 0);
@@ -158,14 +163,16 @@ static void test_fuzz_manifest(void **state) {
     file_open(&f, "manifest.json");
     char *text = malloc(2 * f.n);
     int accepted = 0;
-    for (uint64_t this = 1; this <= 1000; this++) {
+    for (uint64_t this = 1; this <= 1000; this ++) {
         seed = this;
         memcpy(text, f.data, f.n);
         size_t n = f.n, body = f.n - 90;
         for (uint32_t edits = 1 + next() % 3; edits; edits--) {
             size_t at = next() % body;
-            if (next() % 2) text[at] = alphabet[next() % (sizeof alphabet - 1)];
-            else memmove(text + at, text + at + 1, n - at - 1), n--, body--;
+            if (next() % 2)
+                text[at] = alphabet[next() % (sizeof alphabet - 1)];
+            else
+                memmove(text + at, text + at + 1, n - at - 1), n--, body--;
         }
         sign(text, n);
         file_put(&f, text, n);
@@ -184,8 +191,10 @@ static void test_paths(void **state) {
     for (size_t i = 0; i < COUNT(bad); i++) {
         struct text t = {0};
         for (char *at = f.data; at < f.data + f.n;) {
-            if (strncmp(at, "host.plan", 9) == 0) text_add(&t, "%s", bad[i]), at += 9;
-            else text_add(&t, "%c", *at++);
+            if (strncmp(at, "host.plan", 9) == 0)
+                text_add(&t, "%s", bad[i]), at += 9;
+            else
+                text_add(&t, "%c", *at++);
         }
         sign(t.data, t.n);
         file_put(&f, t.data, t.n);
@@ -200,16 +209,18 @@ static void test_fuzz_weights(void **state) {
     file_open(&f, "weights.safetensors");
     char *bytes = malloc(f.n);
     int accepted = 0;
-    for (uint64_t this = 1; this <= 1000; this++) {
+    for (uint64_t this = 1; this <= 1000; this ++) {
         seed = this;
         memcpy(bytes, f.data, f.n);
         size_t n = next() % 4 ? f.n : next() % (f.n + 1);
-        for (uint32_t edits = 1 + next() % 3; edits; edits--) bytes[next() % 400] = (char)(next() % 3 ? '0' + next() % 10 : next());
+        for (uint32_t edits = 1 + next() % 3; edits; edits--)
+            bytes[next() % 400] = (char)(next() % 3 ? '0' + next() % 10 : next());
         struct arena *arena = arena_open();
         struct safetensors st = {0};
         if (safetensors_parse(bytes, n, "damaged", arena, &st) == YJ_OK) {
             accepted++;
-            for (int i = 0; i < st.n; i++) assert_true(st.tensors[i].at >= 0 && st.tensors[i].at + st.tensors[i].bytes <= (int64_t)n);
+            for (int i = 0; i < st.n; i++)
+                assert_true(st.tensors[i].at >= 0 && st.tensors[i].at + st.tensors[i].bytes <= (int64_t)n);
         }
         arena_close(arena);
     }
@@ -228,7 +239,8 @@ static void test_weights_read(void **state) {
     assert_non_null(w);
     assert_non_null(odd);
     assert_null(safetensors_find(&st, "pad.2"));
-    for (int i = 0; i < st.n; i++) assert_int_equal(st.tensors[i].at % 64, 0);
+    for (int i = 0; i < st.n; i++)
+        assert_int_equal(st.tensors[i].at % 64, 0);
     assert_true(((const float *)(st.base + w->at))[3] == 3.5f);
     assert_int_equal(st.base[odd->at + 9], 7);
     safetensors_close(&st);
@@ -237,7 +249,8 @@ static void test_weights_read(void **state) {
 static int entries(const char *path) {
     DIR *d = opendir(path);
     int n = 0;
-    while (d && readdir(d)) n++;
+    while (d && readdir(d))
+        n++;
     if (d) closedir(d);
     return n - 2;
 }
@@ -301,10 +314,12 @@ static void test_full_disk(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_manifest_bytes), cmocka_unit_test(test_plan_bytes),   cmocka_unit_test(test_kernel_bytes),
-        cmocka_unit_test(test_cut_short),      cmocka_unit_test(test_weight_bytes), cmocka_unit_test(test_fuzz_manifest),
-        cmocka_unit_test(test_paths),          cmocka_unit_test(test_fuzz_weights), cmocka_unit_test(test_weights_read),
-        cmocka_unit_test(test_writing),        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_manifest_bytes), cmocka_unit_test(test_plan_bytes),
+        cmocka_unit_test(test_kernel_bytes),   cmocka_unit_test(test_cut_short),
+        cmocka_unit_test(test_weight_bytes),   cmocka_unit_test(test_fuzz_manifest),
+        cmocka_unit_test(test_paths),          cmocka_unit_test(test_fuzz_weights),
+        cmocka_unit_test(test_weights_read),   cmocka_unit_test(test_writing),
+        cmocka_unit_test(test_full_disk),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

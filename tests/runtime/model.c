@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A model made by hand, run through the public header: several shapes and thread counts, start and wait, states in place
- * without an allocation, branch and loop, faults, what a caller may do wrong, and the profile.
+ * A model made by hand, run through the public header: several shapes and thread counts, start and wait, states in
+ * place without an allocation, branch and loop, faults, what a caller may do wrong, and the profile.
  */
 #include <yunjin/runtime.h>
 
@@ -83,7 +83,9 @@ static struct yj_model *open_model(const char *path, int threads) {
     return m;
 }
 
-struct inputs { struct yj_tensor x, index, times; };
+struct inputs {
+    struct yj_tensor x, index, times;
+};
 
 static void inputs_new(struct inputs *in, int64_t n, int64_t d) {
     in->x = (struct yj_tensor){.size = sizeof in->x, .dtype = YJ_F32, .rank = 2, .shape = {n, d}};
@@ -92,8 +94,10 @@ static void inputs_new(struct inputs *in, int64_t n, int64_t d) {
     OK(yj_tensor_new(&in->x));
     OK(yj_tensor_new(&in->index));
     OK(yj_tensor_new(&in->times));
-    for (int64_t i = 0; i < n * d; i++) ((float *)in->x.data)[i] = (float)(i % 97) - 40;
-    for (int64_t i = 0; i < n; i++) ((int64_t *)in->index.data)[i] = (i * 7) % n;
+    for (int64_t i = 0; i < n * d; i++)
+        ((float *)in->x.data)[i] = (float)(i % 97) - 40;
+    for (int64_t i = 0; i < n; i++)
+        ((int64_t *)in->index.data)[i] = (i * 7) % n;
 }
 
 static void inputs_bind(struct yj_model *m, struct inputs *in) {
@@ -124,14 +128,17 @@ static void check_outputs(struct yj_model *m, const struct inputs *in, float add
         if (((float *)y.data)[i] != v) fail_msg("y[%lld] is %g, not %g", (long long)i, ((float *)y.data)[i], v);
     }
     for (int64_t i = 0; i < n; i++) {
-        for (int64_t j = 0; j < d; j++) want[j] += ((float *)y.data)[((int64_t *)in->index.data)[i] * d + j];
+        for (int64_t j = 0; j < d; j++)
+            want[j] += ((float *)y.data)[((int64_t *)in->index.data)[i] * d + j];
     }
     for (int64_t j = 0; j < d; j++) {
         float v = want[j];
-        for (int t = 0; t < (int)added; t++) v += 1;
+        for (int t = 0; t < (int)added; t++)
+            v += 1;
         assert_true(((float *)picked.data)[j] == v);
     }
-    for (int j = 0; j < 64; j++) assert_true(((float *)w.data)[j] == (float)j + 0.5f);
+    for (int j = 0; j < 64; j++)
+        assert_true(((float *)w.data)[j] == (float)j + 0.5f);
 }
 
 static void test_shapes_and_threads(void **state) {
@@ -283,7 +290,8 @@ static void test_info(void **state) {
 }
 
 static void decode(struct yj_model *m, struct yj_tensor *x, float value, float want) {
-    for (int64_t i = 0; i < x->shape[0] * 4; i++) ((float *)x->data)[i] = value;
+    for (int64_t i = 0; i < x->shape[0] * 4; i++)
+        ((float *)x->data)[i] = value;
     OK(yj_model_bind(m, 0, x));
     OK(yj_model_start(m));
     OK(yj_model_wait(m));
@@ -302,7 +310,8 @@ static void test_state_in_place(void **state) {
     x.shape[0] = 1;
     decode(m, &x, 2, 18);
     for (int i = 0; i < 40; i++) {
-        for (int j = 0; j < 4; j++) ((float *)x.data)[j] = 3;
+        for (int j = 0; j < 4; j++)
+            ((float *)x.data)[j] = 3;
         OK(yj_model_bind(m, 0, &x));
         asked = 0;
         counting = 1;
@@ -434,10 +443,12 @@ static void test_load_time(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shapes_and_threads), cmocka_unit_test(test_unaligned_input), cmocka_unit_test(test_branch_and_loop),
-        cmocka_unit_test(test_faults),             cmocka_unit_test(test_wrong_calls),     cmocka_unit_test(test_info),
-        cmocka_unit_test(test_state_in_place),     cmocka_unit_test(test_state_first),     cmocka_unit_test(test_profile_and_stats),
-        cmocka_unit_test(test_options),            cmocka_unit_test(test_load_time),
+        cmocka_unit_test(test_shapes_and_threads), cmocka_unit_test(test_unaligned_input),
+        cmocka_unit_test(test_branch_and_loop),    cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_wrong_calls),        cmocka_unit_test(test_info),
+        cmocka_unit_test(test_state_in_place),     cmocka_unit_test(test_state_first),
+        cmocka_unit_test(test_profile_and_stats),  cmocka_unit_test(test_options),
+        cmocka_unit_test(test_load_time),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

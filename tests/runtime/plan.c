@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The plan form: text round trip of a plan that uses everything, one mutant for each rule of the verifier, random damage to
- * the text, lifetimes, and offsets that never overlap in time and bytes.
+ * The plan form: text round trip of a plan that uses everything, one mutant for each rule of the verifier, random
+ * damage to the text, lifetimes, and offsets that never overlap in time and bytes.
  */
 #include "runtime/plan.h"
 
@@ -13,55 +13,55 @@
 #include <cmocka.h>
 
 /* Everything the form has. Lines are numbered from 0 in the mutants below by their text. */
-static const char full[] =
-    "plan 1 mesh(tp=2,dp=3)\n"
-    "node 3 \"MatMul_3 (MatMul)\"\n"
-    "node 12 \"a \\\"quoted\\\" \\\\ name\\x0a\"\n"
-    "dim N 1..64 input\n"
-    "dim past 0..4096 state\n"
-    "dim k 0..1000 born\n"
-    "dim c 0..1 born\n"
-    "dim i 0..1000 born\n"
-    "dim rank.tp 0..1 rank\n"
-    "kernel matmul(M 1..64, K 0..inf) in in out {\n"
-    "  matmul_1 tiles 1 scratch 0 ns K*20 when 1 <= M <= 1, 0 <= K <= 64\n"
-    "  \"matmul-n\" tiles (M + 5) / 6 scratch 256 ns K*M*20\n"
-    "}\n"
-    "kernel add_in_place(n 0..inf) inout {\n"
-    "  add tiles n scratch 0 ns 0\n"
-    "}\n"
-    "%0 \"x\" f32 host input bytes N*256\n"
-    "%1 \"w\" f32 host weight bytes 16384 file 0 at rank.tp*16384 + 4096\n"
-    "%2 \"h\" f32 comm temp bytes N*256 live #0 0..9\n"
-    "%3 \"h'\" f32 comm alias %2 at 0 bytes N*128\n"
-    "%4 \"kv\" f32 host state bytes 1048576\n"
-    "%5 \"n\" i64 host temp bytes 16 live #0 0..9\n"
-    "%6 \"inner\" f32 host temp bytes N*256 live #1 0..1\n"
-    "%7 \"back\" f32 comm alias %2 at N*128 bytes N*128\n"
-    "%8 \"m\" f32 host temp bytes N*256 live #0 0..2\n"
-    "input \"x\" %0 f32 [N, 64]\n"
-    "output \"y\" %2 f32 [N, 64]\n"
-    "output \"count\" %5 i64 [2]\n"
-    "state \"past.0\" \"present.0\" %4 f32 [1, past, 64] -> [1, N + past, 64] in [1, 4096, 64]\n"
-    "block #0 \"main\" {\n"
-    "  0 q0 launch matmul(%0, %1, %2)[N, 64] @3,12\n"
-    "  1 q1 after 0 start !0 all_reduce add f32 %2 -> %2 count N*64 axis tp @12\n"
-    "  2 q0 launch matmul(%0, %1, %8)[N, 64]\n"
-    "  3 q0 after 1 wait !0\n"
-    "  4 q0 copy %4 at past*256 = %2 at 0 bytes N*256 @3\n"
-    "  5 q0 copy %5 at 0 = %0 at 0 bytes 16\n"
-    "  6 q0 bind %5 i64 k, c\n"
-    "  7 q0 branch c #1 none\n"
-    "  8 q0 call #2 index i trips k while c @3\n"
-    "  9 q0 launch add_in_place(%3)[N*128]\n"
-    "}\n"
-    "block #1 \"then\" {\n"
-    "  0 q0 launch matmul(%0, %1, %6)[N, 64]\n"
-    "  1 q0 copy %2 at 0 = %6 at 0 bytes N*256\n"
-    "}\n"
-    "block #2 \"body\" {\n"
-    "  0 q0 copy %4 at i*64 = %2 at 0 bytes 64\n"
-    "}\n";
+static const char full[] = "plan 1 mesh(tp=2,dp=3)\n"
+                           "node 3 \"MatMul_3 (MatMul)\"\n"
+                           "node 12 \"a \\\"quoted\\\" \\\\ name\\x0a\"\n"
+                           "dim N 1..64 input\n"
+                           "dim past 0..4096 state\n"
+                           "dim k 0..1000 born\n"
+                           "dim c 0..1 born\n"
+                           "dim i 0..1000 born\n"
+                           "dim rank.tp 0..1 rank\n"
+                           "kernel matmul(M 1..64, K 0..inf) in in out {\n"
+                           "  matmul_1 tiles 1 scratch 0 ns K*20 when 1 <= M <= 1, 0 <= K <= 64\n"
+                           "  \"matmul-n\" tiles (M + 5) / 6 scratch 256 ns K*M*20\n"
+                           "}\n"
+                           "kernel add_in_place(n 0..inf) inout {\n"
+                           "  add tiles n scratch 0 ns 0\n"
+                           "}\n"
+                           "%0 \"x\" f32 host input bytes N*256\n"
+                           "%1 \"w\" f32 host weight bytes 16384 file 0 at rank.tp*16384 + 4096\n"
+                           "%2 \"h\" f32 comm temp bytes N*256 live #0 0..9\n"
+                           "%3 \"h'\" f32 comm alias %2 at 0 bytes N*128\n"
+                           "%4 \"kv\" f32 host state bytes 1048576\n"
+                           "%5 \"n\" i64 host temp bytes 16 live #0 0..9\n"
+                           "%6 \"inner\" f32 host temp bytes N*256 live #1 0..1\n"
+                           "%7 \"back\" f32 comm alias %2 at N*128 bytes N*128\n"
+                           "%8 \"m\" f32 host temp bytes N*256 live #0 0..2\n"
+                           "input \"x\" %0 f32 [N, 64]\n"
+                           "output \"y\" %2 f32 [N, 64]\n"
+                           "output \"count\" %5 i64 [2]\n"
+                           "state \"past.0\" \"present.0\" %4 f32 [1, past, 64] -> [1, N + past, 64] in [1, 4096, 64]\n"
+                           "block #0 \"main\" {\n"
+                           "  0 q0 launch matmul(%0, %1, %2)[N, 64] @3,12\n"
+                           "  1 q1 after 0 start !0 all_reduce add f32 %2 -> %2 count N*64 axis tp @12\n"
+                           "  2 q0 launch matmul(%0, %1, %8)[N, 64]\n"
+                           "  3 q0 after 1 wait !0\n"
+                           "  4 q0 copy %4 at past*256 = %2 at 0 bytes N*256 @3\n"
+                           "  5 q0 copy %5 at 0 = %0 at 0 bytes 16\n"
+                           "  6 q0 bind %5 i64 k, c\n"
+                           "  7 q0 branch c #1 none\n"
+                           "  8 q0 call #2 index i trips k while c @3\n"
+                           "  9 q0 launch add_in_place(%3)[N*128]\n"
+                           "}\n"
+                           "block #1 \"then\" {\n"
+                           "  0 q0 launch matmul(%0, %1, %6)[N, 64]\n"
+                           "  1 q0 copy %2 at 0 = %6 at 0 bytes N*256\n"
+                           "}\n"
+                           "block #2 \"body\" {\n"
+                           "  0 q0 check -i + k - 1 @12\n"
+                           "  1 q0 copy %4 at i*64 = %2 at 0 bytes 64\n"
+                           "}\n";
 
 static enum yj_status parse(const char *text, struct text *again) {
     struct arena *arena = arena_open();
@@ -101,7 +101,9 @@ static char *mutant(const char *text, const char *from, const char *to) {
     return out;
 }
 
-static const struct { const char *from, *to, *says; } mutants[] = {
+static const struct {
+    const char *from, *to, *says;
+} mutants[] = {
     /* tables */
     {"plan 1 mesh", "plan 9 mesh", "version"},
     {"mesh(tp=2,dp=3)", "mesh(tp=2,tp=3)", "two mesh axes"},
@@ -116,8 +118,10 @@ static const struct { const char *from, *to, *says; } mutants[] = {
     {"dim i 0..1000 born", "dim i 0..1000 state", "no state has it"},
     {"dim rank.tp 0..1 rank", "dim rank.x 0..1 rank", "rank.AXIS"},
     {"kernel add_in_place", "kernel matmul", "two kernels"},
-    {"scratch 256 ns K*M*20", "scratch 256 ns K*M*20\n a tiles 1 scratch 0 ns 0\n b tiles 1 scratch 0 ns 0\n"
-                              " c tiles 1 scratch 0 ns 0", "variants"},
+    {"scratch 256 ns K*M*20",
+     "scratch 256 ns K*M*20\n a tiles 1 scratch 0 ns 0\n b tiles 1 scratch 0 ns 0\n"
+     " c tiles 1 scratch 0 ns 0",
+     "variants"},
     {"tiles n scratch 0", "tiles N scratch 0", "none of its dims"},
     {"%0 \"x\" f32", "%1 \"x\" f32", "in order"},
     {"%0 \"x\" f32 host input bytes N*256", "%0 \"x\" f32 host input bytes past*256", "may not be used"},
@@ -140,10 +144,12 @@ static const struct { const char *from, *to, *says; } mutants[] = {
     {"0 q0 launch matmul(%0, %1, %2)[N, 64] @3,12", "0 q0 launch matmul(%0, %1)[N, 64] @3,12", "takes 3 buffers"},
     {"0 q0 launch matmul(%0, %1, %2)[N, 64] @3,12", "0 q0 launch matmul(%0, %1, %2)[N] @3,12", "2 dims"},
     {"0 q0 launch matmul(%0, %1, %2)[N, 64] @3,12", "0 q0 launch nothing(%0, %1, %2)[N, 64] @3,12", "no kernel"},
-    {"0 q0 launch matmul(%0, %1, %2)[N, 64] @3,12", "0 q0 launch matmul(%8, %1, %2)[N, 64] @3,12", "before it is written"},
+    {"0 q0 launch matmul(%0, %1, %2)[N, 64] @3,12", "0 q0 launch matmul(%8, %1, %2)[N, 64] @3,12",
+     "before it is written"},
     {"0 q0 launch matmul(%0, %1, %2)[N, 64] @3,12", "0 q0 launch matmul(%0, %1, %0)[N, 64] @3,12", "it is an input"},
     {"0 q0 launch matmul(%0, %1, %2)[N, 64] @3,12", "0 q0 launch matmul(%0, %0, %1)[N, 64] @3,12", "it is a weight"},
-    {"0 q0 launch matmul(%0, %1, %2)[N, 64] @3,12", "0 q0 launch matmul(%0, %1, %2)[k, 64] @3,12", "before it is bound"},
+    {"0 q0 launch matmul(%0, %1, %2)[N, 64] @3,12", "0 q0 launch matmul(%0, %1, %2)[k, 64] @3,12",
+     "before it is bound"},
     {"0 q0 launch matmul(%0, %1, %2)[N, 64] @3,12", "0 q99 launch matmul(%0, %1, %2)[N, 64] @3,12", "queue"},
     {"2 q0 launch matmul(%0, %1, %8)[N, 64]", "2 q0 launch matmul(%0, %1, %2)[N, 64]", "neither follows"},
     {"2 q0 launch matmul(%0, %1, %8)[N, 64]", "2 q0 after 1 launch matmul(%0, %1, %2)[N, 64]", "in flight"},
@@ -154,8 +160,10 @@ static const struct { const char *from, *to, *says; } mutants[] = {
     {"3 q0 after 1 wait !0", "3 q0 after 1 wait !1", "not started"},
     {"3 q0 after 1 wait !0", "3 q0 after 1 copy %5 at 0 = %0 at 0 bytes 16", "never waited for"},
     {"axis tp", "axis ep", "no axis"},
-    {"%2 \"h\" f32 comm temp bytes N*256 live #0 0..9", "%2 \"h\" f32 comm temp bytes N*256 live #0 1..9", "outside of its life"},
-    {"%8 \"m\" f32 host temp bytes N*256 live #0 0..2", "%8 \"m\" f32 host temp bytes N*256 live #0 0..1", "outside of its life"},
+    {"%2 \"h\" f32 comm temp bytes N*256 live #0 0..9", "%2 \"h\" f32 comm temp bytes N*256 live #0 1..9",
+     "outside of its life"},
+    {"%8 \"m\" f32 host temp bytes N*256 live #0 0..2", "%8 \"m\" f32 host temp bytes N*256 live #0 0..1",
+     "outside of its life"},
     {"bind %5 i64 k, c", "bind %5 i64 N, c", "born dims only"},
     {"bind %5 i64 k, c", "bind %5 f32 k, c", "i64, i32 or bool"},
     {"branch c #1 none", "branch c #0 none", "higher number"},
@@ -166,6 +174,7 @@ static const struct { const char *from, *to, *says; } mutants[] = {
     {"call #2 index i trips k", "call #2 index i", "needs trips"},
     {"call #2 index i trips k", "call #9 index i trips k", "higher number"},
     {"  9 q0 launch", "  8 q0 launch", "in order"},
+    {"0 q0 check -i + k - 1", "0 q0 check -q + k - 1", "not a dim of this plan"},
     {"1 q0 copy %2 at 0 = %6 at 0", "1 q0 copy %2 at i = %6 at 0", "before it is bound"},
 };
 
@@ -174,7 +183,8 @@ static void test_mutants(void **state) {
         char *text = mutant(full, mutants[i].from, mutants[i].to);
         enum yj_status status = parse(text, NULL);
         if (status == YJ_OK || !strstr(yj_error_text(), mutants[i].says)) {
-            print_error("mutant '%s' -> '%s': %s\n", mutants[i].from, mutants[i].to, status ? yj_error_text() : "accepted");
+            print_error("mutant '%s' -> '%s': %s\n", mutants[i].from, mutants[i].to,
+                        status ? yj_error_text() : "accepted");
             fail();
         }
         free(text);
@@ -183,7 +193,8 @@ static void test_mutants(void **state) {
 
 /* Aliases that lie apart may be worked on while the other is in flight. */
 static void test_parts_in_flight(void **state) {
-    char *apart = mutant(full, "start !0 all_reduce add f32 %2 -> %2 count N*64", "start !0 all_reduce add f32 %7 -> %7 count N*32");
+    char *apart = mutant(full, "start !0 all_reduce add f32 %2 -> %2 count N*64",
+                         "start !0 all_reduce add f32 %7 -> %7 count N*32");
     char *both = mutant(apart, "2 q0 launch matmul(%0, %1, %8)[N, 64]", "2 q0 launch matmul(%0, %1, %3)[N, 64]");
     enum yj_status status = parse(both, NULL);
     if (status != YJ_OK) print_error("%s\n", yj_error_text());
@@ -222,8 +233,12 @@ static void test_fuzz(void **state) {
         for (uint32_t edits = 1 + next() % 4; edits; edits--) {
             size_t at = next() % length;
             switch (next() % 4) {
-            case 0: text[at] = alphabet[next() % (sizeof alphabet - 1)]; break;
-            case 1: memmove(text + at, text + at + 1, length - at), length--; break;
+            case 0:
+                text[at] = alphabet[next() % (sizeof alphabet - 1)];
+                break;
+            case 1:
+                memmove(text + at, text + at + 1, length - at), length--;
+                break;
             case 2: { /* repeats a piece */
                 size_t piece = 1 + next() % 40;
                 if (at + piece > length || length + piece > 2 * n) break;
@@ -231,7 +246,9 @@ static void test_fuzz(void **state) {
                 length += piece;
                 break;
             }
-            case 3: if (next() % 8 == 0) text[length = at] = 0; break;
+            case 3:
+                if (next() % 8 == 0) text[length = at] = 0;
+                break;
             }
             if (!length) break;
         }
@@ -252,7 +269,8 @@ static void test_fuzz(void **state) {
 static void test_deep_nesting(void **state) {
     struct text t = {0};
     text_add(&t, "plan 1\ndim c 0..1 input\n%%0 \"x\" f32 host input bytes 4*c\ninput \"x\" %%0 f32 [c]\n");
-    for (int i = 0; i < 100000; i++) text_add(&t, "block #%d \"b\" {\n0 q0 call #%d\n}\n", i, i + 1);
+    for (int i = 0; i < 100000; i++)
+        text_add(&t, "block #%d \"b\" {\n0 q0 call #%d\n}\n", i, i + 1);
     text_add(&t, "block #100000 \"b\" { }\n");
     assert_int_equal(parse(t.data, NULL), YJ_ERR_INPUT);
     assert_non_null(strstr(yj_error_text(), "nest deeper"));
@@ -283,7 +301,7 @@ static void test_times(void **state) {
     assert_int_equal(memory_times(p, first, last), YJ_OK);
     assert_int_equal(first[0], -1);
     assert_int_equal(first[2], 0);
-    assert_int_equal(last[2], 12); /* 10 steps, and 3 inside the called blocks */
+    assert_int_equal(last[2], 13); /* 10 steps, and 4 inside the called blocks */
     assert_int_equal(first[6], 8); /* inside block 1, which step 7 runs */
     assert_int_equal(last[6], 9);
     assert_int_equal(first[8], 0);
@@ -303,10 +321,12 @@ static void test_offsets(void **state) {
         for (int i = 0; i < N; i++) {
             items[i] = (struct memory_item){.bytes = next() % 100000, .first = i, .last = i + (int)(next() % 40)};
             naive += (double)items[i].bytes;
-            for (int t = items[i].first; t <= items[i].last && t < N + 64; t++) alive[t] += (double)((items[i].bytes + 63) / 64 * 64);
+            for (int t = items[i].first; t <= items[i].last && t < N + 64; t++)
+                alive[t] += (double)((items[i].bytes + 63) / 64 * 64);
         }
         peak = 0;
-        for (int t = 0; t < N + 64; t++) peak = alive[t] > peak ? alive[t] : peak;
+        for (int t = 0; t < N + 64; t++)
+            peak = alive[t] > peak ? alive[t] : peak;
         int64_t total;
         double begin = time_now();
         assert_int_equal(memory_assign(items, N, work, &total), YJ_OK);
@@ -316,12 +336,14 @@ static void test_offsets(void **state) {
             assert_int_equal(items[i].offset % 64, 0);
             assert_true(items[i].offset + items[i].bytes <= total);
             for (int j = i + 1; j < N && items[j].first <= items[i].last; j++) {
-                bool apart = items[i].offset + items[i].bytes <= items[j].offset || items[j].offset + items[j].bytes <= items[i].offset;
+                bool apart = items[i].offset + items[i].bytes <= items[j].offset ||
+                             items[j].offset + items[j].bytes <= items[i].offset;
                 assert_true(apart || !items[i].bytes || !items[j].bytes);
             }
         }
         assert_true((double)total < 1.35 * peak);
-        print_message("2000 buffers: %.2f ms, %.3f of the sum, %.3f of the peak\n", 1e3 * took, (double)total / naive, (double)total / peak);
+        print_message("2000 buffers: %.2f ms, %.3f of the sum, %.3f of the peak\n", 1e3 * took, (double)total / naive,
+                      (double)total / peak);
     }
     int64_t total;
     items[0] = (struct memory_item){.bytes = INT64_MAX - 100};
@@ -335,10 +357,11 @@ static void test_offsets(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_comments_and_blanks), cmocka_unit_test(test_mutants),
-        cmocka_unit_test(test_parts_in_flight), cmocka_unit_test(test_branch_writes),      cmocka_unit_test(test_fuzz),
-        cmocka_unit_test(test_deep_nesting),   cmocka_unit_test(test_out_of_memory),       cmocka_unit_test(test_times),
-        cmocka_unit_test(test_offsets),
+        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_comments_and_blanks),
+        cmocka_unit_test(test_mutants),       cmocka_unit_test(test_parts_in_flight),
+        cmocka_unit_test(test_branch_writes), cmocka_unit_test(test_fuzz),
+        cmocka_unit_test(test_deep_nesting),  cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_times),         cmocka_unit_test(test_offsets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

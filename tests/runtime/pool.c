@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The pool: every tile runs once, whatever the number of threads, tiles and chunks; jobs follow each other with and without
- * pauses that let helpers sleep; progress is called by the caller's thread; pools come and go.
+ * The pool: every tile runs once, whatever the number of threads, tiles and chunks; jobs follow each other with and
+ * without pauses that let helpers sleep; progress is called by the caller's thread; pools come and go.
  */
 #include "runtime/program.h"
 
@@ -18,10 +18,12 @@ static _Atomic int runs[TILES], calls;
 static pthread_t caller;
 static _Atomic int strangers;
 
-static void count(void *const *buffer, const int64_t *scalar, int64_t begin, int64_t end, void *scratch, struct yj_fault *fault) {
+static void count(void *const *buffer, const int64_t *scalar, int64_t begin, int64_t end, void *scratch,
+                  struct yj_fault *fault) {
     int64_t *mine = scratch; /* private to the call */
     mine[0] = begin;
-    for (int64_t i = begin; i < end; i++) runs[i]++;
+    for (int64_t i = begin; i < end; i++)
+        runs[i]++;
     ((int64_t *)buffer[0])[begin] += scalar[0]; /* memory that only this tile touches */
     if (mine[0] != begin) fault->code = 99;
 }
@@ -43,13 +45,20 @@ static void test_every_tile_once(void **state) {
         for (int round = 0; round < 40; round++) {
             int64_t n = tiles[round % COUNT(tiles)], chunk = chunks[round % COUNT(chunks)], one = 1;
             struct yj_fault fault = {0};
-            struct job job = {.fn = count, .buffers = (void *[]){values}, .scalars = &one, .tiles = n, .chunk = chunk,
-                              .fault = &fault, .progress = round % 3 ? progress : NULL};
-            for (int i = 0; i < TILES; i++) runs[i] = 0;
+            struct job job = {.fn = count,
+                              .buffers = (void *[]){values},
+                              .scalars = &one,
+                              .tiles = n,
+                              .chunk = chunk,
+                              .fault = &fault,
+                              .progress = round % 3 ? progress : NULL};
+            for (int i = 0; i < TILES; i++)
+                runs[i] = 0;
             calls = 0;
             if (round == 20) assert_int_equal(pool_reserve(pool, 1 << 20), YJ_OK);
             pool_run(pool, &job, threads);
-            for (int i = 0; i < TILES; i++) assert_int_equal(runs[i], i < n);
+            for (int i = 0; i < TILES; i++)
+                assert_int_equal(runs[i], i < n);
             assert_int_equal(fault.code, 0);
             if (threads == 1 && job.progress) assert_int_equal(calls, (n + chunk - 1) / chunk);
             if (!job.progress) assert_int_equal(calls, 0);
@@ -67,16 +76,20 @@ static void test_many_small_jobs(void **state) {
     struct pool *pool;
     int64_t one = 1;
     assert_int_equal(pool_open(4, &pool), YJ_OK);
-    for (int i = 0; i < TILES; i++) runs[i] = 0;
+    for (int i = 0; i < TILES; i++)
+        runs[i] = 0;
     double begin = time_now();
     for (int round = 0; round < 5000; round++) {
         struct yj_fault fault = {0};
-        struct job job = {.fn = count, .buffers = (void *[]){values}, .scalars = &one, .tiles = 8, .chunk = 1, .fault = &fault};
+        struct job job = {
+            .fn = count, .buffers = (void *[]){values}, .scalars = &one, .tiles = 8, .chunk = 1, .fault = &fault};
         pool_run(pool, &job, 4);
     }
     print_message("5000 jobs of 8 tiles: %.2f us each\n", 1e6 * (time_now() - begin) / 5000);
-    for (int i = 0; i < 8; i++) assert_int_equal(runs[i], 5000);
-    for (int i = 0; i < 8; i++) assert_int_equal(values[i], 5000);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(runs[i], 5000);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(values[i], 5000);
     pool_close(pool);
 }
 

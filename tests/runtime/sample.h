@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A model.yj made by hand: kernels in C, compiled by the machine's compiler when the test runs, and plans in text. It has
- * a variant, scratch, weights, an index that may be out of range, a branch, a loop and a state that grows in place.
+ * A model.yj made by hand: kernels in C, compiled by the machine's compiler when the test runs, and plans in text. It
+ * has a variant, scratch, weights, an index that may be out of range, a branch, a loop and a state that grows in place.
  */
 #ifndef SAMPLE_H
 #define SAMPLE_H
@@ -44,77 +44,76 @@ static const char sample_kernels[] =
     "K(total) { const float *kv = b[0]; float *o = b[1]; i64 n = s[0];\n"
     "  for (i64 d = t0; d < t1; d++) { o[d] = 0; for (i64 i = 0; i < n; i++) o[d] += kv[i * 4 + d]; } }\n";
 
-/* y = x * w; picked = sum of chosen rows of y, plus 1 added `times[0]` times if times[1]; both weights lie in one file. */
-static const char sample_plan[] =
-    "plan 1\n"
-    "node 1 \"Scale_1 (Mul)\"\n"
-    "node 2 \"Gather_2 (Gather)\"\n"
-    "node 5 \"Loop_5 (Loop)\"\n"
-    "dim N 1..100000 input\n"
-    "dim D 1..64 input\n"
-    "dim k 0..50 born\n"
-    "dim on 0..1 born\n"
-    "dim i 0..50 born\n"
-    "kernel scale(N 1..inf, D 1..inf) in in out {\n"
-    "  scale_1 tiles 1 scratch 0 ns 100 when 1 <= N <= 1\n"
-    "  scale_n tiles N scratch D*4 ns 0\n"
-    "}\n"
-    "kernel pick(N 1..inf, D 1..inf) in in out {\n"
-    "  pick tiles D scratch 0 ns 0\n"
-    "}\n"
-    "kernel add_one(D 0..inf) inout {\n"
-    "  add_one tiles D scratch 0 ns D*2\n"
-    "}\n"
-    "%0 \"x\" f32 host input bytes D*N*4\n"
-    "%1 \"index\" i64 host input bytes N*8\n"
-    "%2 \"times\" i64 host input bytes 16\n"
-    "%3 \"w\" f32 host weight bytes 256 file 0 at AT_W\n"
-    "%4 \"y\" f32 host temp bytes D*N*4 live #0 0..4\n"
-    "%5 \"picked\" f32 host temp bytes D*4 live #0 1..4\n"
-    "%6 \"y2\" f32 host alias %4 at 0 bytes D*N*4\n"
-    "%7 \"tail\" f32 host temp bytes D*4 live #0 4..4\n"
-    "input \"x\" %0 f32 [N, D]\n"
-    "input \"index\" %1 i64 [N]\n"
-    "input \"times\" %2 i64 [2]\n"
-    "output \"y\" %6 f32 [N, D]\n"
-    "output \"picked\" %5 f32 [D]\n"
-    "output \"w\" %3 f32 [64]\n"
-    "output \"k\" %2 i64 [k + 1]\n"
-    "block #0 \"main\" {\n"
-    "  0 q0 launch scale(%0, %3, %4)[N, D] @1\n"
-    "  1 q0 launch pick(%4, %1, %5)[N, D] @2\n"
-    "  2 q0 bind %2 i64 k, on @5\n"
-    "  3 q0 branch on #1 none\n"
-    "  4 q0 copy %7 at 0 = %5 at 0 bytes D*4\n"
-    "}\n"
-    "block #1 \"then\" {\n"
-    "  0 q0 call #2 index i trips k while 1 - i / 40 @5\n"
-    "}\n"
-    "block #2 \"body\" {\n"
-    "  0 q0 launch add_one(%5)[D]\n"
-    "}\n";
+/* y = x * w; picked = sum of chosen rows of y, plus 1 added `times[0]` times if times[1]; both weights lie in one file.
+ */
+static const char sample_plan[] = "plan 1\n"
+                                  "node 1 \"Scale_1 (Mul)\"\n"
+                                  "node 2 \"Gather_2 (Gather)\"\n"
+                                  "node 5 \"Loop_5 (Loop)\"\n"
+                                  "dim N 1..100000 input\n"
+                                  "dim D 1..64 input\n"
+                                  "dim k 0..50 born\n"
+                                  "dim on 0..1 born\n"
+                                  "dim i 0..50 born\n"
+                                  "kernel scale(N 1..inf, D 1..inf) in in out {\n"
+                                  "  scale_1 tiles 1 scratch 0 ns 100 when 1 <= N <= 1\n"
+                                  "  scale_n tiles N scratch D*4 ns 0\n"
+                                  "}\n"
+                                  "kernel pick(N 1..inf, D 1..inf) in in out {\n"
+                                  "  pick tiles D scratch 0 ns 0\n"
+                                  "}\n"
+                                  "kernel add_one(D 0..inf) inout {\n"
+                                  "  add_one tiles D scratch 0 ns D*2\n"
+                                  "}\n"
+                                  "%0 \"x\" f32 host input bytes D*N*4\n"
+                                  "%1 \"index\" i64 host input bytes N*8\n"
+                                  "%2 \"times\" i64 host input bytes 16\n"
+                                  "%3 \"w\" f32 host weight bytes 256 file 0 at AT_W\n"
+                                  "%4 \"y\" f32 host temp bytes D*N*4 live #0 0..4\n"
+                                  "%5 \"picked\" f32 host temp bytes D*4 live #0 1..4\n"
+                                  "%6 \"y2\" f32 host alias %4 at 0 bytes D*N*4\n"
+                                  "%7 \"tail\" f32 host temp bytes D*4 live #0 4..4\n"
+                                  "input \"x\" %0 f32 [N, D]\n"
+                                  "input \"index\" %1 i64 [N]\n"
+                                  "input \"times\" %2 i64 [2]\n"
+                                  "output \"y\" %6 f32 [N, D]\n"
+                                  "output \"picked\" %5 f32 [D]\n"
+                                  "output \"w\" %3 f32 [64]\n"
+                                  "output \"k\" %2 i64 [k + 1]\n"
+                                  "block #0 \"main\" {\n"
+                                  "  0 q0 launch scale(%0, %3, %4)[N, D] @1\n"
+                                  "  1 q0 launch pick(%4, %1, %5)[N, D] @2\n"
+                                  "  2 q0 bind %2 i64 k, on @5\n"
+                                  "  3 q0 branch on #1 none\n"
+                                  "  4 q0 copy %7 at 0 = %5 at 0 bytes D*4\n"
+                                  "}\n"
+                                  "block #1 \"then\" {\n"
+                                  "  0 q0 call #2 index i trips k while 1 - i / 40 @5\n"
+                                  "}\n"
+                                  "block #2 \"body\" {\n"
+                                  "  0 q0 launch add_one(%5)[D]\n"
+                                  "}\n";
 
-static const char sample_decoder[] =
-    "plan 1\n"
-    "node 9 \"Attention_9 (GroupQueryAttention)\"\n"
-    "dim S 1..16 input\n"
-    "dim past 0..64 state\n"
-    "kernel append(P 0..inf, S 0..inf) inout in {\n"
-    "  append tiles 1 scratch 0 ns 100\n"
-    "}\n"
-    "kernel total(n 0..inf) in out {\n"
-    "  total tiles 4 scratch 0 ns n*100000\n"
-    "}\n"
-    "%0 \"x\" f32 host input bytes S*16\n"
-    "%1 \"kv\" f32 host state bytes 1024\n"
-    "%2 \"sum\" f32 host temp bytes 16 live #0 1..1\n"
-    "input \"x\" %0 f32 [S, 4]\n"
-    "output \"sum\" %2 f32 [4]\n"
-    "state \"past.0\" \"present.0\" %1 f32 [past, 4] -> [S + past, 4] in [64, 4]\n"
-    "block #0 \"main\" {\n"
-    "  0 q0 launch append(%1, %0)[past, S] @9\n"
-    "  1 q0 launch total(%1, %2)[S + past] @9\n"
-    "}\n";
+static const char sample_decoder[] = "plan 1\n"
+                                     "node 9 \"Attention_9 (GroupQueryAttention)\"\n"
+                                     "dim S 1..16 input\n"
+                                     "dim past 0..64 state\n"
+                                     "kernel append(P 0..inf, S 0..inf) inout in {\n"
+                                     "  append tiles 1 scratch 0 ns 100\n"
+                                     "}\n"
+                                     "kernel total(n 0..inf) in out {\n"
+                                     "  total tiles 4 scratch 0 ns n*100000\n"
+                                     "}\n"
+                                     "%0 \"x\" f32 host input bytes S*16\n"
+                                     "%1 \"kv\" f32 host state bytes 1024\n"
+                                     "%2 \"sum\" f32 host temp bytes 16 live #0 1..1\n"
+                                     "input \"x\" %0 f32 [S, 4]\n"
+                                     "output \"sum\" %2 f32 [4]\n"
+                                     "state \"past.0\" \"present.0\" %1 f32 [past, 4] -> [S + past, 4] in [64, 4]\n"
+                                     "block #0 \"main\" {\n"
+                                     "  0 q0 launch append(%1, %0)[past, S] @9\n"
+                                     "  1 q0 launch total(%1, %2)[S + past] @9\n"
+                                     "}\n";
 
 static inline bool sample_compile(const char *folder, const char *source, char *so, size_t room) {
     char path[512], command[1600];
@@ -131,7 +130,8 @@ static inline bool sample_compile(const char *folder, const char *source, char *
 static inline enum yj_status sample_fill(void *user, int index, int64_t from, int64_t bytes, void *out) {
     float *to = out; /* tensor 0: w[i] = i + 0.5, tensor 1: ten bytes of 7 */
     if (index == 1) memset(out, 7, (size_t)bytes);
-    for (int64_t i = 0; index == 0 && i < bytes / 4; i++) to[i] = (float)(from / 4 + i) + 0.5f;
+    for (int64_t i = 0; index == 0 && i < bytes / 4; i++)
+        to[i] = (float)(from / 4 + i) + 0.5f;
     return YJ_OK;
 }
 
@@ -139,10 +139,17 @@ static inline enum yj_status sample_fill(void *user, int index, int64_t from, in
 static inline enum yj_status sample_write(const char *path, const char *plan, const char *so) {
     struct safetensor tensors[] = {{.name = "odd", .dtype = YJ_U8, .rank = 1, .shape = {10}},
                                    {.name = "w", .dtype = YJ_F32, .rank = 1, .shape = {64}}};
-    struct safetensor order[] = {tensors[1], tensors[0], {.name = "w.again", .dtype = YJ_F32, .rank = 2, .shape = {8, 8}}};
+    struct safetensor order[] = {
+        tensors[1], tensors[0], {.name = "w.again", .dtype = YJ_F32, .rank = 2, .shape = {8, 8}}};
     const char *weights[] = {"weights.safetensors"};
-    struct manifest_program program = {.name = "host", .target = "host", .minimum = "", .ranks = 1, .plan = "host.plan",
-                                       .kernels = "host.so", .n_weights = 1, .weights = weights};
+    struct manifest_program program = {.name = "host",
+                                       .target = "host",
+                                       .minimum = "",
+                                       .ranks = 1,
+                                       .plan = "host.plan",
+                                       .kernels = "host.so",
+                                       .n_weights = 1,
+                                       .weights = weights};
     struct manifest m = {.name = "sample", .n_programs = 1, .programs = &program};
     char triple[64], *kernels, text[8192], at[32];
     size_t n;
@@ -160,8 +167,10 @@ static inline enum yj_status sample_write(const char *path, const char *plan, co
     free(kernels);
     const char *mark = strstr(plan, "AT_W");
     snprintf(at, sizeof at, "%lld", (long long)order[0].at);
-    if (mark) snprintf(text, sizeof text, "%.*s%s%s", (int)(mark - plan), plan, at, mark + 4);
-    else snprintf(text, sizeof text, "%s", plan);
+    if (mark)
+        snprintf(text, sizeof text, "%.*s%s%s", (int)(mark - plan), plan, at, mark + 4);
+    else
+        snprintf(text, sizeof text, "%s", plan);
     if (status == YJ_OK) status = model_add(w, "host.plan", text, strlen(text));
     if (status != YJ_OK) {
         model_abandon(w);

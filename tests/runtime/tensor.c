@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Tensor files: round trips of every type, files made by others (NumPy's versions and column order, TensorProtos with each
- * kind of data field), and damage.
+ * Tensor files: round trips of every type, files made by others (NumPy's versions and column order, TensorProtos with
+ * each kind of data field), and damage.
  */
 #include "runtime/tensor_file.h"
 
@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-static const enum yj_dtype all[] = {YJ_F32, YJ_F64, YJ_F16, YJ_BF16, YJ_E4M3, YJ_E5M2, YJ_I8, YJ_I16,
+static const enum yj_dtype all[] = {YJ_F32, YJ_F64, YJ_F16, YJ_BF16, YJ_E4M3, YJ_E5M2, YJ_I8,  YJ_I16,
                                     YJ_I32, YJ_I64, YJ_U8,  YJ_U16,  YJ_U32,  YJ_U64,  YJ_BOOL};
 
 static struct yj_tensor make(enum yj_dtype dtype, int rank, const int64_t *shape) {
@@ -22,7 +22,8 @@ static struct yj_tensor make(enum yj_dtype dtype, int rank, const int64_t *shape
     memcpy(t.shape, shape, (size_t)rank * sizeof *shape);
     assert_int_equal(yj_tensor_new(&t), YJ_OK);
     assert_int_equal(yj_tensor_bytes(&t, &bytes), YJ_OK);
-    for (size_t i = 0; i < bytes; i++) ((unsigned char *)t.data)[i] = dtype == YJ_BOOL ? i & 1 : (unsigned char)(i * 37 + 1);
+    for (size_t i = 0; i < bytes; i++)
+        ((unsigned char *)t.data)[i] = dtype == YJ_BOOL ? i & 1 : (unsigned char)(i * 37 + 1);
     return t;
 }
 
@@ -76,7 +77,8 @@ static void test_npy_of_others(void **state) {
     static const int32_t values[6] = {1, 2, 3, 4, 5, 6};
     struct yj_tensor t;
     for (int version = 1; version <= 3; version++) {
-        assert_int_equal(npy(version, "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 3), }\n", values, 24, &t), YJ_OK);
+        assert_int_equal(npy(version, "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 3), }\n", values, 24, &t),
+                         YJ_OK);
         assert_memory_equal(t.data, values, 24);
         yj_tensor_free(&t);
     }
@@ -87,7 +89,10 @@ static void test_npy_of_others(void **state) {
     assert_int_equal(npy(1, "{'descr': '<i4', 'fortran_order': False, 'shape': (), }", values, 4, &t), YJ_OK);
     assert_int_equal(t.rank, 0);
     yj_tensor_free(&t);
-    static const struct { const char *header; enum yj_status status; } bad[] = {
+    static const struct {
+        const char *header;
+        enum yj_status status;
+    } bad[] = {
         {"{'descr': '>i4', 'fortran_order': False, 'shape': (2, 3), }", YJ_ERR_UNSUPPORTED},
         {"{'descr': '<U4', 'fortran_order': False, 'shape': (2, 3), }", YJ_ERR_UNSUPPORTED},
         {"{'descr': [('a', '<i4')], 'fortran_order': False, 'shape': (2, 3), }", YJ_ERR_INPUT},
@@ -100,8 +105,10 @@ static void test_npy_of_others(void **state) {
         {"{'descr': '<i4'", YJ_ERR_INPUT},
         {"", YJ_ERR_INPUT},
     };
-    for (size_t i = 0; i < COUNT(bad); i++) assert_int_equal(npy(1, bad[i].header, values, 24, &t), bad[i].status);
-    assert_int_equal(npy(4, "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 3), }", values, 24, &t), YJ_ERR_UNSUPPORTED);
+    for (size_t i = 0; i < COUNT(bad); i++)
+        assert_int_equal(npy(1, bad[i].header, values, 24, &t), bad[i].status);
+    assert_int_equal(npy(4, "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 3), }", values, 24, &t),
+                     YJ_ERR_UNSUPPORTED);
 }
 
 #define PB(...) ((const unsigned char[]){__VA_ARGS__}), sizeof((const unsigned char[]){__VA_ARGS__})
@@ -120,20 +127,26 @@ static void pb_is(const unsigned char *bytes, size_t n, enum yj_dtype dtype, con
 
 static void test_pb_of_others(void **state) {
     struct yj_tensor t;
-    pb_is(PB(8, 2, 16, 1, 0x22, 8, 0, 0, 0x80, 0x3f, 0, 0, 0, 0x40), YJ_F32, (float[]){1, 2}, 8);            /* packed floats */
-    pb_is(PB(10, 1, 2, 16, 1, 0x25, 0, 0, 0x80, 0x3f, 0x25, 0, 0, 0, 0x40), YJ_F32, (float[]){1, 2}, 8);     /* one by one */
-    pb_is(PB(8, 2, 16, 7, 0x3a, 11, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 5), YJ_I64, (int64_t[]){-1, 5}, 16);
+    pb_is(PB(8, 2, 16, 1, 0x22, 8, 0, 0, 0x80, 0x3f, 0, 0, 0, 0x40), YJ_F32, (float[]){1, 2}, 8); /* packed floats */
+    pb_is(PB(10, 1, 2, 16, 1, 0x25, 0, 0, 0x80, 0x3f, 0x25, 0, 0, 0, 0x40), YJ_F32, (float[]){1, 2},
+          8); /* one by one */
+    pb_is(PB(8, 2, 16, 7, 0x3a, 11, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 5), YJ_I64,
+          (int64_t[]){-1, 5}, 16);
     pb_is(PB(8, 3, 16, 9, 0x2a, 3, 1, 0, 1), YJ_BOOL, (uint8_t[]){1, 0, 1}, 3);
-    pb_is(PB(8, 1, 16, 10, 0x2a, 2, 0x80, 0x78), YJ_F16, (uint16_t[]){0x3c00}, 2);                          /* f16 as a varint */
-    pb_is(PB(16, 11, 0x52, 8, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f), YJ_F64, (double[]){1}, 8);                     /* no dims: a scalar */
+    pb_is(PB(8, 1, 16, 10, 0x2a, 2, 0x80, 0x78), YJ_F16, (uint16_t[]){0x3c00}, 2);      /* f16 as a varint */
+    pb_is(PB(16, 11, 0x52, 8, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f), YJ_F64, (double[]){1}, 8); /* no dims: a scalar */
     pb_is(PB(8, 2, 16, 12, 0x5a, 2, 7, 9), YJ_U32, (uint32_t[]){7, 9}, 8);
-    pb_is(PB(8, 2, 16, 3, 0x2a, 11, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 5), YJ_I8, (int8_t[]){-1, 5}, 2);
-    pb_is(PB(8, 2, 16, 2, 0x4a, 2, 3, 4, 0x7a, 1, 0, 0x90, 0x3f, 1), YJ_U8, (uint8_t[]){3, 4}, 2);          /* unknown fields */
+    pb_is(PB(8, 2, 16, 3, 0x2a, 11, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 5), YJ_I8,
+          (int8_t[]){-1, 5}, 2);
+    pb_is(PB(8, 2, 16, 2, 0x4a, 2, 3, 4, 0x7a, 1, 0, 0x90, 0x3f, 1), YJ_U8, (uint8_t[]){3, 4}, 2); /* unknown fields */
     assert_int_equal(tensor_parse_pb(PB(8, 2, 16, 1, 0x4a, 4, 0, 0, 0, 0), &t, NULL, 0), YJ_ERR_INPUT);
     assert_int_equal(tensor_parse_pb(PB(8, 2, 16, 8, 0x32, 1, 'a'), &t, NULL, 0), YJ_ERR_UNSUPPORTED); /* strings */
-    assert_int_equal(tensor_parse_pb(PB(8, 2, 16, 1, 0x70, 1), &t, NULL, 0), YJ_ERR_UNSUPPORTED);       /* external */
-    assert_int_equal(tensor_parse_pb(PB(8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 16, 1), &t, NULL, 0), YJ_ERR_INPUT);
-    assert_int_equal(tensor_parse_pb(PB(8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 16, 1), &t, NULL, 0), YJ_ERR_INPUT);
+    assert_int_equal(tensor_parse_pb(PB(8, 2, 16, 1, 0x70, 1), &t, NULL, 0), YJ_ERR_UNSUPPORTED);      /* external */
+    assert_int_equal(
+        tensor_parse_pb(PB(8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 16, 1), &t, NULL, 0),
+        YJ_ERR_INPUT);
+    assert_int_equal(tensor_parse_pb(PB(8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 16, 1), &t, NULL, 0),
+                     YJ_ERR_INPUT);
     assert_int_equal(tensor_parse_pb("", 0, &t, NULL, 0), YJ_ERR_INPUT);
 }
 
@@ -146,7 +159,7 @@ static uint32_t next(void) {
 static void test_fuzz(void **state) {
     struct text head = {0};
     int accepted = 0;
-    for (uint64_t this = 1; this <= 4000; this++) {
+    for (uint64_t this = 1; this <= 4000; this ++) {
         seed = this;
         struct yj_tensor t = make(all[next() % COUNT(all)], 2, (int64_t[]){1 + next() % 4, 1 + next() % 4}), got;
         size_t bytes, n;
@@ -158,7 +171,8 @@ static void test_fuzz(void **state) {
             unsigned char *all_bytes = malloc(n + 1); /* exactly as long: a read beyond it is seen by ASan */
             memcpy(all_bytes, head.data, head.n);
             memcpy(all_bytes + head.n, t.data, bytes);
-            for (uint32_t edits = 1 + next() % 4; edits; edits--) all_bytes[next() % n] = (unsigned char)next();
+            for (uint32_t edits = 1 + next() % 4; edits; edits--)
+                all_bytes[next() % n] = (unsigned char)next();
             if (next() % 4 == 0) n = next() % n;
             unsigned char *exact = malloc(n ? n : 1);
             memcpy(exact, all_bytes, n);
