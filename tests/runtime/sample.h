@@ -135,6 +135,8 @@ static inline enum yj_status sample_fill(void *user, int index, int64_t from, in
     return YJ_OK;
 }
 
+static const char *sample_arch; /* what the program says it is for; NULL: this machine */
+
 /* Writes PATH with a program of PLAN (AT_W is replaced) whose kernels are the file SO. */
 static inline enum yj_status sample_write(const char *path, const char *plan, const char *so) {
     struct safetensor tensors[] = {{.name = "odd", .dtype = YJ_U8, .rank = 1, .shape = {10}},
@@ -153,7 +155,7 @@ static inline enum yj_status sample_write(const char *path, const char *plan, co
     struct manifest m = {.name = "sample", .n_programs = 1, .programs = &program};
     char triple[64], *kernels, text[8192], at[32];
     size_t n;
-    snprintf(triple, sizeof triple, "%s-unknown-linux-gnu", cpu_arch());
+    snprintf(triple, sizeof triple, "%s-unknown-linux-gnu", sample_arch ? sample_arch : cpu_arch());
     program.triple = triple;
     struct model_writer *w;
     TRY(file_read(so, &kernels, &n));
