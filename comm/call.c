@@ -120,6 +120,38 @@ static void give_up_core(struct yj_comm *comm, double waited) {
     }
 }
 
+static void deadline_passed(struct yj_prepared *p) {
+    struct yj_comm *comm = p->comm;
+    int late = comm->engine->blocked_on;
+    char call[160];
+    card_print(&p->card, call, sizeof call);
+    pthread_mutex_lock(&comm->world->lock);
+    comm_fail(comm, YJ_ERR_TIMEOUT, "%s did not end within %g s: it waits for rank %d%s%s", call, p->deadline,
+              late >= 0 ? comm->member[late] : -1, comm->late_text[0] ? "; " : "", comm->late_text);
+    pthread_mutex_unlock(&comm->world->lock);
+    comm_tell(comm, YJ_ERR_TIMEOUT, comm->failure_text);
+}
+
+void engine_check(struct yj_prepared *p, double now) {
+    static const double grace = 0.25;
+    struct yj_comm *comm = p->comm;
+    struct engine *e = comm->engine;
+    int peer = e->blocked_on;
+    if (p->until > 0 && now > p->until) deadline_passed(p);
+    const struct member *m = peer >= 0 ? &comm->world->member[comm->member[peer]] : NULL;
+    if (!m || m->state != MEMBER_LEFT) {
+        e->left_since = 0;
+    } else if (e->left_since == 0) {
+        e->left_since = now;
+        e->left_looks = 0;
+    } else if (++e->left_looks > 8 && now - e->left_since > grace) {
+        char call[160];
+        card_print(&p->card, call, sizeof call);
+        comm_fail(comm, YJ_ERR_PEER, "rank %d (pid %d, host %s) has closed its communicator, but %s waits for it",
+                  comm->member[peer], m->pid, m->name, call);
+    }
+}
+
 /* Nothing has moved. Spins, then yields, then sleeps; now and then looks at what is slow to look at. */
 static void relax(struct yj_prepared *p, struct waiting *w) {
     struct yj_comm *comm = p->comm;
@@ -134,16 +166,7 @@ static void relax(struct yj_prepared *p, struct waiting *w) {
     double waited = now - w->since;
     atomic_store_explicit(&comm->waiting_for, comm->engine->blocked_on, memory_order_relaxed);
     if (w->looks % 1024 == 0 || waited > 0.001) world_progress(world, comm);
-    if (p->until > 0 && now > p->until) {
-        int late = comm->engine->blocked_on;
-        char call[160];
-        card_print(&p->card, call, sizeof call);
-        pthread_mutex_lock(&world->lock);
-        comm_fail(comm, YJ_ERR_TIMEOUT, "%s did not end within %g s: it waits for rank %d%s%s", call, p->deadline,
-                  late >= 0 ? comm->member[late] : -1, comm->late_text[0] ? "; " : "", comm->late_text);
-        pthread_mutex_unlock(&world->lock);
-        comm_tell(comm, YJ_ERR_TIMEOUT, comm->failure_text);
-    }
+    engine_check(p, now);
     if (world->crowded || waited * 1e6 > (double)world->settings.spin) give_up_core(comm, waited);
 }
 

@@ -358,8 +358,9 @@ enum yj_status yj_comm_unregister(struct yj_comm *comm, void *memory) {
 /* --- calls --- */
 
 static bool fits(const struct yj_prepared *p, const struct yj_call *call, bool in_place) {
-    return p->card.collective == call->collective && p->card.count == call->count && p->card.dtype == call->dtype &&
-           (p->card.op == call->op || !p->card.op) && (p->card.root == call->root || !p->collective->rooted) &&
+    bool data = p->collective->worth != WORTH_HEARD;
+    return p->card.collective == call->collective &&
+           (!data || (p->card.count == call->count && p->card.dtype == call->dtype)) && (p->card.op == call->op || !p->card.op) && (p->card.root == call->root || !p->collective->rooted) &&
            p->flags == call->flags && p->in_place == in_place;
 }
 
@@ -434,6 +435,7 @@ enum yj_status yj_comm_test(struct yj_request *request, bool *done) {
     struct yj_prepared *p = request->call;
     if (!atomic_load_explicit(&p->done, memory_order_acquire)) engine_progress(p->comm);
     *done = atomic_load_explicit(&p->done, memory_order_acquire);
+    if (!*done) engine_check(p, time_now());
     if (*done) p->active = false;
     else if (atomic_load_explicit(&p->comm->failed, memory_order_relaxed) > 0) {
         *done = true;

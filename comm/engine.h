@@ -118,6 +118,8 @@ struct engine {
     const struct reduce_table *reduce;
     struct channel **connected;           /* channels that the system must move */
     int nconnected;
+    double left_since;                    /* when the rank that is waited for was first seen to have left; 0: not */
+    int left_looks;
     int blocked_on;                       /* the rank that the oldest call was last found to wait for, or -1 */
 };
 
@@ -148,5 +150,8 @@ void engine_lock(struct engine *e);
 void engine_unlock(struct engine *e);
 enum yj_status engine_start(struct yj_prepared *p, const void *send, void *recv);
 enum yj_status engine_wait(struct yj_prepared *p);
+/* After a look that moved nothing: the communicator fails if P's deadline has passed, or if the rank that is waited for has
+ * left. What it sent before is still taken: it counts as missing only after several looks in some time. */
+void engine_check(struct yj_prepared *p, double now);
 
 #endif

@@ -55,7 +55,7 @@ enum yj_status prepare_check(struct yj_comm *comm, const struct yj_call *call) {
     if (call->wire_dtype && call->wire_dtype != call->dtype)
         return report(YJ_ERR_UNSUPPORTED, "%s: a wire type other than the element type", c->name);
     if (call->queue) return report(YJ_ERR_UNSUPPORTED, "%s: a queue other than the host's", c->name);
-    if (call->flags & ~(uint32_t)YJ_CALL_READY)
+    if (call->flags & ~(uint32_t)(YJ_CALL_READY | YJ_CALL_CANONICAL))
         return report(YJ_ERR_INPUT, "%s: flags %#x are unknown", c->name, call->flags);
     if (call->deadline < 0) return report(YJ_ERR_INPUT, "%s: the deadline is negative", c->name);
     if (c->worth == WORTH_HEARD) return YJ_OK;
@@ -99,12 +99,14 @@ static enum yj_status choose_row(struct yj_comm *comm, const struct yj_call *cal
         const struct algorithm *a = algorithm_at(i);
         if (a->collective != (enum yj_collective)call->collective || !algorithm_serves(a, comm->size, false)) continue;
         if (!pairwise(call->collective) && strcmp(a->name, forced)) continue;
+        if (call->flags & YJ_CALL_CANONICAL && !(a->flags & ROW_CANONICAL)) continue;
         *row = a;
         return YJ_OK;
     }
     struct cost_model model = model_of(comm);
     struct choice_query query = {.model = &model, .collective = (int)call->collective, .size = comm->size,
-                                 .bytes = bytes, .in_place = in_place, .max_slices = 1};
+                                 .bytes = bytes, .in_place = in_place, .max_slices = 1,
+                                 .canonical = call->flags & YJ_CALL_CANONICAL};
     struct choice choice;
     TRY(cost_choose(&query, &choice));
     *row = choice.candidate[choice.best].row;

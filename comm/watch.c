@@ -10,8 +10,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static const double leave_grace = 0.25; /* seconds in which data of a rank that has left may still come */
-
 static const char *op_name(uint32_t op) {
     static const char *const names[] = {"none", "sum", "prod", "min", "max", "avg", "band", "bor", "bxor", "land", "lor",
                                         "lxor"};
@@ -189,12 +187,6 @@ static void look(struct world *world, struct yj_comm *comm, double now) {
     }
     double still = now - comm->stall.since;
     uint64_t sequence = atomic_load(&comm->ended) + 1;
-    if (waits >= 0 && still >= leave_grace) {
-        struct member *m = &world->member[comm->member[waits]];
-        if (m->state == MEMBER_LEFT)
-            comm_fail(comm, YJ_ERR_PEER, "rank %d (pid %d, host %s) has closed its communicator, but call %llu waits for "
-                      "it", comm->member[waits], m->pid, m->name, (unsigned long long)sequence);
-    }
     double silence = (double)world->settings.silence / 1000;
     if (!comm->stall.asked && (still >= silence || comm->suspicious)) {
         comm->stall.asked = true;

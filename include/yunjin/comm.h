@@ -111,7 +111,8 @@ struct yj_call {
     void *queue;            /* NULL: host order */
 };
 enum {
-    YJ_CALL_READY = 1, /* SEND is filled as yj_comm_ready says, not at start */
+    YJ_CALL_READY = 1,     /* SEND is filled as yj_comm_ready says, not at start */
+    YJ_CALL_CANONICAL = 2, /* bits do not depend on algorithm, slicing or how a vector is cut into calls; slower */
 };
 
 /* The call is under way when this returns; buffers belong to COMM until wait returns. All ranks start the same calls in

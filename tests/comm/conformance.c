@@ -200,6 +200,33 @@ static int bits_body(struct yj_comm *comm, void *argument) {
     return 0;
 }
 
+/* With YJ_CALL_CANONICAL the bits are those of one sum in rank order, and a vector may be cut into calls anywhere. */
+static int canonical_body(struct yj_comm *comm, void *argument) {
+    enum { N = 70000 };
+    int rank = yj_comm_rank(comm), size = yj_comm_size(comm);
+    float *x = malloc(N * 4), *y = malloc(N * 4), *z = malloc(N * 4), *all = malloc((size_t)N * 4 * (size_t)size);
+    uint64_t seed = (uint64_t)rank + 3;
+    CHECK(x && y && z && all);
+    for (int i = 0; i < N; i++) x[i] = (float)next_random(&seed) * (i % 2 ? 1e-9f : 1.0f);
+    struct yj_call call = {.size = sizeof call, .collective = YJ_ALL_REDUCE, .send = x, .recv = y, .count = N,
+                           .dtype = YJ_F32, .op = YJ_SUM, .flags = YJ_CALL_CANONICAL};
+    CHECK_OK(yj_comm_call(comm, &call));
+    static const int cuts[] = {0, 1, 17, 4096, 40000, N};
+    for (size_t k = 1; k < COUNT(cuts); k++) {
+        call.send = x + cuts[k - 1], call.recv = z + cuts[k - 1], call.count = (uint64_t)(cuts[k] - cuts[k - 1]);
+        CHECK_OK(yj_comm_call(comm, &call));
+    }
+    CHECK(!memcmp(y, z, N * 4));
+    CHECK_OK(yj_all_gather(comm, x, all, N, YJ_F32));
+    for (int i = 0; i < N; i++) {
+        float sum = all[i];
+        for (int r = 1; r < size; r++) sum += all[(size_t)r * N + (size_t)i];
+        CHECK(!memcmp(&sum, &y[i], 4));
+    }
+    free(x), free(y), free(z), free(all);
+    return 0;
+}
+
 /* --- order and concurrency --- */
 
 static int flight_body(struct yj_comm *comm, void *argument) {
@@ -369,6 +396,7 @@ static void test_collectives(void **state) { over_all(collectives_body, few, NUL
 static void test_small_cells(void **state) { over_all(collectives_body, two_three, "cell=4096,stream=1"); }
 static void test_types(void **state) { over_all(types_body, two_three, NULL); }
 static void test_bits(void **state) { over_all(bits_body, (const int[]){2, 3, 5, 0}, NULL); }
+static void test_canonical(void **state) { over_all(canonical_body, (const int[]){2, 3, 5, 0}, NULL); }
 static void test_flight(void **state) { over_all(flight_body, two_three, NULL); }
 static void test_pairs(void **state) { over_all(pairs_body, two_three, NULL); }
 static void test_split(void **state) { over_all(split_body, (const int[]){3, 5, 0}, NULL); }
@@ -404,7 +432,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_collectives), cmocka_unit_test(test_small_cells), cmocka_unit_test(test_types),
         cmocka_unit_test(test_bits),        cmocka_unit_test(test_flight),      cmocka_unit_test(test_pairs),
         cmocka_unit_test(test_split),       cmocka_unit_test(test_ready),       cmocka_unit_test(test_alloc),
-        cmocka_unit_test(test_rows),        cmocka_unit_test(test_delays),
+        cmocka_unit_test(test_canonical), cmocka_unit_test(test_rows),        cmocka_unit_test(test_delays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
