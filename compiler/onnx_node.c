@@ -10,6 +10,7 @@
 
 bool node_refuse(struct node *n, const char *format, ...) {
     struct import *im = n->import;
+    if (n->refused) return false; /* one reason a node */
     n->refused = true;
     char why[400], types[200] = "";
     va_list list;
