@@ -109,6 +109,13 @@ static struct conv_axes conv_axes_of(const struct op *op, int rank) {
     return (struct conv_axes){n, 1, 2, 0, 1, 2};
 }
 
+/* No window lies in the padding alone: where there is a result there is an input. */
+static bool reaches_input(struct lowering *l, const struct value *x, int axis, dim low, dim high, dim window, int64_t dilation) {
+    int64_t a, b, k;
+    if (x->type.shape[axis]->low >= 1) return true;
+    return dim_is_const(low, &a) && dim_is_const(high, &b) && dim_is_const(window, &k) && a + b <= dilation * (k - 1);
+}
+
 struct expr *pull_convolution(struct lowering *l, const struct op *op, const struct index *idx) {
     enum yj_dtype dtype = op->out[0]->type.dtype;
     if (!can_state(l)) return zero_of(l, dtype);
@@ -124,12 +131,14 @@ struct expr *pull_convolution(struct lowering *l, const struct op *op, const str
     struct buffer *acc = acc_open(l, sum, zero_of(l, sum));
     struct loop loop[GRAPH_MAX_RANK];
     struct expr *inside = NULL;
+    bool filled = true;
     for (int s = 0; s < at.n_spatial; s++) {
         struct expr *k = ix(l, walk_open(l, &loop[s], s == at.n_spatial - 1 ? "kw" : "kh", type_dim(l, w, at.w_spatial + s)));
         struct expr *p = ix_add(l, ix_mul(l, idx->at[at.x_spatial + s], dim_const(t, strides[s])), ix_mul(l, k, dim_const(t, dilation[s])));
         p = ix_sub(l, p, ix(l, kdim(l, low[s])));
         bool padded = !dim_is(low[s], 0) || !dim_is(high[s], 0);
         if (padded) inside = all_of(l, inside, ix_inside(l, p, type_dim(l, x, at.x_spatial + s)));
+        filled &= reaches_input(l, x, at.x_spatial + s, low[s], high[s], w->type.shape[at.w_spatial + s], dilation[s]);
         ix_x.at[at.x_spatial + s] = p;
         ix_w.at[at.w_spatial + s] = k;
     }
@@ -139,7 +148,7 @@ struct expr *pull_convolution(struct lowering *l, const struct op *op, const str
     ix_x.at[at.x_channel] = ix_add(l, ix_mul(l, group, width), c);
     ix_w.at[at.w_out] = o;
     ix_w.at[at.w_channel] = c;
-    struct expr *a = pull_guarded(l, inside, x, &ix_x, zero_of(l, x->type.dtype)), *b = pull(l, w, &ix_w);
+    struct expr *a = pull_guarded(l, inside, x, &ix_x, zero_of(l, x->type.dtype), filled), *b = pull(l, w, &ix_w);
     acc_multiply(l, acc, a, b);
     for (int i = at.n_spatial; i >= 0; i--) walk_close(l, &loop[i]);
     return narrow(l, dtype, acc_load(l, acc));
@@ -226,13 +235,15 @@ struct expr *pull_reduce_window(struct lowering *l, const struct op *op, const s
     struct index at = {{NULL}};
     struct loop loop[GRAPH_MAX_RANK];
     struct expr *inside = NULL;
+    bool filled = true;
     for (int i = 0; i < x->type.rank; i++) {
         struct expr *k = ix(l, walk_open(l, &loop[i], "w", dim_const(t, window[i])));
         struct expr *p = ix_add(l, ix_mul(l, idx->at[i], dim_const(t, strides[i])), ix_mul(l, k, dim_const(t, dilation[i])));
         at.at[i] = ix_sub(l, p, ix(l, kdim(l, low[i])));
         if (!dim_is(low[i], 0) || !dim_is(high[i], 0)) inside = all_of(l, inside, ix_inside(l, at.at[i], type_dim(l, x, i)));
+        filled &= reaches_input(l, x, i, low[i], high[i], dim_const(t, window[i]), dilation[i]);
     }
-    struct expr *e = widen(l, pull_guarded(l, inside, x, &at, expr_neutral(l->k, join, x->type.dtype)));
+    struct expr *e = widen(l, pull_guarded(l, inside, x, &at, expr_neutral(l->k, join, x->type.dtype), filled));
     acc_store(l, acc, op2(l, join, acc_load(l, acc), e));
     for (int i = x->type.rank - 1; i >= 0; i--) walk_close(l, &loop[i]);
     return narrow(l, x->type.dtype, acc_load(l, acc));

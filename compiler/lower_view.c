@@ -298,10 +298,10 @@ static struct expr *join_by_if(struct lowering *l, struct source *s, int n) {
     return let(l, "part", expr_load_dims(l->k, part, 1, &zero));
 }
 
-struct expr *pull_guarded(struct lowering *l, struct expr *inside, const struct value *x, const struct index *idx, struct expr *fill) {
+struct expr *pull_guarded(struct lowering *l, struct expr *inside, const struct value *x, const struct index *idx, struct expr *fill, bool filled) {
     x = resolve(l, x);
     if (!inside) return pull(l, x, idx);
-    if (never_empty(l, x)) {
+    if (filled || never_empty(l, x)) {
         struct index at = *idx;
         for (int a = 0; a < x->type.rank; a++) at.at[a] = ix_clamp(l, at.at[a], type_dim(l, x, a));
         return expr_op(l->k, SCALAR_select, inside, pull(l, x, &at), fill);

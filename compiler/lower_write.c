@@ -29,7 +29,7 @@ static struct expr *pull_checked(struct lowering *l, const struct value *x, stru
         empty |= n->low < 1;
         if (n->low >= 1) at->at[i] = let(l, "safe", ix_clamp(l, at->at[i], n));
     }
-    return empty ? pull_guarded(l, inside, x, at, zero_of(l, x->type.dtype)) : pull(l, x, at);
+    return empty ? pull_guarded(l, inside, x, at, zero_of(l, x->type.dtype), false) : pull(l, x, at);
 }
 
 struct expr *pull_gather(struct lowering *l, const struct op *op, const struct index *idx) {
@@ -155,7 +155,7 @@ static void write_pack(struct lowering *l, const struct op *op) {
     at.at[order[rank - 1]] = n;
     struct expr *inside = ix_inside(l, n, type_dim(l, x, order[rank - 1]));
     if (g > 1) inside = all_of(l, ix_inside(l, k, type_dim(l, x, order[rank - 2])), inside);
-    struct expr *e = pull_guarded(l, inside, x, &at, zero_of(l, x->type.dtype));
+    struct expr *e = pull_guarded(l, inside, x, &at, zero_of(l, x->type.dtype), false);
     stmt_store(l->k, &l->scope->at, arg_of(l, out), l->rank, subs, e);
 }
 

@@ -98,8 +98,9 @@ struct expr *flatten(struct lowering *l, const struct index *idx, const dim *sha
 void unflatten(struct lowering *l, struct expr *flat, const dim *shape, const int *axes, int n, struct index *idx);
 /* The operand's index of a view that only moves: reshape, transpose, broadcast, slice, reverse. */
 struct index view_index(struct lowering *l, const struct op *op, const struct index *idx);
-/* x[idx] where INSIDE holds (NULL: everywhere), else FILL, which is of x's dtype. */
-struct expr *pull_guarded(struct lowering *l, struct expr *inside, const struct value *x, const struct index *idx, struct expr *fill);
+/* x[idx] where INSIDE holds (NULL: everywhere), else FILL, which is of x's dtype. FILLED: x has elements wherever this is
+ * computed, although its shape does not say so. */
+struct expr *pull_guarded(struct lowering *l, struct expr *inside, const struct value *x, const struct index *idx, struct expr *fill, bool filled);
 struct expr *pull_view(struct lowering *l, const struct op *op, const struct index *idx);
 
 /* --- lower_anchor.c --- */

@@ -15,11 +15,28 @@ static bool has_loop(const struct stmt *body) {
     return false;
 }
 
+/* A REDUCE in a vector loop has its partial results in every lane. */
+static bool has_only_reduce(const struct stmt *body) {
+    for (const struct stmt *s = body; s; s = s->next)
+        if (s->kind != STMT_REDUCE && s->kind != STMT_LET && s->kind != STMT_STORE) return false;
+    return true;
+}
+
 int span_lanes(struct tiler *t, struct stmt *body, dim extent) {
     int64_t n;
-    int v = !has_loop(body) && body_weight(body) > 40 ? t->lanes : 4 * t->lanes;
+    bool one = body && (has_loop(body) ? has_only_reduce(body) : body_weight(body) > 40);
+    int v = one ? t->lanes : 4 * t->lanes;
     if (dim_is_const(extent, &n) && n < v) v = (int)max64(n, 1);
     return v;
+}
+
+static struct stmt *one_vector(struct tiler *t, struct stmt *body, dim lane, int v, struct expr *guard) {
+    struct stmt *loop = NULL;
+    struct cursor at = kernel_at(&loop), in;
+    dim axis = loop_over(t, &at, AXIS_VECTOR, "l", num(t, 0), num(t, v), 1, &in)->axis;
+    if (guard) in = kernel_at(&stmt_if(t->k, &in, expr_substitute(t->k, guard, lane, axis))->body);
+    *in.end = stmt_clone(t->k, body, lane, axis);
+    return loop;
 }
 
 /* Lanes BASE .. BASE + V of AXIS; those from HI on (NULL: none) are left out. NULL: cannot be. */
@@ -27,7 +44,8 @@ static struct stmt *vector_block(struct tiler *t, struct stmt *body, dim axis, d
     dim lane = kernel_axis(t->k, "lane", num(t, 0), num(t, v)), at = d_add(t, base, lane);
     struct stmt *copy = stmt_clone(t->k, body, axis, at);
     struct expr *guard = hi ? expr_op(t->k, SCALAR_lt, expr_dim(t->k, at), expr_dim(t->k, hi), NULL) : NULL;
-    return distribute(t, &copy, lane, AXIS_VECTOR, v, guard) ? copy : NULL;
+    if (distribute(t, &copy, lane, AXIS_VECTOR, v, guard)) return copy;
+    return has_only_reduce(copy) ? one_vector(t, copy, lane, v, guard) : NULL;
 }
 
 static void append_body(struct cursor *at, struct stmt *body) {

@@ -61,11 +61,36 @@ static void find_row_store(void *user, struct stmt *s) {
     if (named) *axis = NULL;
 }
 
+/* A REDUCE whose rows do not lie in one piece, while the last tile axis does: its lanes are better taken from that axis. */
+struct across { struct tiler *t; dim axis; bool found; };
+
+static int64_t constant_stride(struct tiler *t, const struct expr *load, dim axis) {
+    int64_t c = 0;
+    dim by = stride_of(t, flat_subs(t, load->buffer, load->arg), axis);
+    return by && dim_is_const(by, &c) ? c : by ? 2 : 0; /* a stride that is not constant is not 1 */
+}
+
+static void see_across(struct across *a, const struct stmt *s, const struct expr *e) {
+    if (e->kind == EXPR_LOAD && constant_stride(a->t, e, a->axis) == 1 && constant_stride(a->t, e, s->axis) > 1) a->found = true;
+    for (int i = 0; e->kind != EXPR_LOAD && i < e->n; i++) see_across(a, s, e->arg[i]);
+}
+
+static bool is_across(struct tiler *t, const struct nest *nest) {
+    if (nest->n == 0) return false;
+    struct across a = {t, nest->axis[nest->n - 1], false};
+    for (const struct stmt *s = nest->body; s; s = s->next) {
+        if (s->kind == STMT_REDUCE) see_across(&a, s, s->value);
+        else if (s->kind != STMT_LET && s->kind != STMT_STORE && s->kind != STMT_CHECK) return false;
+    }
+    return a.found;
+}
+
 /* Rows are walked where a REDUCE stands, or where the last tile axis is not the one along which results lie. */
 bool tile_rows(struct tiler *t) {
     struct nest nest = nest_read(t->k->body, AXIS_TILE);
     bool rows = nest.n == 0;
     kernel_walk(nest.body, find_reduce, &rows);
+    if (is_across(t, &nest)) return false;
     if (!rows) {
         dim axis = nest.axis[nest.n - 1];
         kernel_walk(nest.body, find_row_store, &axis);
