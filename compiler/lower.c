@@ -125,7 +125,7 @@ static void enter_uses(struct lowering *l, const struct graph *g) {
 static enum yj_status lowering_open(struct lowering *l, struct arena *arena, const struct op *fused, const char *name,
                                     const struct lower_place *places) {
     *l = (struct lowering){.arena = arena, .k = kernel_new(arena, name), .fused = fused, .body = fused->regions[0], .places = places};
-    struct map *maps[] = {&l->same, &l->args, &l->uses, &l->symbols, &l->level, &l->size, &l->flats, &l->rows};
+    struct map *maps[] = {&l->same, &l->args, &l->uses, &l->symbols, &l->level, &l->axes, &l->size, &l->flats, &l->rows};
     for (size_t i = 0; i < COUNT(maps); i++) maps[i]->arena = arena;
     for (int i = 0; i < fused->n_in; i++)
         for (int j = 0; j < fused->in[i]->type.rank; j++) type_dim(l, fused->in[i], j);

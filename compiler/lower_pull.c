@@ -275,6 +275,57 @@ struct expr *compute(struct lowering *l, const struct value *v, const struct ind
     }
 }
 
+/* --- which axes a value really varies along: the others do not keep it inside their loops --- */
+
+static unsigned all_axes(const struct value *v) {
+    return (1u << v->type.rank) - 1;
+}
+
+static unsigned axes_of(struct lowering *l, const struct value *v);
+
+static unsigned axes_through(struct lowering *l, const struct op *op, const struct value *v) {
+    const struct value *x = op->n_in ? resolve(l, op->in[0]) : NULL;
+    unsigned mask = 0, from = x ? axes_of(l, x) : 0;
+    int n;
+    if (op_is(op->kind, 'E')) {
+        for (int i = 0; i < op->n_in; i++) mask |= axes_of(l, resolve(l, op->in[i]));
+        return mask;
+    }
+    switch (op->kind) {
+    case OP_constant: return 0;
+    case OP_iota: return 1u << op_int(op, "axis", 0);
+    case OP_cast: case OP_bitcast: case OP_reverse: case OP_slice: return from;
+    case OP_reshape: return from ? all_axes(v) : 0;
+    case OP_broadcast: {
+        const int64_t *axes = op_ints(op, "axes", &n);
+        for (int i = 0; i < n; i++)
+            if (from >> i & 1) mask |= 1u << axes[i];
+        return mask;
+    }
+    case OP_transpose: {
+        const int64_t *permutation = op_ints(op, "permutation", &n);
+        for (int i = 0; i < n; i++)
+            if (from >> permutation[i] & 1) mask |= 1u << i;
+        return mask;
+    }
+    default: return all_axes(v);
+    }
+}
+
+static unsigned axes_of(struct lowering *l, const struct value *v) {
+    intptr_t known = (intptr_t)map_get(&l->axes, v);
+    if (known) return (unsigned)known - 1;
+    unsigned mask = v->op ? axes_through(l, v->op, v) : all_axes(v);
+    for (int i = 0; i < v->type.rank; i++)
+        if (dim_is(v->type.shape[i], 1)) mask &= ~(1u << i);
+    map_set(&l->axes, v, (void *)(intptr_t)(mask + 1));
+    return mask;
+}
+
+unsigned value_axes(struct lowering *l, const struct value *v) {
+    return axes_of(l, resolve(l, v));
+}
+
 static bool is_long(struct lowering *l, const struct value *v, const struct expr *e, bool hoisted) {
     if (hoisted) return true;
     if (e->kind == EXPR_LOAD) return false;
@@ -296,6 +347,11 @@ static void probe_anchor(struct lowering *l, const struct value *v, const struct
 struct expr *pull(struct lowering *l, const struct value *v, const struct index *idx) {
     v = resolve(l, v);
     if (l->status != YJ_OK) return refuse(l, v->type.dtype, "failed before");
+    struct index own = *idx;
+    unsigned axes = axes_of(l, v);
+    for (int i = 0; i < v->type.rank; i++)
+        if (!(axes >> i & 1)) own.at[i] = ix(l, dim_const(l->k->dims, 0));
+    idx = &own;
     struct memo *known = memo_find(l, v, 0, idx);
     if (known) return known->e;
     int level = 0;

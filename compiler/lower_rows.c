@@ -78,8 +78,8 @@ static int op_weight(const struct op *op) {
 
 struct passes { unsigned mask; int cost; };
 
-static bool is_row_value(const struct value *v, const struct type *row) {
-    if (!v->op || v->type.rank != row->rank) return false;
+static bool is_row_value(struct lowering *l, const struct value *v, const struct type *row) {
+    if (!v->op || v->type.rank != row->rank || !(value_axes(l, v) & l->row_mask)) return false;
     for (int i = 0; i < row->rank; i++)
         if (v->type.shape[i] != row->shape[i]) return false;
     return op_is(v->op->kind, 'E') || v->op->kind == OP_cast;
@@ -92,7 +92,7 @@ static void choose_rows(struct lowering *l, struct op **ops, int n, const struct
     for (int i = 0; i < n; i++) {
         struct passes *p = NEW(l->arena, struct passes);
         const struct value *v = ops[i]->out[0];
-        if (is_row_value(v, row)) {
+        if (is_row_value(l, v, row)) {
             p->cost = op_weight(ops[i]);
             for (int j = 0; j < ops[i]->n_in; j++) {
                 struct passes *of = map_get(&seen, resolve(l, ops[i]->in[j]));
@@ -109,7 +109,7 @@ static void choose_rows(struct lowering *l, struct op **ops, int n, const struct
         struct passes *p = map_get(&seen, ops[i]->out[0]);
         unsigned mask = p->mask;
         bool several = (mask & (mask - 1)) != 0, own = ops[i]->kind == OP_reduce;
-        if (several && p->cost >= 8 && is_row_value(ops[i]->out[0], row)) {
+        if (several && p->cost >= 8 && is_row_value(l, ops[i]->out[0], row)) {
             map_set(&l->rows, ops[i]->out[0], l);
             own = true;
         }

@@ -45,6 +45,7 @@ struct lowering {
     struct map uses;         /* value -> number of uses in the group */
     struct map symbols;      /* symbol of the graph -> dim argument */
     struct map level;        /* axis, let, register buffer -> level + 1 of the scope that binds it */
+    struct map axes;         /* value -> value_axes + 1 */
     struct map size;         /* expr -> number of nodes, saturating */
     struct map flats;        /* dim -> struct flat: what a flat index was made of */
     struct map rows;         /* value -> kept as a row in scratch (any non-NULL) */
@@ -72,6 +73,7 @@ struct loop { struct scope scope; dim axis, extent; bool none; };
 dim walk_open(struct lowering *l, struct loop *loop, const char *hint, dim extent);
 struct stmt *walk_close(struct lowering *l, struct loop *loop);
 struct stmt *if_open(struct lowering *l, struct scope *s, struct expr *condition);
+unsigned value_axes(struct lowering *l, const struct value *v); /* along which its elements differ */
 int expr_level(struct lowering *l, const struct expr *e);
 int expr_size(struct lowering *l, const struct expr *e);
 void level_set(struct lowering *l, const void *key, int level);

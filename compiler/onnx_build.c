@@ -94,7 +94,8 @@ struct value *node_softmax(struct node *n, struct value *x, int axis) {
     bool small = dtype == YJ_F16 || dtype == YJ_BF16; /* computed in f32 and rounded once */
     if (small) x = build_cast(b, x, YJ_F32);
     struct value *e = build_1(b, OP_exp, build_2(b, OP_sub, x, node_reduce_keep(n, x, SCALAR_max, 1, axes)));
-    struct value *y = build_2(b, OP_div, e, node_reduce_keep(n, e, SCALAR_add, 1, axes));
+    struct value *sum = node_reduce_keep(n, e, SCALAR_add, 1, axes);
+    struct value *y = build_2(b, OP_mul, e, build_2(b, OP_div, node_like(n, 1, sum), sum)); /* one division a row */
     return small ? build_cast(b, y, dtype) : y;
 }
 

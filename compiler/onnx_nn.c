@@ -315,7 +315,7 @@ bool onnx_instance_norm(struct node *n) {
     struct value *d = build_2(B, OP_sub, x, mean_keep(n, x, x->type.rank - 2, axes));
     struct value *variance = mean_keep(n, build_2(B, OP_mul, d, d), x->type.rank - 2, axes);
     struct value *root = build_1(B, OP_sqrt, build_2(B, OP_add, variance, node_like(n, node_float(n, "epsilon", 1e-5f), x)));
-    struct value *y = build_2(B, OP_mul, build_2(B, OP_div, d, root), build_broadcast(B, scale, x->type.rank, x->type.shape, channel));
+    struct value *y = build_2(B, OP_mul, build_2(B, OP_mul, d, build_2(B, OP_div, node_like(n, 1, root), root)), build_broadcast(B, scale, x->type.rank, x->type.shape, channel));
     return node_out(n, 0, build_2(B, OP_add, y, build_broadcast(B, bias, x->type.rank, x->type.shape, channel)));
 }
 
@@ -338,7 +338,7 @@ bool onnx_layer_norm(struct node *n) {
     struct value *mean = mean_keep(n, f, count, axes), *d = build_2(B, OP_sub, f, mean);
     struct value *variance = mean_keep(n, build_2(B, OP_mul, d, d), count, axes);
     struct value *root = build_1(B, OP_sqrt, build_2(B, OP_add, variance, node_like(n, node_float(n, "epsilon", 1e-5f), f)));
-    struct value *y = build_cast(B, build_2(B, OP_div, d, root), dtype);
+    struct value *y = build_cast(B, build_2(B, OP_mul, d, build_2(B, OP_div, node_like(n, 1, root), root)), dtype);
     y = build_2(B, OP_mul, y, build_broadcast_to(B, scale, x->type.rank, x->type.shape));
     if (node_has(n, 2)) y = build_2(B, OP_add, y, build_broadcast_to(B, node_in(n, 2), x->type.rank, x->type.shape));
     for (int i = 0; i < x->type.rank; i++) shape[i] = i < axis ? x->type.shape[i] : node_c(n, 1);
@@ -358,7 +358,7 @@ struct value *onnx_rms(struct node *n, struct value *x, struct value *scale, int
     int count = axes_from(x, axis, axes);
     struct value *square = mean_keep(n, build_2(B, OP_mul, f, f), count, axes);
     struct value *root = build_1(B, OP_sqrt, build_2(B, OP_add, square, node_like(n, epsilon, f)));
-    struct value *y = build_cast(B, build_2(B, OP_div, f, root), dtype);
+    struct value *y = build_cast(B, build_2(B, OP_mul, f, build_2(B, OP_div, node_like(n, 1, root), root)), dtype);
     return build_2(B, OP_mul, y, build_broadcast_to(B, scale, x->type.rank, x->type.shape));
 }
 

@@ -162,10 +162,65 @@ static struct stmt *split_invariant(struct stmt **body, dim axis) {
     return before;
 }
 
+/* The axis along which something lies that AXIS jumps through: a transpose. -1: none. */
+struct jump { struct tiler *t; const struct nest *nest; int found; };
+
+static int64_t stride_along(struct tiler *t, const struct expr *load, dim axis) {
+    int64_t c = -1;
+    dim by = stride_of(t, flat_subs(t, load->buffer, load->arg), axis);
+    return by && dim_is_const(by, &c) ? c : by && !dim_is(by, 0) ? INT64_MAX : by ? 0 : -1;
+}
+
+static void see_jump(void *user, struct expr *e) {
+    struct jump *j = user;
+    int last = j->nest->n - 1;
+    if (e->kind != EXPR_LOAD || e->buffer->space != SPACE_GLOBAL || stride_along(j->t, e, j->nest->axis[last]) < 16) return;
+    for (int i = 0; i < last; i++)
+        if (stride_along(j->t, e, j->nest->axis[i]) == 1) j->found = i;
+}
+
+static void stmt_jump(void *user, struct stmt *s) {
+    stmt_exprs(s, see_jump, user);
+}
+
+#define BLOCK 64 /* lines of the strided operand that stay in the first cache while the other axis goes through them */
+
+/* Blocks of BLOCK x 16: all of a line that is fetched is used before it is gone. */
+static bool tile_transpose(struct tiler *t, struct nest *nest) {
+    struct jump j = {t, nest, -1};
+    int last = nest->n - 1;
+    if (t->lanes < 2 || last < 1) return false;
+    kernel_walk(nest->body, stmt_jump, &j);
+    if (j.found < 0 || has_loop(nest->body)) return false;
+    dim across = nest->axis[j.found], rows = nest->extent[j.found], axis = nest->axis[last], columns = nest->extent[last];
+    for (int i = j.found; i + 1 < last; i++) {
+        nest->axis[i] = nest->axis[i + 1];
+        nest->extent[i] = nest->extent[i + 1];
+    }
+    struct stmt *body = NULL;
+    struct cursor at = kernel_at(&body), in_block, in_row;
+    dim row_block = kernel_axis(t->k, across->name, num(t, 0), rows), chunk = kernel_axis(t->k, axis->name, num(t, 0), columns);
+    dim block = loop_over(t, &at, AXIS_SERIAL, "b", num(t, 0), d_min(t, num(t, 16 * BLOCK), d_sub(t, columns, chunk)), BLOCK, &in_block)->axis;
+    dim row = loop_over(t, &in_block, AXIS_SERIAL, across->name, num(t, 0), d_min(t, num(t, 16), d_sub(t, rows, row_block)), 1, &in_row)->axis;
+    struct stmt *one = stmt_clone(t->k, nest->body, across, d_add(t, row_block, row));
+    dim column = kernel_axis(t->k, axis->name, num(t, 0), num(t, BLOCK));
+    one = stmt_clone(t->k, one, axis, d_add(t, d_add(t, chunk, block), column));
+    emit_span(t, &in_row, one, column, num(t, 0), d_min(t, num(t, BLOCK), d_sub(t, columns, d_add(t, chunk, block))), 4 * t->lanes < BLOCK ? 4 * t->lanes : BLOCK);
+    struct stmt *loop = NULL, *outer = NULL;
+    struct cursor tile = kernel_at(&loop);
+    stmt_loop(t->k, &tile, AXIS_TILE, chunk, num(t, 0), columns, 16 * BLOCK)->body = body;
+    tile = kernel_at(&outer);
+    stmt_loop(t->k, &tile, AXIS_TILE, row_block, num(t, 0), rows, 16)->body = loop;
+    nest->n = last - 1;
+    nest->body = outer;
+    t->k->body = nest_write(t, nest, AXIS_TILE);
+    return true;
+}
+
 void tile_map(struct tiler *t) {
     struct nest nest = nest_read(t->k->body, AXIS_TILE);
     nest_merge(t, &nest);
-    if (nest.n == 0) return;
+    if (nest.n == 0 || tile_transpose(t, &nest)) return;
     dim axis = nest.axis[nest.n - 1], extent = nest.extent[nest.n - 1];
     int v = span_lanes(t, nest.body, extent);
     int64_t worth = max64(TILE_WORK / body_weight(nest.body), 64), n;
