@@ -433,12 +433,14 @@ static enum plan_reduce reduce_of(const struct op *op) {
 static enum yj_status make_collective(struct maker *m, const struct op *op) {
     int from = buffer_of(m, op->in[0]), to, number, split = (int)op_int(op, "dim", 0);
     const char *axis = op_text(op, "axis");
+    if (op->kind == OP_all_to_all && (op_int(op, "split", 0) || op_int(op, "concat", 0)))
+        return report(YJ_ERR_INTERNAL, "%s: it is not along the outermost dimension; the shard pass moves it there", op_where(op));
     static const struct { enum op_kind kind; enum plan_collective collective; } names[] = {
         {OP_all_reduce, PLAN_ALL_REDUCE}, {OP_all_gather, PLAN_ALL_GATHER}, {OP_reduce_scatter, PLAN_REDUCE_SCATTER}, {OP_all_to_all, PLAN_ALL_TO_ALL}};
     if (op->kind != OP_all_reduce)
         for (int i = 0; i < split; i++)
             if (!dim_is(op->out[0]->type.shape[i], 1))
-                return report(YJ_ERR_INTERNAL, "%s: dimension %d is not the outermost; the overlap pass moves it there", op_where(op), split);
+                return report(YJ_ERR_INTERNAL, "%s: dimension %d is not the outermost; the shard pass moves it there", op_where(op), split);
     TRY(temp_for(m, op->out[0], m->block->n_steps, &to));
     m->p->buffers[to].space = PLAN_COMM;
     struct plan_step *s = add_step(m, PLAN_START, op, &number);
@@ -456,6 +458,7 @@ static enum yj_status make_collective(struct maker *m, const struct op *op) {
     const struct type *counted = op->kind == OP_reduce_scatter ? &op->out[0]->type : &op->in[0]->type;
     s->count = plan_c(m, 1);
     for (int i = 0; i < counted->rank; i++) s->count = dim_mul(m->p->dims, s->count, plan_dim_of(m, counted->shape[i]));
+    if (op->kind == OP_all_to_all) s->count = dim_div(m->p->dims, s->count, plan_c(m, mesh_size(m->g, axis))); /* of one part */
     m->request_of[op->out[0]->id] = s->request;
     m->start_of[s->request] = number;
     if (number > 0) { /* the queue of collectives follows the work that was put before it */

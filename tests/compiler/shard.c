@@ -13,6 +13,7 @@
 #include "compiler/cost.h"
 #include "compiler/onnx.h"
 #include "compiler/pass.h"
+#include "compiler/plan.h"
 #include "compiler/shard.h"
 #include "ir/graph_eval.h"
 #include <math.h>
@@ -298,6 +299,36 @@ static void test_outermost(void **state) {
     run_outermost("all_reduce(%x) kind=add axis=tp", 4, s, 0);
 }
 
+/* The plan says how many elements a call takes: of an exchange one part, of all_gather one rank's, of reduce_scatter
+ * one block. */
+static void plan_counts(const char *line, const char *want) {
+    struct arena *arena = arena_open();
+    char text[512];
+    snprintf(text, sizeof text,
+             "graph main(N in 1.., x f32 [4, N, 6]) mesh(tp=2) {\n  %%p = %s\n  %%w = wait(%%p)\n  return %%w\n}\n",
+             line);
+    struct graph *g = parse(arena, text);
+    passes(g, "shard,fuse,overlap", NULL);
+    struct program_kernels kernels = {.arena = arena, .target = &slow};
+    struct weights weights = {.arena = arena};
+    struct planned planned;
+    if (plan_make(g, arena, &kernels, &weights, &planned) != YJ_OK) fail_msg("%s: %s", line, yj_error_text());
+    if (plan_place_weights(&planned, NULL) != YJ_OK) fail_msg("%s: %s", line, yj_error_text());
+    struct text plan = {0};
+    plan_print(&plan, planned.plan);
+    if (!strstr(plan.data, want)) fail_msg("%s: no '%s' in\n%s", line, want, plan.data);
+    text_free(&plan);
+    arena_close(arena);
+}
+
+static void test_plan_counts(void **state) {
+    plan_counts("all_to_all(%x) split=0 concat=0 axis=tp", "count N*12 axis tp");
+    plan_counts("all_to_all(%x) split=2 concat=1 axis=tp", "count N*12 axis tp");
+    plan_counts("all_gather(%x) dim=2 axis=tp", "count N*24 axis tp");
+    plan_counts("reduce_scatter(%x) dim=2 kind=add axis=tp", "count N*12 axis tp");
+    plan_counts("all_reduce(%x) kind=max axis=tp", "count N*24 axis tp");
+}
+
 /* ---- overlap */
 
 static int place(const struct graph *g, enum op_kind kind, const char *body) {
@@ -519,9 +550,9 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_perceptron), cmocka_unit_test(test_odd_sizes),   cmocka_unit_test(test_split_text),
-        cmocka_unit_test(test_outermost),  cmocka_unit_test(test_overlap),     cmocka_unit_test(test_overlap_state),
-        cmocka_unit_test(test_decoder),    cmocka_unit_test(test_decoder_odd),
+        cmocka_unit_test(test_perceptron),    cmocka_unit_test(test_odd_sizes),   cmocka_unit_test(test_split_text),
+        cmocka_unit_test(test_outermost),     cmocka_unit_test(test_plan_counts), cmocka_unit_test(test_overlap),
+        cmocka_unit_test(test_overlap_state), cmocka_unit_test(test_decoder),     cmocka_unit_test(test_decoder_odd),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
