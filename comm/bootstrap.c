@@ -49,7 +49,7 @@ static enum yj_status torchrun(struct rendezvous *r) {
     return YJ_OK;
 }
 
-/* Several machines: rank 0's address must be told (there is none in the environment). */
+/* On several machines no address can be derived: PMIx is asked. */
 static enum yj_status launched(const char *launcher, const char *rank, const char *size, const char *local_size,
                                const char *job, struct rendezvous *r) {
     int local = 0;
@@ -83,13 +83,13 @@ static enum yj_status environment(struct rendezvous *r) {
     if (both("RANK", "WORLD_SIZE") && getenv("MASTER_ADDR")) return torchrun(r);
     if (both("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")) return mpirun(r);
     if (both("PMI_RANK", "PMI_SIZE")) return hydra(r);
-    *r = (struct rendezvous){.rank = 0, .size = 1, .launcher = "none"};
+    *r = (struct rendezvous){.rank = 0, .size = 1, .listener = -1, .launcher = "none"};
     return YJ_OK;
 }
 
 enum yj_status bootstrap_find(const struct yj_comm_options *options, const struct settings *settings,
                               struct rendezvous *rendezvous) {
-    struct rendezvous r = {0};
+    struct rendezvous r = {.listener = -1};
     const char *address = options && options->address ? options->address : settings->address;
     const char *key = options && options->key ? options->key : settings->key;
     bool have_key = false;
@@ -109,6 +109,10 @@ enum yj_status bootstrap_find(const struct yj_comm_options *options, const struc
     }
     if (key && *key) {
         key_of(key, r.key);
+        have_key = true;
+    }
+    if (r.size > 1 && (!*r.address || !strcmp(r.address, "pmix")) && getenv("PMIX_NAMESPACE")) {
+        TRY(pmix_meet(&r));
         have_key = true;
     }
     if (r.size > 1 && !*r.address)

@@ -23,6 +23,7 @@ enum { MOST_CACHED = 64 };
 static void world_free(struct world *world) {
     if (!world) return;
     shm_close(world);
+    if (world->pmix_finalize) world->pmix_finalize(NULL, 0);
     if (world->same_process) munmap((void *)world->same_process, 4096);
     pthread_mutex_destroy(&world->lock);
     free(world->member);
@@ -159,8 +160,9 @@ static enum yj_status read_settings(const struct yj_comm_options *options, struc
 static enum yj_status meet(struct world *w, const struct rendezvous *r) {
     struct member *self = &w->member[w->rank];
     describe_self(self);
+    w->pmix_finalize = r->pmix_finalize;
     TRY(shm_prepare(w, r->key, self));
-    TRY(control_open(w, r->address, r->key, shm_share, time_now() + w->settings.deadline));
+    TRY(control_open(w, r->address, r->listener, r->key, shm_share, time_now() + w->settings.deadline));
     count_locals(w);
     return YJ_OK;
 }

@@ -265,12 +265,13 @@ static enum yj_status start(struct control *c, const char *address, bool (*share
     return YJ_OK;
 }
 
-enum yj_status control_open(struct world *world, const char *address, const uint8_t *key,
+enum yj_status control_open(struct world *world, const char *address, int listener, const uint8_t *key,
                             bool (*share)(struct world *), double until) {
     struct control *c = calloc(1, sizeof *c);
     if (!c) return report(YJ_ERR_MEMORY, "open: out of memory");
     c->world = world;
-    c->wake = c->rendezvous = c->listener = -1;
+    c->wake = c->listener = -1;
+    c->rendezvous = listener;
     memcpy(c->key, key, sizeof c->key);
     pthread_mutex_init(&c->lock, NULL);
     world->control = c;

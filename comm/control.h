@@ -21,9 +21,9 @@ struct said {
     char text[480];
 };
 
-/* Rank 0 listens at the address, the others connect; everybody learns everybody's MEMBER record and rank 0's settings.
+/* Rank 0 listens at the address (or has the LISTENER already, else -1), the others connect; everybody learns everybody's MEMBER record and rank 0's settings.
  * SHARE(world) is called between: it maps the host's memory and says whether that worked. Then starts the thread. */
-enum yj_status control_open(struct world *world, const char *address, const uint8_t *key,
+enum yj_status control_open(struct world *world, const char *address, int listener, const uint8_t *key,
                             bool (*share)(struct world *world), double until);
 /* Says goodbye and waits until all have, or UNTIL; ends the thread. */
 void control_close(struct world *world, double until);

@@ -129,14 +129,20 @@ static int connecting(int family, const struct sockaddr *address, socklen_t byte
 
 enum yj_status socket_connect(const char *address, int attempt, double until, int *fd) {
     struct target t;
-    TRY(target_parse(address, &t));
-    int got = -1, e = 0;
+    char one[160];
+    int n = 1, got = -1, e = 0;
+    const char *at = address;
+    for (const char *c = address; *c; c++) n += *c == ';';
+    for (int skip = attempt % n; skip; skip--) at = strchr(at, ';') + 1;
+    snprintf(one, sizeof one, "%.*s", (int)strcspn(at, ";"), at);
+    TRY(target_parse(one, &t));
+    if (n > 1 && until > time_now() + 2) until = time_now() + 2; /* the next one may be reached */
     if (t.local) {
         got = connecting(AF_UNIX, (struct sockaddr *)&t.un, t.un_bytes, until);
         e = errno;
     } else {
         struct addrinfo *found;
-        TRY(resolve(t.host, t.port + attempt % t.ports, false, &found));
+        TRY(resolve(t.host, t.port + attempt / n % t.ports, false, &found));
         for (struct addrinfo *a = found; a && got < 0; a = a->ai_next) {
             got = connecting(a->ai_family, a->ai_addr, a->ai_addrlen, until);
             e = errno;
@@ -183,6 +189,8 @@ static enum yj_status data_listen(bool local, int *fd, int *port) {
                                           : ((struct sockaddr_in *)&a)->sin_port);
     return YJ_OK;
 }
+
+enum yj_status socket_listen_any(int *fd, int *port) { return data_listen(false, fd, port); }
 
 /* --- connections that come in --- */
 
@@ -421,7 +429,7 @@ enum yj_status links_join(struct control *c, const char *address, bool (*share)(
     TRY(data_listen(!strncmp(address, "unix:", 5), &c->listener, &port));
     snprintf(w->member[w->rank].address, sizeof w->member[w->rank].address, ":%d", port);
     if (w->rank) return other_rank(c, address, share, until);
-    TRY(socket_listen(address, &c->rendezvous));
+    if (c->rendezvous < 0) TRY(socket_listen(address, &c->rendezvous));
     return first_rank(c, share, until);
 }
 

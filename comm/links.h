@@ -54,7 +54,8 @@ struct hello {
 
 /* "unix:NAME", "HOST:PORT" or "HOST:PORT/N" (the first of N ports that is free). */
 enum yj_status socket_listen(const char *address, int *fd);
-/* One attempt at the TRY-th address that ADDRESS stands for. */
+enum yj_status socket_listen_any(int *fd, int *port); /* all interfaces, any port */
+/* One attempt at one of the addresses that ADDRESS stands for: "A;B;..." are tried in turn. */
 enum yj_status socket_connect(const char *address, int attempt, double until, int *fd);
 /* Drops pending links that have proven nothing for 5 s and accepts what LISTENER has, while there is room. */
 void links_accept(struct control *control, int listener);

@@ -26,7 +26,7 @@ static const struct row {
     INT_ROW(ranks, 1, INT32_MAX, 0),
     INT_ROW(cell, 4096, 1 << 24, 65536),
     INT_ROW(stream, 0, INT64_MAX, 256 << 10),
-    INT_ROW(spin, 0, 1000000000, 1000),
+    INT_ROW(spin, 0, 1000000000, 100),
     INT_ROW(silence, 1, 3600000, 1000),
     {"deadline", SECONDS, offsetof(struct settings, deadline), 0, 1, 86400, 60},
 };

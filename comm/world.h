@@ -52,6 +52,7 @@ struct world {
     struct control *control;    /* NULL: one rank, or threads */
     struct shm *shm;            /* NULL: none */
     struct threads *threads;    /* NULL: processes */
+    int (*pmix_finalize)(const void *, size_t); /* NULL: PMIx was not used */
     const char *same_process;   /* 1, and 0 in a process forked later (a page that forks wipe) */
 };
 
