@@ -65,12 +65,13 @@ static void keep_loop(struct emit *e, LLVMValueRef branch) {
 }
 
 void ll_loop_open(struct emit *e, LLVMValueRef from, LLVMValueRef to, int64_t step, struct ll_loop *loop) {
-    *loop = (struct ll_loop){ll_block_new(e, "loop"), ll_block_new(e, "after"), NULL, to, step};
+    *loop = (struct ll_loop){ll_block_new(e, "loop"), ll_block_new(e, "after"), NULL, NULL, to, step};
     LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, from, to, ""), loop->body, loop->end);
     LLVMPositionBuilderAtEnd(e->b, loop->body);
     loop->index = LLVMBuildPhi(e->b, ll_type_int(e, 64), "");
     LLVMAddIncoming(loop->index, &from, &before, 1);
+    loop->anchor = ll_anchor_new(e, loop->index);
 }
 
 void ll_loop_close(struct emit *e, struct ll_loop *loop) {
@@ -91,8 +92,8 @@ void ll_scoped_body(struct emit *e, const struct stmt *body) {
     e->scope.n_buffers = at.n_buffers;
 }
 
-static void body_with(struct emit *e, dim axis, LLVMValueRef value, const struct stmt *body) {
-    ll_scope_bind(e, axis, value);
+static void body_with(struct emit *e, dim axis, LLVMValueRef value, LLVMValueRef anchor, const struct stmt *body) {
+    ll_scope_bind(e, axis, value, anchor);
     ll_scoped_body(e, body);
     e->scope.n_symbols--;
 }
@@ -100,7 +101,7 @@ static void body_with(struct emit *e, dim axis, LLVMValueRef value, const struct
 void ll_serial_loop(struct emit *e, const struct stmt *s) {
     struct ll_loop loop;
     ll_loop_open(e, emit_dim(e, s->from), emit_dim(e, s->to), s->step, &loop);
-    body_with(e, s->axis, loop.index, s->body);
+    body_with(e, s->axis, loop.index, loop.anchor, s->body);
     ll_loop_close(e, &loop);
 }
 
@@ -125,7 +126,7 @@ void ll_unroll_loop(struct emit *e, const struct stmt *s) {
     int before = e->unrolled;
     if (trips > 1) e->unrolled *= (int)trips;
     for (int64_t i = 0; i < trips; i++)
-        body_with(e, s->axis, ll_axis_value(e, s, i), s->body);
+        body_with(e, s->axis, ll_axis_value(e, s, i), NULL, s->body);
     e->unrolled = before;
 }
 
@@ -356,7 +357,7 @@ static LLVMValueRef tile_axes(struct emit *e, const struct stmt *s, LLVMValueRef
         number = ll_const_int(ll_type_int(e, 64), 0);
     }
     LLVMValueRef offset = LLVMBuildNSWMul(e->b, number, ll_const_int(ll_type_int(e, 64), s->step), "");
-    ll_scope_bind(e, s->axis, LLVMBuildNSWAdd(e->b, emit_dim(e, s->from), offset, ""));
+    ll_scope_bind(e, s->axis, LLVMBuildNSWAdd(e->b, emit_dim(e, s->from), offset, ""), NULL);
     return left;
 }
 
@@ -376,6 +377,9 @@ static void tiles(struct emit *e, LLVMValueRef begin, LLVMValueRef end) {
     ll_loop_open(e, begin, end, 1, &loop);
     int before = e->scope.n_symbols;
     tile_axes(e, s, loop.index, true);
+    LLVMValueRef anchor = ll_anchor_new(e, loop.index);
+    for (int i = before; i < e->scope.n_symbols; i++)
+        e->scope.symbol[i].anchor = anchor;
     while (is_tile(body))
         body = body->body;
     ll_scoped_body(e, body);
@@ -411,7 +415,7 @@ void emit_function(struct emit *e) {
     for (const struct buffer *b = k->args; b; b = b->next)
         scope->buffer[scope->n_buffers++] = (struct bound_buffer){b, LLVMGetParam(inner, at++), 0};
     for (int i = 0; i < k->n_dims; i++)
-        ll_scope_bind(e, k->dim_args[i], LLVMGetParam(inner, at++));
+        ll_scope_bind(e, k->dim_args[i], LLVMGetParam(inner, at++), LLVMGetBasicBlockTerminator(e->entry));
     LLVMValueRef begin = LLVMGetParam(inner, at), end = LLVMGetParam(inner, at + 1);
     e->scratch = LLVMGetParam(inner, at + 2);
     e->fault = LLVMGetParam(inner, at + 3);

@@ -24,7 +24,9 @@ struct ll_scope {
     struct bound_symbol {
         dim symbol;
         LLVMValueRef value;
-    } * symbol; /* innermost last; vector axis: its value at lane 0 */
+        LLVMValueRef anchor; /* what depends on no deeper symbol may be computed before this instruction; or NULL */
+        int serial;          /* of this binding */
+    } * symbol;              /* innermost last; vector axis: its value at lane 0 */
     int n_symbols, symbol_room;
     struct bound_let {
         const struct stmt *let;
@@ -44,8 +46,8 @@ struct emit {
     int vector_bits;
     bool scalar;
     enum arch arch;
-    bool wide_masks; /* masked loads and stores of every element size */
-    bool word_masks; /* of 32 and 64 bits */
+    bool wide_masks;     /* masked loads and stores of every element size */
+    bool word_masks;     /* of 32 and 64 bits */
     struct arena *arena; /* of the kernel's copy */
     struct kernel *k;
     enum yj_status status; /* the first refusal; emission goes on with undefined values */
@@ -58,7 +60,13 @@ struct emit {
     LLVMValueRef slot; /* see lane_slot */
     int64_t stack_bytes;
     struct ll_scope scope;
-    int unrolled; /* copies that unrolling has made of the code being emitted */
+    struct memo {
+        LLVMValueRef value;
+        int serial;
+    } * memo; /* by the id of a dim: its value, as long as the binding SERIAL lasts */
+    int memo_room, serials;
+    LLVMValueRef before; /* the builder stands before this instruction; NULL: at the end of a block */
+    int unrolled;        /* copies that unrolling has made of the code being emitted */
     /* the vector loop being emitted; axis NULL outside */
     dim axis;
     int lanes;
@@ -92,9 +100,10 @@ LLVMValueRef emit_cast(struct emit *e, enum yj_dtype to, enum yj_dtype from, LLV
 LLVMValueRef emit_bitcast(struct emit *e, enum yj_dtype to, enum yj_dtype from, LLVMValueRef v);
 
 /* --- dims and expressions (emit_llvm_expr.c) --- */
-void ll_scope_bind(struct emit *e, dim symbol, LLVMValueRef value);
-LLVMValueRef emit_dim(struct emit *e, dim d);       /* i64; a vector axis has its value at lane 0 */
-LLVMValueRef emit_dim_lanes(struct emit *e, dim d); /* <lanes x i64> if d has the vector axis */
+void ll_scope_bind(struct emit *e, dim symbol, LLVMValueRef value, LLVMValueRef anchor);
+LLVMValueRef ll_anchor_new(struct emit *e, LLVMValueRef value); /* here: an instruction without effect */
+LLVMValueRef emit_dim(struct emit *e, dim d);                   /* i64; a vector axis has its value at lane 0 */
+LLVMValueRef emit_dim_lanes(struct emit *e, dim d);             /* <lanes x i64> if d has the vector axis */
 LLVMValueRef emit_expr(struct emit *e, const struct expr *x);
 void emit_store(struct emit *e, const struct buffer *b, int n, struct expr *const *subs, LLVMValueRef value);
 /* X compares dims: the lanes for which it holds, as a range. False if it is something else. Bounds that always hold
@@ -120,7 +129,7 @@ LLVMValueRef ll_stack_new(struct emit *e, LLVMTypeRef type, int64_t n,
 /* for (i = from; i < to; i += step) around what is emitted between open and close; leaves the axis unbound. */
 struct ll_loop {
     LLVMBasicBlockRef body, end;
-    LLVMValueRef index, to;
+    LLVMValueRef index, anchor, to;
     int64_t step;
 };
 void ll_loop_open(struct emit *e, LLVMValueRef from, LLVMValueRef to, int64_t step, struct ll_loop *loop);

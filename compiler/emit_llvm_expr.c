@@ -9,7 +9,7 @@
 
 /* --- scope --- */
 
-void ll_scope_bind(struct emit *e, dim symbol, LLVMValueRef value) {
+void ll_scope_bind(struct emit *e, dim symbol, LLVMValueRef value, LLVMValueRef anchor) {
     struct ll_scope *s = &e->scope;
     if (s->n_symbols == s->symbol_room) {
         int room = s->symbol_room ? s->symbol_room * 2 : 32;
@@ -18,7 +18,11 @@ void ll_scope_bind(struct emit *e, dim symbol, LLVMValueRef value) {
         s->symbol = bigger;
         s->symbol_room = room;
     }
-    s->symbol[s->n_symbols++] = (struct bound_symbol){symbol, value};
+    s->symbol[s->n_symbols++] = (struct bound_symbol){symbol, value, anchor, ++e->serials};
+}
+
+LLVMValueRef ll_anchor_new(struct emit *e, LLVMValueRef value) {
+    return LLVMBuildFreeze(e->b, value, "");
 }
 
 static int find_symbol(const struct emit *e, dim symbol) {
@@ -113,9 +117,30 @@ static LLVMValueRef symbol_value(struct emit *e, dim d) {
     return ll_const_int(ll_type_int(e, 64), 0);
 }
 
-LLVMValueRef emit_dim(struct emit *e, dim d) {
-    if (d->op == DIM_CONST) return ll_const_int(ll_type_int(e, 64), d->value);
-    if (d->op == DIM_SYMBOL) return symbol_value(e, d);
+/* The place of the innermost binding that d depends on, if all of them have anchors; else -1. */
+static int innermost_anchor(const struct emit *e, dim d) {
+    if (d->op == DIM_CONST) return 0;
+    if (d->op == DIM_SYMBOL) {
+        int at = find_symbol(e, d);
+        return at >= 0 && e->scope.symbol[at].anchor ? at : -1;
+    }
+    if ((d->op == DIM_DIV || d->op == DIM_MOD) && d->b->low <= 0 && d->b->high >= 0) return -1; /* may be guarded */
+    int a = innermost_anchor(e, d->a), b = a < 0 ? -1 : innermost_anchor(e, d->b);
+    return a < 0 || b < 0 ? -1 : a > b ? a : b;
+}
+
+static struct memo *memo_of(struct emit *e, dim d) {
+    if (d->id >= e->memo_room) {
+        int room = d->id * 2 + 256;
+        struct memo *bigger = NEW_ARRAY(e->arena, struct memo, room);
+        if (e->memo_room) memcpy(bigger, e->memo, (size_t)e->memo_room * sizeof *bigger);
+        e->memo = bigger;
+        e->memo_room = room;
+    }
+    return &e->memo[d->id];
+}
+
+static LLVMValueRef dim_here(struct emit *e, dim d) {
     int left = MAX_TERMS;
     if (d->op != DIM_ADD || !sum_fits(d, &left)) return dim_op(e, d, emit_dim(e, d->a), emit_dim(e, d->b));
     struct term terms[MAX_TERMS];
@@ -124,6 +149,31 @@ LLVMValueRef emit_dim(struct emit *e, dim d) {
     for (int i = 1; i < n; i++)
         sum = add_nsw(e, sum, emit_dim(e, terms[i].d));
     return sum;
+}
+
+/* What depends only on loops outside is computed once, where the innermost of them begins: divisions too, which LLVM
+ * does not dare to move. */
+LLVMValueRef emit_dim(struct emit *e, dim d) {
+    if (d->op == DIM_CONST) return ll_const_int(ll_type_int(e, 64), d->value);
+    if (d->op == DIM_SYMBOL) return symbol_value(e, d);
+    int at = innermost_anchor(e, d);
+    if (at < 0) return dim_here(e, d);
+    const struct bound_symbol *inner = &e->scope.symbol[at];
+    LLVMValueRef anchor = inner->anchor, before = e->before;
+    int serial = inner->serial;
+    struct memo *memo = memo_of(e, d);
+    if (memo->value && memo->serial == serial) return memo->value;
+    LLVMBasicBlockRef here = LLVMGetInsertBlock(e->b);
+    e->before = anchor;
+    LLVMPositionBuilderBefore(e->b, anchor);
+    LLVMValueRef value = dim_here(e, d);
+    e->before = before;
+    if (before)
+        LLVMPositionBuilderBefore(e->b, before);
+    else
+        LLVMPositionBuilderAtEnd(e->b, here);
+    *memo_of(e, d) = (struct memo){value, serial};
+    return value;
 }
 
 /* FIRST, FIRST + STEP, ... over the lanes. */
@@ -186,8 +236,10 @@ static LLVMValueRef pointer_from(struct emit *e, const struct buffer *b, LLVMVal
             sum = add_nsw(e, sum, emit_dim(e, terms[i].d));
         pointer = advance(e, b, pointer, sum);
     }
+    LLVMValueRef rest = ll_const_int(ll_type_int(e, 64), 0);
     for (int i = 0; i < constants; i++)
-        pointer = advance(e, b, pointer, emit_dim(e, terms[i].d));
+        rest = add_nsw(e, rest, emit_dim(e, terms[i].d));
+    pointer = advance(e, b, pointer, rest);
     return pointer;
 }
 
@@ -275,9 +327,10 @@ static struct place place_find(struct emit *e, const struct buffer *b, int n, st
     if (!e->axis || !dim_contains(flat, e->axis))
         return (struct place){UNIFORM, pointer_from(e, b, base, flat), align, false};
     if (!dim_linear(e->k->dims, flat, e->axis, &c, &rest)) return scattered(e, b, base, emit_dim_lanes(e, flat));
-    LLVMValueRef pointer = pointer_from(e, b, base, flat), first = emit_dim(e, flat);
+    LLVMValueRef pointer = pointer_from(e, b, base, flat);
     if (dim_is(c, 1)) {
-        bool safe = !more && LLVMIsConstant(first) && within(b, e->lanes, LLVMConstIntGetSExtValue(first));
+        LLVMValueRef first = e->mask.vector && !more ? emit_dim(e, flat) : NULL;
+        bool safe = first && LLVMIsConstant(first) && within(b, e->lanes, LLVMConstIntGetSExtValue(first));
         return (struct place){CONTIGUOUS, pointer, align, safe};
     }
     LLVMValueRef stride = ll_value_splat(e, emit_dim(e, c), e->lanes);

@@ -203,7 +203,7 @@ static void chunk(struct emit *e, const struct stmt *s, LLVMValueRef first, LLVM
     if (range && range->low) own.low = LLVMBuildNSWSub(e->b, range->low, at, "");
     if (range && range->high) own.high = LLVMBuildNSWSub(e->b, range->high, at, "");
     bool some = own.low || own.high;
-    ll_scope_bind(e, s->axis, first);
+    ll_scope_bind(e, s->axis, first, NULL);
     if (lanes == 1) {
         LLVMTypeRef i64 = ll_type_int(e, 64);
         LLVMValueRef low = own.low ? LLVMBuildICmp(e->b, LLVMIntSLE, own.low, ll_const_int(i64, 0), "") : NULL;
@@ -270,7 +270,7 @@ static bool guarded_loop(struct emit *e, const struct inspect *in, int64_t exten
     if (!guard || guard->next || guard->kind != STMT_IF || !only_ranges(e, in, guard->value, &some) || !some)
         return false;
     struct condition c = {0};
-    ll_scope_bind(e, s->axis, emit_dim(e, s->from));
+    ll_scope_bind(e, s->axis, emit_dim(e, s->from), NULL);
     e->axis = s->axis;
     split_condition(e, guard->value, &c);
     e->axis = NULL;

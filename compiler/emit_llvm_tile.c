@@ -24,9 +24,9 @@ struct tile {
 
 static void bind_tile(struct emit *e, const struct tile *t, LLVMValueRef lane, LLVMValueRef other, LLVMValueRef k) {
     LLVMValueRef zero = ll_const_int(ll_type_int(e, 64), 0);
-    ll_scope_bind(e, t->s->tile_axis[t->lane_axis], lane ? lane : zero);
-    ll_scope_bind(e, t->s->tile_axis[t->other_axis], other ? other : zero);
-    ll_scope_bind(e, t->s->tile_axis[2], k ? k : zero);
+    ll_scope_bind(e, t->s->tile_axis[t->lane_axis], lane ? lane : zero, NULL);
+    ll_scope_bind(e, t->s->tile_axis[t->other_axis], other ? other : zero, NULL);
+    ll_scope_bind(e, t->s->tile_axis[2], k ? k : zero, NULL);
 }
 
 static void unbind_tile(struct emit *e) {
@@ -359,7 +359,7 @@ static void tile_by_loops(struct emit *e, const struct stmt *s) {
     static const int order[3] = {2, 0, 1};
     for (int n = 0; n < 3; n++) {
         ll_loop_open(e, index_const(e, 0), index_const(e, s->tile_extent[order[n]]), 1, &loops[n]);
-        ll_scope_bind(e, s->tile_axis[order[n]], loops[n].index);
+        ll_scope_bind(e, s->tile_axis[order[n]], loops[n].index, loops[n].anchor);
     }
     struct tile t = {.dtype = s->c->dtype};
     LLVMValueRef a = emit_cast(e, t.dtype, s->a->dtype, emit_expr(e, s->a));
