@@ -302,9 +302,17 @@ static const char *kernel_name(struct maker *m, const struct op *fused) {
     return arena_text(m->arena, "%s", n ? name : "copy");
 }
 
+/* The layers of a model are the same kernels: what tells them apart in the text, names of values and nodes, goes. */
+static void forget_names(struct kernel *k) {
+    int n = 0;
+    for (struct buffer *b = k->args; b; b = b->next) b->name = arena_text(k->arena, "%s.%d", b->role == ROLE_IN ? "in" : "out", n++);
+    k->origin = NULL;
+}
+
 static enum yj_status kernel_of(struct maker *m, const struct op *fused, const struct lower_place *places, struct kernel **plain, int *number) {
     enum yj_status status = lower_op(m->kernels->arena, fused, "k", places, plain);
     if (status != YJ_OK) return report_in(status, "%s", op_where(fused));
+    forget_names(*plain);
     struct text text = {0};
     kernel_print(&text, *plain);
     if (text.failed) return report(YJ_ERR_MEMORY, "out of memory");
