@@ -14,10 +14,12 @@
 
 /* ---- options as text */
 
+#define MOST (INT64_C(1) << 40) /* of a dimension */
+
 static bool number(const char **text, int64_t *value) {
     char *end;
     *value = strtoll(*text, &end, 10);
-    bool ok = end != *text;
+    bool ok = end != *text && *value <= MOST && *value >= -MOST;
     *text = end;
     return ok;
 }
@@ -27,7 +29,7 @@ static enum yj_status read_dims(struct compile *c) {
     for (int i = 0; i < c->o->n_dims; i++) {
         const char *text = c->o->dims[i], *equal = strchr(text, '='), *at = equal ? equal + 1 : "";
         struct onnx_bound *b = &bounds[i];
-        bool ok = equal && number(&at, &b->low);
+        bool ok = equal && equal != text && number(&at, &b->low);
         b->high = b->low;
         if (ok && !strncmp(at, "..", 2)) {
             at += 2;

@@ -267,6 +267,7 @@ static dim input_dim(struct import *im, const char *input, size_t axis, const On
         if (!strcmp(im->options->bounds[i].name, name) || (text && !strcmp(im->options->bounds[i].name, text))) {
             low = im->options->bounds[i].low;
             high = im->options->bounds[i].high;
+            im->bound_used[i] = true;
         }
     return low == high ? dim_const(g->dims, low) : graph_dim(g, name, low, high);
 }
@@ -338,10 +339,29 @@ static enum yj_status import_states(struct import *im, struct graph *g, const On
     return YJ_OK;
 }
 
+static void name_dim(void *user, dim symbol) { text_add(user, " %s", symbol->name); }
+
+/* A bound for a dimension that no input has is a mistake. */
+static enum yj_status check_bounds(const struct import *im) {
+    for (int i = 0; i < im->options->n_bounds; i++) {
+        if (im->bound_used[i]) continue;
+        struct text names = {0};
+        for (int k = 0; k < im->g->n_in; k++)
+            for (int d = 0; d < im->g->in[k]->type.rank; d++) dim_symbols(im->g->in[k]->type.shape[d], name_dim, &names);
+        report(YJ_ERR_INPUT, "no input has a dimension '%s'; those without a bound:%s", im->options->bounds[i].name,
+               names.data ? names.data : " none");
+        text_free(&names);
+        return YJ_ERR_INPUT;
+    }
+    return YJ_OK;
+}
+
 static enum yj_status import_main(struct import *im, const Onnx__GraphProto *p) {
     struct graph *g = im->g;
     TRY(import_initializers(im, g, p));
+    im->bound_used = NEW_ARRAY(im->arena, bool, im->options->n_bounds + 1);
     for (size_t i = 0; i < p->n_input; i++) TRY(import_input(im, g, p->input[i]));
+    TRY(check_bounds(im));
     TRY(import_nodes(im, g, p->n_node, p->node, p->name));
     if (im->n_refusals) {
         const char *more = im->n_refusals > 200 ? "\n  ... and more" : "";

@@ -56,7 +56,7 @@ enum yj_status onnx_open(const char *path, struct onnx_file **file) {
     struct stat st;
     if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode)) {
         if (fd >= 0) close(fd);
-        return report(YJ_ERR_IO, "cannot open the model %s: %s", path, fd < 0 ? strerror(errno) : "not a file");
+        return report(fd < 0 ? YJ_ERR_IO : YJ_ERR_INPUT, "cannot open the model %s: %s", path, fd < 0 ? strerror(errno) : "not a file");
     }
     size_t bytes = (size_t)st.st_size;
     void *map = bytes ? mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;

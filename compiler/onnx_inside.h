@@ -25,6 +25,7 @@ struct import {
     const struct onnx_options *options;
     struct scope *scope;
     int n_refusals, n_nodes, n_weights, depth;
+    bool *bound_used;            /* of each bound of the options: some input has the dimension */
     const char **node_names;
     int room_nodes;
 };

@@ -50,6 +50,8 @@ static enum yj_status bytes_of(struct maker *m, const struct value *v, dim *byte
                           v->op ? op_where(v->op) : v->name, i);
         n = dim_mul(m->p->dims, n, size);
     }
+    if (n->low > INT64_C(1) << 62)
+        return report(YJ_ERR_INPUT, "%s: it takes more than 2^62 bytes", v->op ? op_where(v->op) : v->name);
     *bytes = n;
     return YJ_OK;
 }

@@ -62,9 +62,10 @@ bool plan_at_bind(void *user, dim symbol, int64_t *value) {
     return false;
 }
 
+/* What does not fit in 63 bits is at their end. */
 static int64_t value_of(const struct plan_at *at, dim d) {
     int64_t value = 0;
-    return d && dim_eval(d, plan_at_bind, (void *)at, &value) == YJ_OK ? value : 0;
+    return !d || dim_eval(d, plan_at_bind, (void *)at, &value) == YJ_OK ? value : INT64_MAX;
 }
 
 /* Sums and products of what a file says: beyond 63 bits they stay at the end. */
@@ -94,7 +95,7 @@ static bool kernel_bind(void *user, dim symbol, int64_t *value) {
 
 static int64_t in_kernel(const struct kernel_at *k, dim d) {
     int64_t value = 0;
-    return d && dim_eval(d, kernel_bind, (void *)k, &value) == YJ_OK ? value : 0;
+    return !d || dim_eval(d, kernel_bind, (void *)k, &value) == YJ_OK ? value : INT64_MAX;
 }
 
 struct launch {
