@@ -4,6 +4,7 @@
  * all expressions; the INPUT dims alone decide the offsets, which are kept per binding. After program_prepare a run
  * needs nothing more: no memory, no look-up.
  */
+#include "runtime/comm_weak.h"
 #include "runtime/program.h"
 
 #include <inttypes.h>
@@ -390,20 +391,31 @@ static enum yj_status find_binding(struct program *r) {
     return YJ_OK;
 }
 
+void program_drop_memory(struct program *r, int space) {
+    struct space_memory *m = &r->memory[space];
+    if (m->base && m->shared) yj_comm_free(r->job_comm, m->base);
+    else if (m->base) munmap(m->base, (size_t)m->bytes);
+    *m = (struct space_memory){0};
+}
+
+/* Memory of the second space comes from comm if there are peers. */
+static enum yj_status take_memory(struct program *r, int space, int64_t bytes) {
+    void *memory;
+    bool shared = space == 1 && r->job_comm;
+    program_drop_memory(r, space);
+    if (shared) TRY(yj_comm_alloc(r->job_comm, (size_t)bytes, &memory));
+    else TRY(map("temporaries", bytes, &memory));
+    r->memory[space] = (struct space_memory){memory, bytes, shared};
+    return YJ_OK;
+}
+
 static enum yj_status reserve(struct program *r) {
     int64_t sum;
     if (__builtin_add_overflow(r->binding->total[0], r->binding->total[1], &sum)) sum = INT64_MAX;
     if (sum > machine_bytes()) return too_much("the temporaries of these shapes", sum);
     for (int space = 0; space < 2; space++) {
-        struct space_memory *m = &r->memory[space];
         int64_t need = r->binding->total[space];
-        if (need <= m->bytes) continue;
-        void *memory;
-        need = (need + 4095) / 4096 * 4096;
-        if (m->base) munmap(m->base, (size_t)m->bytes);
-        *m = (struct space_memory){0};
-        TRY(map("temporaries", need, &memory));
-        *m = (struct space_memory){memory, need};
+        if (need > r->memory[space].bytes) TRY(take_memory(r, space, (need + 4095) / 4096 * 4096));
     }
     return YJ_OK;
 }

@@ -15,5 +15,7 @@
 #pragma weak yj_comm_wait
 #pragma weak yj_comm_abort
 #pragma weak yj_comm_progress
+#pragma weak yj_comm_alloc
+#pragma weak yj_comm_free
 
 #endif

@@ -200,6 +200,19 @@ static void make_arrays(struct program *r) {
         r->state[i].fresh = true;
 }
 
+/* What a collective reads or writes lies in memory that its peers may read in place, whatever the plan says. */
+static void mark_shared(const struct plan *p, bool *shared) {
+    for (int i = 0; i < p->n_buffers; i++)
+        shared[i] = p->buffers[i].space == PLAN_COMM;
+    for (int b = 0; b < p->n_blocks; b++) {
+        for (int i = 0; i < p->blocks[b].n_steps; i++) {
+            const struct plan_step *s = &p->blocks[b].steps[i];
+            for (int j = 0; s->kind == PLAN_START && j < 2; j++)
+                shared[plan_root(p, s->buffers[j])] = true;
+        }
+    }
+}
+
 /* Temporaries, those of the host space first, and the INPUT dims, whose values choose their offsets. */
 static enum yj_status make_temps(struct opening *o) {
     struct program *r = o->r;
@@ -209,9 +222,11 @@ static enum yj_status make_temps(struct opening *o) {
     r->temp = NEW_ARRAY(o->arena, int, p->n_buffers);
     r->items = NEW_ARRAY(o->arena, struct memory_item, p->n_buffers);
     r->work = NEW_ARRAY(o->arena, uint64_t, 2 * (size_t)p->n_buffers);
+    bool *shared = NEW_ARRAY(o->work, bool, p->n_buffers);
+    mark_shared(p, shared);
     for (int space = 0; space < 2; space++) {
         for (int i = 0; i < p->n_buffers; i++) {
-            if (p->buffers[i].kind != PLAN_TEMP || (int)p->buffers[i].space != space) continue;
+            if (p->buffers[i].kind != PLAN_TEMP || shared[i] != (space == 1)) continue;
             r->items[r->n_temps] = (struct memory_item){.first = first[i], .last = last[i]};
             r->temp[r->n_temps++] = i;
         }
@@ -228,8 +243,8 @@ static enum yj_status make_temps(struct opening *o) {
     r->seen = NEW_ARRAY(o->arena, int, r->n_key);
     r->state_of = NEW_ARRAY(o->arena, int, p->n_dims);
     r->state_values = NEW_ARRAY(o->arena, int64_t, p->n_dims);
-    r->input_keys = NEW_ARRAY(o->arena, int, (size_t)p->n_inputs *PLAN_MAX_RANK);
-    r->state_dims = NEW_ARRAY(o->arena, int, (size_t)p->n_states *PLAN_MAX_RANK);
+    r->input_keys = NEW_ARRAY(o->arena, int, PLAN_MAX_RANK * (size_t)p->n_inputs);
+    r->state_dims = NEW_ARRAY(o->arena, int, PLAN_MAX_RANK * (size_t)p->n_states);
     for (int i = 0; i < p->n_inputs; i++) {
         for (int j = 0; j < p->inputs[i].rank; j++) {
             int number = dim_number(p, p->inputs[i].shape[j]), key = r->n_key - 1;
@@ -327,11 +342,10 @@ enum yj_status program_open(struct arena *arena, struct plan *plan, const struct
 
 void program_close(struct program *r) {
     if (!r) return;
+    for (int i = 0; i < 2; i++)
+        program_drop_memory(r, i);
     for (int i = 0; i < 4; i++) {
         if (r->split && r->axis_comm[i]) yj_comm_close(r->axis_comm[i]);
-    }
-    for (int i = 0; i < 2; i++) {
-        if (r->memory[i].base) munmap(r->memory[i].base, (size_t)r->memory[i].bytes);
     }
     for (int i = 0; r->input && i < r->plan->n_inputs; i++)
         free(r->input[i].staging);

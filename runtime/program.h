@@ -102,7 +102,7 @@ struct run_state {
     int in[PLAN_MAX_RANK], out[PLAN_MAX_RANK], store[PLAN_MAX_RANK]; /* slots */
 };
 
-struct space_memory { char *base; int64_t bytes; }; /* one arena of temporaries for each space */
+struct space_memory { char *base; int64_t bytes; bool shared; }; /* one arena of temporaries for each space */
 
 /* The offsets that one set of INPUT dims leads to. */
 #define PROGRAM_BINDINGS 8
@@ -171,6 +171,7 @@ void program_state_reset(struct program *r);
 enum yj_status program_state_get(struct program *r, int index, struct yj_tensor *tensor, size_t room);
 enum yj_status program_state_set(struct program *r, int index, const struct yj_tensor *tensor);
 int64_t program_planned_bytes(const struct program *r);
+void program_drop_memory(struct program *r, int space);
 const struct run_variant *program_variant(const struct program *r, const struct run_step *x); /* NULL: no guard holds */
 enum yj_status program_finish(struct program *r); /* after a run: states have their new shapes, outputs may be read */
 
