@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reads what launchers leave in the environment: torchrun (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT), Open MPI's mpirun
- * and other PMIx launchers, MPICH's hydra. One idea: on one machine no address is needed, since all ranks can derive one
- * name in the abstract socket name space from the job's number.
+ * Reads what launchers leave in the environment: torchrun (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT), Open MPI's
+ * mpirun and other PMIx launchers, MPICH's hydra. One idea: on one machine no address is needed, since all ranks can
+ * derive one name in the abstract socket name space from the job's number.
  */
 #include "comm/bootstrap.h"
 
@@ -19,7 +19,8 @@ static enum yj_status number(const char *name, int least, int *value) {
     errno = 0;
     long n = text ? strtol(text, &end, 10) : 0;
     if (!text || !*text || *end || errno || n < least || n > INT_MAX)
-        return report(YJ_ERR_INPUT, "the launcher's %s is '%s': a number was expected", name, text ? text : "(not set)");
+        return report(YJ_ERR_INPUT, "the launcher's %s is '%s': a number was expected", name,
+                      text ? text : "(not set)");
     *value = (int)n;
     return YJ_OK;
 }
@@ -77,7 +78,9 @@ static enum yj_status hydra(struct rendezvous *r) {
     return launched("mpiexec", "PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS", job, r);
 }
 
-static bool both(const char *a, const char *b) { return getenv(a) && getenv(b); }
+static bool both(const char *a, const char *b) {
+    return getenv(a) && getenv(b);
+}
 
 static enum yj_status environment(struct rendezvous *r) {
     if (both("RANK", "WORLD_SIZE") && getenv("MASTER_ADDR")) return torchrun(r);
@@ -116,8 +119,10 @@ enum yj_status bootstrap_find(const struct yj_comm_options *options, const struc
         have_key = true;
     }
     if (r.size > 1 && !*r.address)
-        return report(YJ_ERR_INPUT, "open: the ranks are on several machines and %s does not say where rank 0 is: set "
-                      "YUNJIN_COMM=address=HOST:PORT,key=SECRET on all ranks", r.launcher);
+        return report(YJ_ERR_INPUT,
+                      "open: the ranks are on several machines and %s does not say where rank 0 is: set "
+                      "YUNJIN_COMM=address=HOST:PORT,key=SECRET on all ranks",
+                      r.launcher);
     if (r.size > 1 && !have_key)
         return report(YJ_ERR_INPUT, "open: a key is needed beside the address: YUNJIN_COMM=key=SECRET on all ranks");
     *rendezvous = r;
@@ -134,7 +139,7 @@ enum yj_status yj_comm_local(int ranks, struct yj_comm_local *local) {
     char name[32];
     sodium_bin2hex(name, sizeof name, random + 32, 8);
     snprintf(local->address, sizeof local->address, "unix:yunjin-%s", name);
-    local->options = (struct yj_comm_options){.size = sizeof local->options, .rank = -1, .ranks = ranks,
-                                              .address = local->address, .key = local->key};
+    local->options = (struct yj_comm_options){
+        .size = sizeof local->options, .rank = -1, .ranks = ranks, .address = local->address, .key = local->key};
     return YJ_OK;
 }

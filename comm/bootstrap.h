@@ -11,8 +11,8 @@
 
 struct rendezvous {
     int rank, size;
-    char address[512]; /* see socket_listen and socket_connect */
-    int listener;      /* rank 0: opened already, or -1 */
+    char address[512];                          /* see socket_listen and socket_connect */
+    int listener;                               /* rank 0: opened already, or -1 */
     int (*pmix_finalize)(const void *, size_t); /* NULL: PMIx was not used */
     uint8_t key[32];
     const char *launcher;

@@ -12,17 +12,21 @@
 #include <time.h>
 
 void engine_lock(struct engine *e) {
-    while (atomic_exchange_explicit(&e->busy, true, memory_order_acquire)) sched_yield();
+    while (atomic_exchange_explicit(&e->busy, true, memory_order_acquire))
+        sched_yield();
 }
 
-void engine_unlock(struct engine *e) { atomic_store_explicit(&e->busy, false, memory_order_release); }
+void engine_unlock(struct engine *e) {
+    atomic_store_explicit(&e->busy, false, memory_order_release);
+}
 
 static void record(struct yj_comm *comm, const struct yj_prepared *p) {
     struct record *record = &comm->record[p->sequence % RECORDS];
     atomic_store_explicit(&record->sequence, 0, memory_order_relaxed);
     uint64_t word[CARD_WORDS];
     memcpy(word, &p->card, sizeof word);
-    for (int i = 0; i < CARD_WORDS; i++) atomic_store_explicit(&record->card[i], word[i], memory_order_release);
+    for (int i = 0; i < CARD_WORDS; i++)
+        atomic_store_explicit(&record->card[i], word[i], memory_order_release);
     atomic_store_explicit(&record->sequence, p->sequence, memory_order_release);
     atomic_store_explicit(&comm->started, p->sequence, memory_order_release);
 }
@@ -41,8 +45,10 @@ static void take_tickets(struct yj_prepared *p) {
         r->slice = i, r->stride = p->nrunners, r->round = 0;
         r->entered = r->through = false;
     }
-    if (pair) p->sequence = p->runner[0].ticket + 1;
-    else p->sequence = atomic_load_explicit(&comm->started, memory_order_relaxed) + 1;
+    if (pair)
+        p->sequence = p->runner[0].ticket + 1;
+    else
+        p->sequence = atomic_load_explicit(&comm->started, memory_order_relaxed) + 1;
 }
 
 static void bind(struct yj_prepared *p, const void *send, void *recv) {
@@ -51,7 +57,8 @@ static void bind(struct yj_prepared *p, const void *send, void *recv) {
     p->base[SPACE_IN] = in == HOLD_NONE || (in == HOLD_ROOT && !root) ? NULL : (char *)send;
     p->base[SPACE_OUT] = p->collective->out == HOLD_NONE || (p->collective->out == HOLD_ROOT && !root) ? NULL : recv;
     p->base[SPACE_TMP] = p->tmp;
-    for (int space = 0; space < SPACES; space++) p->layout.part[space].base = p->base[space];
+    for (int space = 0; space < SPACES; space++)
+        p->layout.part[space].base = p->base[space];
     size_t in_bytes = p->layout.part[SPACE_IN].only >= 0 ? p->card.count * p->element_bytes : p->bytes;
     size_t out_bytes = p->layout.part[SPACE_OUT].only >= 0 ? p->card.count * p->element_bytes : p->bytes;
     p->lends[SPACE_IN] = !p->small && p->base[SPACE_IN] && shm_holds(p->comm->world, p->base[SPACE_IN], in_bytes);
@@ -86,8 +93,10 @@ enum yj_status engine_start(struct yj_prepared *p, const void *send, void *recv)
     } else {
         e->flight[e->nflight++] = p;
         p->in_flight = true;
-        if (p->line) engine_line_post(p);
-        else engine_look(comm);
+        if (p->line)
+            engine_line_post(p);
+        else
+            engine_look(comm);
     }
     engine_unlock(e);
     return YJ_OK;
@@ -191,8 +200,10 @@ enum yj_status engine_wait(struct yj_prepared *p) {
     if (p->line && !p->comm->world->crowded && !p->comm->engine->nconnected) line_wait(p);
     while (!atomic_load_explicit(&p->done, memory_order_acquire)) {
         if (atomic_load_explicit(&comm->failed, memory_order_relaxed) > 0) break;
-        if (engine_progress(comm)) w.looks = 0, w.since = 0;
-        else relax(p, &w);
+        if (engine_progress(comm))
+            w.looks = 0, w.since = 0;
+        else
+            relax(p, &w);
     }
     if (w.since != 0) atomic_store_explicit(&comm->waiting_for, -1, memory_order_relaxed);
     if (!atomic_load_explicit(&p->done, memory_order_acquire)) return comm_failure(comm);
@@ -226,7 +237,8 @@ void engine_close(struct yj_comm *comm) {
         e->cache = p->next;
         prepare_free(p);
     }
-    for (int side = 0; side < 2; side++) free(e->pair_given[side]), free(e->pair_turn[side]);
+    for (int side = 0; side < 2; side++)
+        free(e->pair_given[side]), free(e->pair_turn[side]);
     free(e->connected), free(e->flight);
     free(e);
     comm->engine = NULL;

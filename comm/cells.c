@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The queue of cells. One idea: sender and receiver each count for themselves; the only words that both see are the stamp
- * in each cell and one acknowledgement a lane, and the latter is read only when the lane looks full.
+ * The queue of cells. One idea: sender and receiver each count for themselves; the only words that both see are the
+ * stamp in each cell and one acknowledgement a lane, and the latter is read only when the lane looks full.
  */
 #include "comm/cells.h"
 
-static size_t up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+static size_t up(size_t n, size_t to) {
+    return (n + to - 1) / to * to;
+}
 
 void cells_shape_make(size_t cell_bytes, struct cells_shape *shape) {
     size_t at = 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Lanes in memory that two ranks see (mem and shm). One direction of a channel is one area: the sender writes cells, the
- * receiver writes only the acknowledgements. A cell opens with one cache line (stamp, envelope, short payload), so that a
- * short message costs one line; the stamp is stored last and is the number of the message in its lane.
+ * Lanes in memory that two ranks see (mem and shm). One direction of a channel is one area: the sender writes cells,
+ * the receiver writes only the acknowledgements. A cell opens with one cache line (stamp, envelope, short payload), so
+ * that a short message costs one line; the stamp is stored last and is the number of the message in its lane.
  */
 #ifndef COMM_CELLS_H
 #define COMM_CELLS_H
@@ -35,7 +35,7 @@ struct cells {
     struct channel channel;
     const struct cells_shape *shape;
     char *out, *in;
-    uint64_t epoch; /* already shifted */
+    uint64_t epoch;                                   /* already shifted */
     uint32_t sent[LANES], known[LANES], taken[LANES]; /* KNOWN: how many of SENT the peer had taken when we looked */
 };
 

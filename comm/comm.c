@@ -71,9 +71,11 @@ static void count_locals(struct world *w) {
         w->local_ranks += shm_between(w, w->rank, r);
         if (m->host != w->member[w->rank].host) continue;
         ranks++;
-        for (size_t i = 0; i < COUNT(cpu); i++) cpu[i] |= m->cpu[i];
+        for (size_t i = 0; i < COUNT(cpu); i++)
+            cpu[i] |= m->cpu[i];
     }
-    for (size_t i = 0; i < COUNT(cpu); i++) cores += __builtin_popcountll(cpu[i]);
+    for (size_t i = 0; i < COUNT(cpu); i++)
+        cores += __builtin_popcountll(cpu[i]);
     w->crowded = ranks > cores;
 }
 
@@ -83,7 +85,8 @@ static void comm_free(struct yj_comm *comm) {
     struct world *w = comm->world;
     pthread_mutex_lock(&w->lock);
     struct yj_comm **at = &w->comms;
-    while (*at && *at != comm) at = &(*at)->next;
+    while (*at && *at != comm)
+        at = &(*at)->next;
     if (*at) *at = comm->next;
     pthread_mutex_unlock(&w->lock);
     for (int r = 0; comm->channel && r < comm->size; r++)
@@ -95,7 +98,8 @@ static void comm_free(struct yj_comm *comm) {
 }
 
 /* MEMBER is taken. */
-static enum yj_status comm_new(struct world *world, uint64_t id, int rank, int size, int *member, struct yj_comm **made) {
+static enum yj_status comm_new(struct world *world, uint64_t id, int rank, int size, int *member,
+                               struct yj_comm **made) {
     struct yj_comm *comm = calloc(1, sizeof *comm);
     if (!comm || !member) {
         free(comm), free(member);
@@ -104,7 +108,8 @@ static enum yj_status comm_new(struct world *world, uint64_t id, int rank, int s
     comm->world = world, comm->id = id, comm->rank = rank, comm->size = size, comm->member = member;
     comm->waiting_for = -1;
     comm->channel = calloc((size_t)size, sizeof *comm->channel);
-    enum yj_status status = comm->channel ? engine_open(comm) : report(YJ_ERR_MEMORY, "out of memory for a communicator");
+    enum yj_status status =
+        comm->channel ? engine_open(comm) : report(YJ_ERR_MEMORY, "out of memory for a communicator");
     if (status != YJ_OK) {
         comm_free(comm);
         return status;
@@ -123,21 +128,27 @@ static enum yj_status comm_new(struct world *world, uint64_t id, int rank, int s
 
 static int *everybody(int size) {
     int *member = malloc((size_t)size * sizeof *member);
-    for (int r = 0; member && r < size; r++) member[r] = r;
+    for (int r = 0; member && r < size; r++)
+        member[r] = r;
     return member;
 }
 
 enum yj_status comm_connect(struct yj_comm *comm, int peer) {
     if (comm->channel[peer]) return YJ_OK;
     const struct transport *t = &transport_tcp;
-    if (comm->world->threads) t = &transport_mem;
-    else if (shm_between(comm->world, comm->member[comm->rank], comm->member[peer])) t = &transport_shm;
+    if (comm->world->threads)
+        t = &transport_mem;
+    else if (shm_between(comm->world, comm->member[comm->rank], comm->member[peer]))
+        t = &transport_shm;
     if (!strcmp(comm->world->settings.transport, "shm") && t == &transport_tcp)
         return report(YJ_ERR_UNSUPPORTED, "transport=shm, but rank %d (host %s) and rank %d (host %s) share no memory",
                       comm->member[comm->rank], comm->world->member[comm->member[comm->rank]].name, comm->member[peer],
                       comm->world->member[comm->member[peer]].name);
     struct channel *channel;
-    TRY(t->connect(comm, peer, &channel));
+    enum yj_status status = t->connect(comm, peer, &channel);
+    for (double until = time_now() + 0.3; status != YJ_OK && time_now() < until; usleep(1000))
+        if (atomic_load(&comm->failed) > 0) return comm_failure(comm); /* the peer is dead: that is the cause */
+    TRY(status);
     engine_lock(comm->engine);
     comm->channel[peer] = channel;
     if (t->progress) comm->engine->connected[comm->engine->nconnected++] = channel;
@@ -150,7 +161,8 @@ enum yj_status comm_connect(struct yj_comm *comm, int peer) {
 static enum yj_status read_settings(const struct yj_comm_options *options, struct settings *settings) {
     settings_default(settings);
     if (options && options->size < sizeof *options)
-        return report(YJ_ERR_INPUT, "yj_comm_options.size is %u: set it to sizeof(struct yj_comm_options)", options->size);
+        return report(YJ_ERR_INPUT, "yj_comm_options.size is %u: set it to sizeof(struct yj_comm_options)",
+                      options->size);
     TRY(settings_parse(getenv("YUNJIN_COMM"), "YUNJIN_COMM", settings));
     if (options) TRY(settings_parse(options->settings, "settings", settings));
     if (options && options->deadline > 0) settings->deadline = options->deadline;
@@ -185,8 +197,10 @@ enum yj_status yj_comm_open(const struct yj_comm_options *options, struct yj_com
     TRY(bootstrap_find(options, &settings, &r));
     TRY(world_new(r.rank, r.size, &settings, &w));
     enum yj_status status = YJ_OK;
-    if (r.size > 1) status = meet(w, &r);
-    else describe_self(w->member);
+    if (r.size > 1)
+        status = meet(w, &r);
+    else
+        describe_self(w->member);
     sodium_memzero(r.key, sizeof r.key);
     struct yj_comm *made = NULL;
     if (status == YJ_OK) status = comm_new(w, 1, r.rank, r.size, everybody(r.size), &made);
@@ -211,7 +225,8 @@ enum yj_status yj_comm_open_threads(int ranks, const struct yj_comm_options *opt
     enum yj_status status = YJ_OK;
     for (int r = 0; r < ranks && status == YJ_OK; r++) {
         status = world_new(r, ranks, &settings, &world[r]);
-        for (int m = 0; m < ranks && status == YJ_OK; m++) describe_self(&world[r]->member[m]);
+        for (int m = 0; m < ranks && status == YJ_OK; m++)
+            describe_self(&world[r]->member[m]);
         if (status == YJ_OK) count_locals(world[r]);
     }
     for (int r = 0; r < ranks && status == YJ_OK; r++)
@@ -249,9 +264,15 @@ void yj_comm_close(struct yj_comm *comm) {
     world_free(w);
 }
 
-int yj_comm_rank(const struct yj_comm *comm) { return comm->rank; }
-int yj_comm_size(const struct yj_comm *comm) { return comm->size; }
-enum yj_status yj_comm_health(struct yj_comm *comm) { return comm_failure(comm); }
+int yj_comm_rank(const struct yj_comm *comm) {
+    return comm->rank;
+}
+int yj_comm_size(const struct yj_comm *comm) {
+    return comm->size;
+}
+enum yj_status yj_comm_health(struct yj_comm *comm) {
+    return comm_failure(comm);
+}
 
 void yj_comm_abort(struct yj_comm *comm, const char *text) {
     comm_fail(comm, YJ_ERR_ABORTED, "aborted by rank %d: %s", comm->world->rank, text ? text : "");
@@ -265,8 +286,14 @@ struct choice {
 };
 
 static enum yj_status gather_all(struct yj_comm *comm, const void *mine, void *all, size_t bytes) {
-    struct yj_call call = {.size = sizeof call, .collective = YJ_ALL_GATHER, .send = mine, .recv = all, .count = bytes,
-                           .dtype = YJ_U8, .name = "split", .deadline = comm->world->settings.deadline};
+    struct yj_call call = {.size = sizeof call,
+                           .collective = YJ_ALL_GATHER,
+                           .send = mine,
+                           .recv = all,
+                           .count = bytes,
+                           .dtype = YJ_U8,
+                           .name = "split",
+                           .deadline = comm->world->settings.deadline};
     return yj_comm_call(comm, &call);
 }
 
@@ -362,7 +389,8 @@ enum yj_status yj_comm_unregister(struct yj_comm *comm, void *memory) {
 static bool fits(const struct yj_prepared *p, const struct yj_call *call, bool in_place) {
     bool data = p->collective->worth != WORTH_HEARD;
     return p->card.collective == call->collective &&
-           (!data || (p->card.count == call->count && p->card.dtype == call->dtype)) && (p->card.op == call->op || !p->card.op) && (p->card.root == call->root || !p->collective->rooted) &&
+           (!data || (p->card.count == call->count && p->card.dtype == call->dtype)) &&
+           (p->card.op == call->op || !p->card.op) && (p->card.root == call->root || !p->collective->rooted) &&
            p->flags == call->flags && p->in_place == in_place;
 }
 
@@ -401,11 +429,12 @@ static enum yj_status cached(struct yj_comm *comm, const struct yj_call *call, s
     struct engine *e = comm->engine;
     struct yj_prepared *p = e->last;
     const struct collective *c = collective_find((int)call->collective);
-    bool in_place = prepare_in_place(comm, c, call->count, yj_dtype_bytes((enum yj_dtype)call->dtype), call->root, call->send,
-                                  call->recv);
+    bool in_place = prepare_in_place(comm, c, call->count, yj_dtype_bytes((enum yj_dtype)call->dtype), call->root,
+                                     call->send, call->recv);
     if (!p || p->active || !fits(p, call, in_place)) {
         p = e->cache;
-        while (p && (p->active || !fits(p, call, in_place))) p = p->next;
+        while (p && (p->active || !fits(p, call, in_place)))
+            p = p->next;
     }
     if (!p) {
         make_room(e);
@@ -431,14 +460,17 @@ enum yj_status yj_comm_start(struct yj_comm *comm, const struct yj_call *call, s
     return YJ_OK;
 }
 
-enum yj_status yj_comm_wait(struct yj_request *request) { return engine_wait(request->call); }
+enum yj_status yj_comm_wait(struct yj_request *request) {
+    return engine_wait(request->call);
+}
 
 enum yj_status yj_comm_test(struct yj_request *request, bool *done) {
     struct yj_prepared *p = request->call;
     if (!atomic_load_explicit(&p->done, memory_order_acquire)) engine_progress(p->comm);
     *done = atomic_load_explicit(&p->done, memory_order_acquire);
     if (!*done) engine_check(p, time_now());
-    if (*done) p->active = false;
+    if (*done)
+        p->active = false;
     else if (atomic_load_explicit(&p->comm->failed, memory_order_relaxed) > 0) {
         *done = true;
         return comm_failure(p->comm);
@@ -466,8 +498,8 @@ enum yj_status yj_comm_prepare(struct yj_comm *comm, const struct yj_call *call,
 }
 
 enum yj_status yj_prepared_start(struct yj_prepared *p, const void *send, void *recv, struct yj_request **request) {
-    if (p->bytes &&
-        p->in_place != prepare_in_place(p->comm, p->collective, p->card.count, p->element_bytes, p->card.root, send, recv))
+    if (p->bytes && p->in_place != prepare_in_place(p->comm, p->collective, p->card.count, p->element_bytes,
+                                                    p->card.root, send, recv))
         return report(YJ_ERR_INPUT, "%s: it was prepared %s", p->collective->name,
                       p->in_place ? "in place" : "for separate buffers");
     TRY(engine_start(p, send, recv));
@@ -504,10 +536,11 @@ enum yj_status yj_comm_explain(struct yj_comm *comm, const struct yj_call *call,
     TRY(prepare_check(comm, call));
     TRY(cached(comm, call, &p));
     card_print(&p->card, what, sizeof what);
-    const struct transport *t = p->nrounds && p->round[0].nouts + p->round[0].nins
-                                    ? p->message[p->round[0].out].channel->transport : NULL;
-    snprintf(line, sizeof line, "%s: %s, %d rounds, %d slices of %zu bytes, %s lanes%s, %s%s, transport %s, kernels '%s'",
-             what, p->row ? p->row->name : "nothing to send", p->nrounds, p->layout.slices,
+    const struct transport *t =
+        p->nrounds && p->round[0].nouts + p->round[0].nins ? p->message[p->round[0].out].channel->transport : NULL;
+    snprintf(line, sizeof line,
+             "%s: %s, %d rounds, %d slices of %zu bytes, %s lanes%s, %s%s, transport %s, kernels '%s'", what,
+             p->row ? p->row->name : "nothing to send", p->nrounds, p->layout.slices,
              p->bytes / (size_t)(p->layout.slices ? p->layout.slices : 1), p->small ? "small" : "large",
              p->line ? " (one cache line)" : "", p->in_place ? "in place" : "out of place",
              p->stream ? ", written past the cache" : "", t ? t->name : "none", comm->engine->reduce->name);

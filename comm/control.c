@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The control thread: sleeps in poll over the control connections, the processes of this host (pidfd), the listeners and a
- * wake-up; passes messages on (rank 0 is the hub); turns a lost connection or an ended process into a death unless the
- * rank had said goodbye. One idea: whatever data movement cannot know is known here, and told to it in one atomic word.
+ * The control thread: sleeps in poll over the control connections, the processes of this host (pidfd), the listeners
+ * and a wake-up; passes messages on (rank 0 is the hub); turns a lost connection or an ended process into a death
+ * unless the rank had said goodbye. One idea: whatever data movement cannot know is known here, and told to it in one
+ * atomic word.
  */
 #include "comm/links.h"
 #include "comm/mem.h"
@@ -47,7 +48,8 @@ void control_say(struct world *world, struct said *said) {
     pthread_mutex_lock(&c->lock);
     send_said(c, said);
     bool more = false;
-    for (int i = 0; i < c->nlinks; i++) more |= c->link[i].wire.fd >= 0 && wire_has_output(&c->link[i].wire);
+    for (int i = 0; i < c->nlinks; i++)
+        more |= c->link[i].wire.fd >= 0 && wire_has_output(&c->link[i].wire);
     pthread_mutex_unlock(&c->lock);
     if (more) control_wake(world);
 }
@@ -111,19 +113,22 @@ static void heard(struct control *c, const struct said *said) {
     }
     if (said->to >= 0 && said->to != w->rank) return;
     switch (said->kind) {
-    case SAID_HEARTBEAT: break;
-    case SAID_ALL_GONE: c->all_gone = true; break;
+    case SAID_HEARTBEAT:
+        break;
+    case SAID_ALL_GONE:
+        c->all_gone = true;
+        break;
     case SAID_DEAD:
         if (said->about == w->rank) break;
-        if (w->member[said->about].state == MEMBER_ALIVE)
-            world_member_gone(w, said->about, MEMBER_DEAD, said->text);
+        if (w->member[said->about].state == MEMBER_ALIVE) world_member_gone(w, said->about, MEMBER_DEAD, said->text);
         break;
     case SAID_GOODBYE:
         pidfds_look(c); /* whoever died before this goodbye is the cause, and is named */
         world_member_gone(w, said->from, MEMBER_LEFT, "it has closed its communicator");
         tell_gone(c, said->from, NULL);
         break;
-    default: control_hear(w, said);
+    default:
+        control_hear(w, said);
     }
 }
 
@@ -175,7 +180,8 @@ static void take_drains(struct control *c) {
     for (int i = c->ndrains; i-- > 0;) {
         char sink[4096];
         ssize_t n;
-        while ((n = recv(c->drain[i], sink, sizeof sink, MSG_DONTWAIT)) > 0) {}
+        while ((n = recv(c->drain[i], sink, sizeof sink, MSG_DONTWAIT)) > 0) {
+        }
         if (n < 0 && (errno == EAGAIN || errno == EINTR)) continue;
         close(c->drain[i]);
         c->drain[i] = c->drain[--c->ndrains];
@@ -194,8 +200,10 @@ static int poll_list(struct control *c, struct pollfd *p) {
         if (c->link[i].wire.fd >= 0)
             p[n++] = (struct pollfd){c->link[i].wire.fd,
                                      (short)(POLLIN | (wire_has_output(&c->link[i].wire) ? POLLOUT : 0)), 0};
-    for (int i = 0; i < c->npending; i++) p[n++] = (struct pollfd){c->pending[i].wire.fd, POLLIN, 0};
-    for (int i = 0; i < c->ndrains && i < 64; i++) p[n++] = (struct pollfd){c->drain[i], POLLIN, 0};
+    for (int i = 0; i < c->npending; i++)
+        p[n++] = (struct pollfd){c->pending[i].wire.fd, POLLIN, 0};
+    for (int i = 0; i < c->ndrains && i < 64; i++)
+        p[n++] = (struct pollfd){c->drain[i], POLLIN, 0};
     pthread_mutex_unlock(&c->lock);
     for (int i = 0; i < c->world->size; i++)
         if (c->pidfd[i] >= 0) p[n++] = (struct pollfd){c->pidfd[i], POLLIN, 0};
@@ -236,10 +244,14 @@ static void *thread(void *argument) {
 /* --- open and close --- */
 
 static void control_free(struct control *c) {
-    for (int i = 0; c->link && i < c->nlinks; i++) wire_close(&c->link[i].wire);
-    while (c->npending) links_drop(c, 0);
-    for (int i = 0; i < c->narrivals; i++) close(c->arrival[i].fd);
-    for (int i = 0; i < c->ndrains; i++) close(c->drain[i]);
+    for (int i = 0; c->link && i < c->nlinks; i++)
+        wire_close(&c->link[i].wire);
+    while (c->npending)
+        links_drop(c, 0);
+    for (int i = 0; i < c->narrivals; i++)
+        close(c->arrival[i].fd);
+    for (int i = 0; i < c->ndrains; i++)
+        close(c->drain[i]);
     for (int i = 0; c->pidfd && i < c->world->size; i++)
         if (c->pidfd[i] >= 0) close(c->pidfd[i]);
     if (c->listener >= 0) close(c->listener);
@@ -280,8 +292,10 @@ enum yj_status control_open(struct world *world, const char *address, int listen
     c->pidfd = malloc((size_t)world->size * sizeof *c->pidfd);
     enum yj_status status = YJ_OK;
     if (!c->link || !c->pidfd) status = report(YJ_ERR_MEMORY, "open: out of memory for %d ranks", world->size);
-    for (int i = 0; c->link && i < c->nlinks; i++) c->link[i].wire.fd = -1;
-    for (int i = 0; c->pidfd && i < world->size; i++) c->pidfd[i] = -1;
+    for (int i = 0; c->link && i < c->nlinks; i++)
+        c->link[i].wire.fd = -1;
+    for (int i = 0; c->pidfd && i < world->size; i++)
+        c->pidfd[i] = -1;
     if (status == YJ_OK) status = start(c, address, share, until);
     if (status != YJ_OK) control_free(c);
     return status;
@@ -295,7 +309,8 @@ void control_close(struct world *world, double until) {
     for (;;) {
         bool output = false;
         pthread_mutex_lock(&c->lock);
-        for (int i = 0; i < c->nlinks; i++) output |= c->link[i].wire.fd >= 0 && wire_has_output(&c->link[i].wire);
+        for (int i = 0; i < c->nlinks; i++)
+            output |= c->link[i].wire.fd >= 0 && wire_has_output(&c->link[i].wire);
         pthread_mutex_unlock(&c->lock);
         double now = time_now();
         if (!output && (c->all_gone || now > until)) break;

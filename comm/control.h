@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The control plane: authenticated connections between rank 0 and every other rank that live as long as the job, and one
- * thread a process that sleeps in poll. It carries no data of collectives, only what must be known when they cannot go on:
- * goodbye, death, abort, and what call a rank is in. It also takes data connections for tcp.
+ * The control plane: authenticated connections between rank 0 and every other rank that live as long as the job, and
+ * one thread a process that sleeps in poll. It carries no data of collectives, only what must be known when they cannot
+ * go on: goodbye, death, abort, and what call a rank is in. It also takes data connections for tcp.
  */
 #ifndef COMM_CONTROL_H
 #define COMM_CONTROL_H
@@ -21,8 +21,9 @@ struct said {
     char text[480];
 };
 
-/* Rank 0 listens at the address (or has the LISTENER already, else -1), the others connect; everybody learns everybody's MEMBER record and rank 0's settings.
- * SHARE(world) is called between: it maps the host's memory and says whether that worked. Then starts the thread. */
+/* Rank 0 listens at the address (or has the LISTENER already, else -1), the others connect; everybody learns
+ * everybody's MEMBER record and rank 0's settings. SHARE(world) is called between: it maps the host's memory and says
+ * whether that worked. Then starts the thread. */
 enum yj_status control_open(struct world *world, const char *address, int listener, const uint8_t *key,
                             bool (*share)(struct world *world), double until);
 /* Says goodbye and waits until all have, or UNTIL; ends the thread. */

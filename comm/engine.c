@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The engine: no byte of a collective moves except here. Runners take slices through the rounds of a prepared call: a round
- * posts its messages as cells are free, takes what has come, and ends when both are done; then the next round starts. A
- * lane belongs to one runner until it is through, in the order of starts, so the oldest call's lowest unfinished slice
- * always runs. What a round makes and the next one sends is written to its cell in the same pass.
+ * The engine: no byte of a collective moves except here. Runners take slices through the rounds of a prepared call: a
+ * round posts its messages as cells are free, takes what has come, and ends when both are done; then the next round
+ * starts. A lane belongs to one runner until it is through, in the order of starts, so the oldest call's lowest
+ * unfinished slice always runs. What a round makes and the next one sends is written to its cell in the same pass.
  */
 #include "comm/engine.h"
 #include "comm/control.h"
-
-#include <stdlib.h>
 
 static inline char *address(const struct yj_prepared *p, const struct piece *piece, int slice, size_t *bytes) {
     if (p->layout.slices > 1) return layout_slice(&p->layout, piece->space, piece->block, slice, bytes);
@@ -73,14 +71,15 @@ static size_t fragment_in(const struct yj_prepared *p, const struct runner *r, c
     return bytes;
 }
 
-static bool pieces_there(const struct yj_prepared *p, const struct runner *r, const struct message *m, int first, int end) {
+static bool pieces_there(const struct yj_prepared *p, const struct runner *r, const struct message *m, int first,
+                         int end) {
     for (int i = first; i < end; i++)
         if (!there(p, &p->out[m->first + i], r->slice)) return false;
     return true;
 }
 
-/* Is the next fragment of a message one run of memory that the peer can read where it is? What is streamed is better taken
- * from a cell, where it is still in the cache. */
+/* Is the next fragment of a message one run of memory that the peer can read where it is? What is streamed is better
+ * taken from a cell, where it is still in the cache. */
 static bool may_lend(const struct yj_prepared *p, int round, const struct message *m, size_t bytes) {
     const struct piece *piece = &p->out[m->first];
     return m->n == 1 && p->lends[piece->space] && m->channel->transport->lend && bytes >= LEAST_LENT &&
@@ -127,7 +126,8 @@ static bool send_some(struct yj_prepared *p, struct runner *r, const struct roun
     bool any = false;
     for (int i = 0; i < round->nouts; i++) {
         const struct message *m = &p->message[round->out + i];
-        while (r->sent[i] >= 0 && post_fragment(p, r, i, m)) any = true;
+        while (r->sent[i] >= 0 && post_fragment(p, r, i, m))
+            any = true;
         if (r->sent[i] != -2) continue;
         if (m->channel->transport->settled(m->channel, r->lane)) {
             r->sent[i] = -1;
@@ -193,15 +193,19 @@ static void unexpected(struct yj_prepared *p, const struct runner *r, const stru
     char mine[160];
     card_print(&p->card, mine, sizeof mine);
     if (r->lane == PAIR_LANE) {
-        comm_fail(comm, YJ_ERR_MISMATCH, "rank %d: %s meets a message of %u bytes of another type or count from rank %d "
-                  "(expected %zu)", comm->world->rank, mine, e->bytes, peer, bytes);
+        comm_fail(comm, YJ_ERR_MISMATCH,
+                  "rank %d: %s meets a message of %u bytes of another type or count from rank %d "
+                  "(expected %zu)",
+                  comm->world->rank, mine, e->bytes, peer, bytes);
         yj_comm_abort(comm, comm->failure_text);
     } else if (e->call != p->hash) { /* the control plane finds out what the other rank has called */
         if (!atomic_exchange(&comm->suspicious, true)) control_wake(comm->world);
     } else {
-        comm_fail(comm, YJ_ERR_INTERNAL, "%s: rank %d sent (call %u, round %u, slice %u, %u bytes) where (%u, %d, %d, %zu) "
-                  "was due", mine, peer, e->sequence, e->round, e->slice, e->bytes, (uint32_t)p->sequence, r->round,
-                  r->slice, bytes);
+        comm_fail(comm, YJ_ERR_INTERNAL,
+                  "%s: rank %d sent (call %u, round %u, slice %u, %u bytes) where (%u, %d, %d, %zu) "
+                  "was due",
+                  mine, peer, e->sequence, e->round, e->slice, e->bytes, (uint32_t)p->sequence, r->round, r->slice,
+                  bytes);
         yj_comm_abort(comm, comm->failure_text);
     }
 }
@@ -260,11 +264,7 @@ static void join_one(struct yj_prepared *p, struct runner *r, const struct round
     void *dst[MOST_PLACES];
     char *to = address(p, &join->to, r->slice, &bytes);
     int ndst = places(p, r, to, join->fuse, dst);
-    const void *few[64], **src = join->n <= 64 ? few : malloc((size_t)join->n * sizeof *src);
-    if (!src) {
-        comm_fail(p->comm, YJ_ERR_MEMORY, "out of memory for a sum of %d operands", join->n);
-        return;
-    }
+    const void **src = r->operand;
     for (int i = 0; i < join->n; i++) {
         const struct operand *o = &p->operand[join->first + i];
         if (o->message < 0) {
@@ -277,7 +277,6 @@ static void join_one(struct yj_prepared *p, struct runner *r, const struct round
         src[i] = at;
     }
     move_join(streams(p, &join->to), p->join_fn, p->element_bytes, ndst, dst, join->n, src, bytes);
-    if (src != few) free(src);
 }
 
 /* Messages with operands wait in their cells until all of the round have come. */
@@ -298,7 +297,8 @@ static bool collect(struct yj_prepared *p, struct runner *r, const struct round 
     for (int j = round->join; j < round->join + round->njoins; j++) {
         if (!there(p, &p->joins[j].own, r->slice)) return false; /* the first that is not there; none was made before */
     }
-    for (int j = round->join; j < round->join + round->njoins; j++) join_one(p, r, round, &p->joins[j]);
+    for (int j = round->join; j < round->join + round->njoins; j++)
+        join_one(p, r, round, &p->joins[j]);
     for (int i = 0; i < round->nins; i++) {
         const struct message *m = &p->message[round->in + i];
         if (!r->data[i]) continue;
@@ -321,7 +321,8 @@ static bool take_some(struct yj_prepared *p, struct runner *r, const struct roun
     for (int i = 0; i < round->nins; i++) {
         const struct message *m = &p->message[round->in + i];
         if (m->reduces && (round->njoins || (round->hazard && r->sends_left))) continue;
-        while (r->taken[i] >= 0 && take_fragment(p, r, i, m)) any = true;
+        while (r->taken[i] >= 0 && take_fragment(p, r, i, m))
+            any = true;
     }
     return (round->njoins && collect(p, r, round)) || any;
 }
@@ -464,7 +465,8 @@ void engine_sweep(struct yj_comm *comm) {
 bool engine_look(struct yj_comm *comm) {
     struct engine *e = comm->engine;
     bool any = false, done = false;
-    for (int i = 0; i < e->nconnected; i++) any |= e->connected[i]->transport->progress(e->connected[i]);
+    for (int i = 0; i < e->nconnected; i++)
+        any |= e->connected[i]->transport->progress(e->connected[i]);
     e->blocked_on = -1;
     for (int i = 0; i < e->nflight; i++) {
         any |= call_run(e->flight[i]);

@@ -2,10 +2,9 @@
  *
  * A prepared call: a schedule bound to sizes, as lists that the engine walks without a decision left to make.
  *   round     its outgoing and incoming messages, local copies and joins
- *   message   all pieces that go between two ranks in one round and direction; cut into fragments of whole pieces if it is
- *             larger than a cell
- *   piece     one block (of one slice, when the engine asks where it lies)
- *   runner    takes slices first, first + stride, ... through all rounds, in one lane
+ *   message   all pieces that go between two ranks in one round and direction; cut into fragments of whole pieces if it
+ * is larger than a cell piece     one block (of one slice, when the engine asks where it lies) runner    takes slices
+ * first, first + stride, ... through all rounds, in one lane
  */
 #ifndef COMM_ENGINE_H
 #define COMM_ENGINE_H
@@ -20,8 +19,8 @@ struct piece {
     size_t offset, bytes; /* when there is one slice: from the base of the space */
 };
 
-/* What is done with a piece that comes: copied TO, or joined with OWN. FUSE: the first of a list of targets: pieces of the
- * next round's messages that are this very block, written in the same pass. -1 ends it. */
+/* What is done with a piece that comes: copied TO, or joined with OWN. FUSE: the first of a list of targets: pieces of
+ * the next round's messages that are this very block, written in the same pass. -1 ends it. */
 struct incoming {
     struct piece to, own;
     bool reduce, own_first;
@@ -54,11 +53,12 @@ struct runner {
     uint64_t *turn, ticket; /* it may run when *turn == ticket; adds one when it is through */
     bool entered, through;
     int sends_left, takes_left;
-    int32_t *sent, *taken;    /* pieces of each message of the round that are done; -1: message done; -2: lent */
-    const char **data;        /* arrivals that wait for the others of their join */
-    char **cell[2];           /* [round & 1]: cells of the round's messages that were begun early, or NULL */
-    uint32_t *at[2];          /* [round & 1]: offset of each outgoing piece in its begun message */
-    bool *written[2];         /* [round & 1]: the piece is in its cell */
+    int32_t *sent, *taken; /* pieces of each message of the round that are done; -1: message done; -2: lent */
+    const char **data;     /* arrivals that wait for the others of their join */
+    const void **operand;  /* of the join that is being made */
+    char **cell[2];        /* [round & 1]: cells of the round's messages that were begun early, or NULL */
+    uint32_t *at[2];       /* [round & 1]: offset of each outgoing piece in its begun message */
+    bool *written[2];      /* [round & 1]: the piece is in its cell */
 };
 
 struct yj_request {
@@ -98,29 +98,29 @@ struct yj_prepared {
     bool active, posted, in_flight;
     _Atomic bool done;
     char *base[SPACES];
-    bool lends[SPACES];     /* the memory was made for peers to read */
+    bool lends[SPACES]; /* the memory was made for peers to read */
     uint64_t sequence;
-    double started, until; /* until 0: no deadline */
-    _Atomic uint64_t ready; /* bytes of IN that are there */
+    double started, until;    /* until 0: no deadline */
+    _Atomic uint64_t ready;   /* bytes of IN that are there */
     struct yj_prepared *next; /* cache */
 };
 
 /* One a communicator. */
 struct engine {
-    uint64_t given[LANES], turn[LANES];   /* tickets of the collectives' lanes, and the one whose turn it is */
+    uint64_t given[LANES], turn[LANES];     /* tickets of the collectives' lanes, and the one whose turn it is */
     uint64_t *pair_given[2], *pair_turn[2]; /* [send, recv][rank]: the same for the pair lanes */
     uint64_t small_calls;
-    _Atomic bool busy;                    /* one thread moves the data of a communicator */
-    struct yj_prepared **flight;          /* by start */
+    _Atomic bool busy;           /* one thread moves the data of a communicator */
+    struct yj_prepared **flight; /* by start */
     int nflight, flight_room, nprepared;
-    struct yj_prepared *cache, *last;     /* newest first; LAST: the one that the last plain call used */
+    struct yj_prepared *cache, *last; /* newest first; LAST: the one that the last plain call used */
     int ncache;
     const struct reduce_table *reduce;
-    struct channel **connected;           /* channels that the system must move */
+    struct channel **connected; /* channels that the system must move */
     int nconnected;
-    double left_since;                    /* when the rank that is waited for was first seen to have left; 0: not */
+    double left_since; /* when the rank that is waited for was first seen to have left; 0: not */
     int left_looks;
-    int blocked_on;                       /* the rank that the oldest call was last found to wait for, or -1 */
+    int blocked_on; /* the rank that the oldest call was last found to wait for, or -1 */
 };
 
 enum yj_status engine_open(struct yj_comm *comm);
@@ -130,15 +130,15 @@ void engine_close(struct yj_comm *comm);
 enum yj_status prepare_check(struct yj_comm *comm, const struct yj_call *call);
 enum yj_status prepare_call(struct yj_comm *comm, const struct yj_call *call, struct yj_prepared **prepared);
 void prepare_free(struct yj_prepared *p);
-bool prepare_in_place(const struct yj_comm *comm, const struct collective *collective, uint64_t count, size_t element_bytes,
-                   int root, const void *send, const void *recv);
+bool prepare_in_place(const struct yj_comm *comm, const struct collective *collective, uint64_t count,
+                      size_t element_bytes, int root, const void *send, const void *recv);
 
 /* engine.c: one thread at a time, under engine_lock, moves the data of a communicator. */
 bool engine_look(struct yj_comm *comm);     /* moves what can move; under the lock */
 void engine_sweep(struct yj_comm *comm);    /* forgets calls that are done; under the lock */
 bool engine_progress(struct yj_comm *comm); /* the same as look, unless another thread is at it */
 void world_progress(struct world *world, const struct yj_comm *but);
-bool engine_line_post(struct yj_prepared *p);      /* the call of one cache line */
+bool engine_line_post(struct yj_prepared *p); /* the call of one cache line */
 bool engine_line_run(struct yj_prepared *p);
 static inline void comm_moved(struct yj_comm *comm) {
     atomic_store_explicit(&comm->moves, atomic_load_explicit(&comm->moves, memory_order_relaxed) + 1,
@@ -150,8 +150,8 @@ void engine_lock(struct engine *e);
 void engine_unlock(struct engine *e);
 enum yj_status engine_start(struct yj_prepared *p, const void *send, void *recv);
 enum yj_status engine_wait(struct yj_prepared *p);
-/* After a look that moved nothing: the communicator fails if P's deadline has passed, or if the rank that is waited for has
- * left. What it sent before is still taken: it counts as missing only after several looks in some time. */
+/* After a look that moved nothing: the communicator fails if P's deadline has passed, or if the rank that is waited for
+ * has left. What it sent before is still taken: it counts as missing only after several looks in some time. */
 void engine_check(struct yj_prepared *p, double now);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * How the ranks of a job find each other: all connect to rank 0, which hands out the table of members, collects from each
- * whether it could map its host's memory, and hands out that. Two exchanges, after which all ranks know the same. One
- * idea: every decision made from the table is made alike everywhere.
+ * How the ranks of a job find each other: all connect to rank 0, which hands out the table of members, collects from
+ * each whether it could map its host's memory, and hands out that. Two exchanges, after which all ranks know the same.
+ * One idea: every decision made from the table is made alike everywhere.
  */
 #include "comm/links.h"
 #include "comm/schedule.h"
@@ -115,8 +115,10 @@ static int connecting(int family, const struct sockaddr *address, socklen_t byte
         struct pollfd p = {fd, POLLOUT, 0};
         int n = poll(&p, 1, left > 0 ? (int)(left * 1000) + 1 : 0);
         socklen_t size = sizeof e;
-        if (n <= 0) e = ETIMEDOUT;
-        else getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &size);
+        if (n <= 0)
+            e = ETIMEDOUT;
+        else
+            getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &size);
     }
     if (!e) {
         tune(fd);
@@ -132,8 +134,10 @@ enum yj_status socket_connect(const char *address, int attempt, double until, in
     char one[160];
     int n = 1, got = -1, e = 0;
     const char *at = address;
-    for (const char *c = address; *c; c++) n += *c == ';';
-    for (int skip = attempt % n; skip; skip--) at = strchr(at, ';') + 1;
+    for (const char *c = address; *c; c++)
+        n += *c == ';';
+    for (int skip = attempt % n; skip; skip--)
+        at = strchr(at, ';') + 1;
     snprintf(one, sizeof one, "%.*s", (int)strcspn(at, ";"), at);
     TRY(target_parse(one, &t));
     if (n > 1 && until > time_now() + 2) until = time_now() + 2; /* the next one may be reached */
@@ -170,27 +174,30 @@ static void address_text(const struct sockaddr_storage *a, bool with_port, char 
     } else {
         snprintf(ip, sizeof ip, "127.0.0.1");
     }
-    if (with_port) snprintf(text, room, "%s:%d", ip, port);
-    else snprintf(text, room, "%s", ip);
+    if (with_port)
+        snprintf(text, room, "%s:%d", ip, port);
+    else
+        snprintf(text, room, "%s", ip);
 }
 
 /* The listener for data connections: any port; on all interfaces unless the job is local. */
 static enum yj_status data_listen(bool local, int *fd, int *port) {
     struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = in6addr_any};
-    struct sockaddr_in four = {.sin_family = AF_INET,
-                               .sin_addr.s_addr = htonl(local ? INADDR_LOOPBACK : INADDR_ANY)};
+    struct sockaddr_in four = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(local ? INADDR_LOOPBACK : INADDR_ANY)};
     *fd = local ? -1 : listening(AF_INET6, (struct sockaddr *)&six, sizeof six);
     if (*fd < 0) *fd = listening(AF_INET, (struct sockaddr *)&four, sizeof four);
     if (*fd < 0) return report(YJ_ERR_IO, "cannot listen for data connections: %s", strerror(errno));
     struct sockaddr_storage a;
     socklen_t n = sizeof a;
     getsockname(*fd, (struct sockaddr *)&a, &n);
-    *port = ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
-                                          : ((struct sockaddr_in *)&a)->sin_port);
+    *port =
+        ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port : ((struct sockaddr_in *)&a)->sin_port);
     return YJ_OK;
 }
 
-enum yj_status socket_listen_any(int *fd, int *port) { return data_listen(false, fd, port); }
+enum yj_status socket_listen_any(int *fd, int *port) {
+    return data_listen(false, fd, port);
+}
 
 /* --- connections that come in --- */
 
@@ -208,8 +215,10 @@ void links_accept(struct control *c, int listener) {
         tune(fd);
         struct link *link = &c->pending[c->npending];
         *link = (struct link){.member = -1, .since = time_now()};
-        if (wire_open(fd, false, c->key, &link->wire) == YJ_OK) c->npending++;
-        else close(fd);
+        if (wire_open(fd, false, c->key, &link->wire) == YJ_OK)
+            c->npending++;
+        else
+            close(fd);
     }
 }
 
@@ -237,8 +246,7 @@ bool links_hello(struct control *c, struct link *link, struct hello *hello, bool
     hello->member.address[sizeof hello->member.address - 1] = 0;
     if (hello->rank < 0 || hello->rank >= c->world->size || hello->size != c->world->size) return false;
     if (hello->purpose == PURPOSE_DATA) {
-        if (hello->to == c->world->rank &&
-            arrival_add(c, (struct arrival){link->wire.fd, hello->rank, hello->comm}))
+        if (hello->to == c->world->rank && arrival_add(c, (struct arrival){link->wire.fd, hello->rank, hello->comm}))
             link->wire.fd = -1;
         return false;
     }
@@ -284,8 +292,10 @@ static enum yj_status seat(struct control *c, int i, const struct hello *hello, 
         return report(YJ_ERR_INPUT, "open: two processes (pids %d and %d) say that they are rank %d",
                       c->world->member[hello->rank].pid, hello->member.pid, hello->rank);
     if (hello->tables != algorithm_table_hash())
-        return report(YJ_ERR_INPUT, "open: rank %d (host %s) has another table of algorithms: use the same Yunjin on all "
-                      "ranks", hello->rank, hello->member.name);
+        return report(YJ_ERR_INPUT,
+                      "open: rank %d (host %s) has another table of algorithms: use the same Yunjin on all "
+                      "ranks",
+                      hello->rank, hello->member.name);
     *to = c->pending[i];
     to->member = hello->rank;
     c->pending[i] = c->pending[--c->npending];
@@ -310,21 +320,25 @@ static enum yj_status gather(struct control *c, double until) {
         struct pollfd p[MOST_PENDING + 1];
         int n = 0;
         p[n++] = (struct pollfd){c->rendezvous, POLLIN, 0};
-        for (int i = 0; i < c->npending; i++) p[n++] = (struct pollfd){c->pending[i].wire.fd, POLLIN, 0};
+        for (int i = 0; i < c->npending; i++)
+            p[n++] = (struct pollfd){c->pending[i].wire.fd, POLLIN, 0};
         poll(p, (nfds_t)n, left > 0.2 ? 200 : (int)(left * 1000) + 1);
         links_accept(c, c->rendezvous);
         for (int i = c->npending; i-- > 0;) {
             struct hello hello;
             bool known;
-            if (!links_hello(c, &c->pending[i], &hello, &known)) links_drop(c, i);
-            else if (known) TRY(seat(c, i, &hello, &have));
+            if (!links_hello(c, &c->pending[i], &hello, &known))
+                links_drop(c, i);
+            else if (known)
+                TRY(seat(c, i, &hello, &have));
         }
     }
     return YJ_OK;
 }
 
 static enum yj_status send_all(struct control *c, const void *data, size_t bytes, double until) {
-    for (int r = 1; r < c->nlinks; r++) TRY(wire_put(&c->link[r].wire, data, (uint32_t)bytes));
+    for (int r = 1; r < c->nlinks; r++)
+        TRY(wire_put(&c->link[r].wire, data, (uint32_t)bytes));
     for (int r = 1; r < c->nlinks; r++)
         while (wire_has_output(&c->link[r].wire)) {
             TRY(wire_flush(&c->link[r].wire));
@@ -354,10 +368,13 @@ static enum yj_status first_rank(struct control *c, bool (*share)(struct world *
         uint32_t n;
         status = wire_get_wait(&c->link[r].wire, until, &said, &n);
         if (status == YJ_OK && n != 1) status = report(YJ_ERR_IO, "open: rank %d answers nonsense", r);
-        if (status == YJ_OK) w->member[r].shares = *(const uint8_t *)said;
-        else report_in(status, "open: rank %d (host %s)", r, w->member[r].name);
+        if (status == YJ_OK)
+            w->member[r].shares = *(const uint8_t *)said;
+        else
+            report_in(status, "open: rank %d (host %s)", r, w->member[r].name);
     }
-    for (int r = 0; r < w->size; r++) shares[r] = (uint8_t)w->member[r].shares;
+    for (int r = 0; r < w->size; r++)
+        shares[r] = (uint8_t)w->member[r].shares;
     if (status == YJ_OK) status = send_all(c, shares, (size_t)w->size, until);
     free(shares);
     return status;
@@ -366,8 +383,11 @@ static enum yj_status first_rank(struct control *c, bool (*share)(struct world *
 /* Connects to rank 0, again and again until it listens and proves that it has the key. */
 static enum yj_status reach(struct control *c, const char *address, double until) {
     struct world *w = c->world;
-    struct hello hello = {.purpose = PURPOSE_CONTROL, .rank = w->rank, .size = w->size,
-                          .tables = algorithm_table_hash(), .member = w->member[w->rank]};
+    struct hello hello = {.purpose = PURPOSE_CONTROL,
+                          .rank = w->rank,
+                          .size = w->size,
+                          .tables = algorithm_table_hash(),
+                          .member = w->member[w->rank]};
     enum yj_status status = report(YJ_ERR_TIMEOUT, "open: the deadline leaves no time");
     for (int attempt = 0; time_now() < until; attempt++) {
         int fd;
@@ -419,7 +439,8 @@ static enum yj_status other_rank(struct control *c, const char *address, bool (*
     TRY(wire_put(wire, &mine, 1));
     TRY(wire_get_wait(wire, until, &said, &n));
     if (n != (uint32_t)w->size) return report(YJ_ERR_IO, "open: rank 0 answers nonsense");
-    for (int r = 0; r < w->size; r++) w->member[r].shares = ((const uint8_t *)said)[r];
+    for (int r = 0; r < w->size; r++)
+        w->member[r].shares = ((const uint8_t *)said)[r];
     return YJ_OK;
 }
 
@@ -452,14 +473,17 @@ enum yj_status control_connect(struct world *world, int member, uint64_t id, int
         struct pollfd p = {wire.fd, POLLIN, 0};
         if (status == YJ_OK && !wire.open) poll(&p, 1, 100);
         if (status == YJ_OK && time_now() > until) status = report(YJ_ERR_TIMEOUT, "no answer before the deadline");
+        if (status == YJ_OK && world->member[member].state == MEMBER_DEAD) status = report(YJ_ERR_PEER, "it is dead");
     }
     if (status == YJ_OK) status = wire_put(&wire, &hello, sizeof hello);
-    while (status == YJ_OK && wire_has_output(&wire)) status = wire_flush(&wire);
+    while (status == YJ_OK && wire_has_output(&wire))
+        status = wire_flush(&wire);
     if (status == YJ_OK) {
         *fd = wire.fd;
         wire.fd = -1;
     }
     wire_close(&wire);
-    return status == YJ_OK ? YJ_OK : report_in(status, "data connection to rank %d (%s, host %s)", member, address,
-                                               world->member[member].name);
+    return status == YJ_OK ? YJ_OK
+                           : report_in(status, "data connection to rank %d (%s, host %s)", member, address,
+                                       world->member[member].name);
 }

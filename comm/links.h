@@ -47,8 +47,8 @@ enum purpose { PURPOSE_CONTROL = 1, PURPOSE_DATA };
 struct hello {
     uint32_t purpose;
     int32_t rank, size, to;
-    uint64_t comm;    /* data */
-    uint64_t tables;  /* hash of the algorithm tables */
+    uint64_t comm;   /* data */
+    uint64_t tables; /* hash of the algorithm tables */
     struct member member;
 };
 
@@ -64,6 +64,7 @@ void links_drop(struct control *control, int i);
 bool links_hello(struct control *control, struct link *link, struct hello *hello, bool *known);
 
 /* What open does before the thread starts. */
-enum yj_status links_join(struct control *control, const char *address, bool (*share)(struct world *world), double until);
+enum yj_status links_join(struct control *control, const char *address, bool (*share)(struct world *world),
+                          double until);
 
 #endif

@@ -50,8 +50,10 @@ static void deliver(struct threads *t, const struct said *said) {
         if (r == said->from || (said->to >= 0 && said->to != r)) continue;
         if (said->kind == SAID_GOODBYE)
             world_member_gone(to, said->from, MEMBER_LEFT, "it has closed its communicator");
-        else if (said->kind == SAID_DEAD) world_member_gone(to, said->from, MEMBER_DEAD, said->text);
-        else control_hear(to, said);
+        else if (said->kind == SAID_DEAD)
+            world_member_gone(to, said->from, MEMBER_DEAD, said->text);
+        else
+            control_hear(to, said);
     }
 }
 
@@ -69,8 +71,10 @@ static void *tick_thread(void *argument) {
     struct threads *t = argument;
     for (int n = 0; !t->stop; n++) {
         usleep(1000);
-        while (deliver_one(t)) {}
-        for (int r = 0; n % 20 == 0 && r < t->n; r++) control_tick(t->world[r]);
+        while (deliver_one(t)) {
+        }
+        for (int r = 0; n % 20 == 0 && r < t->n; r++)
+            control_tick(t->world[r]);
     }
     return NULL;
 }
@@ -83,7 +87,8 @@ enum yj_status threads_open(int n, struct world **worlds, struct threads **threa
     t->last = &t->first;
     pthread_mutex_init(&t->lock, NULL);
     cells_shape_make((size_t)worlds[0]->settings.cell, &t->shape);
-    for (int r = 0; r < n; r++) worlds[r]->threads = t;
+    for (int r = 0; r < n; r++)
+        worlds[r]->threads = t;
     if (pthread_create(&t->ticker, NULL, tick_thread, t)) {
         free(t);
         return report(YJ_ERR_IO, "open: no thread can be made");
@@ -115,7 +120,8 @@ void threads_close(struct threads *t, void (*world_free)(struct world *)) {
         free(a->data);
         free(a);
     }
-    for (int r = 0; r < t->n; r++) world_free(t->world[r]);
+    for (int r = 0; r < t->n; r++)
+        world_free(t->world[r]);
     pthread_mutex_destroy(&t->lock);
     free(t->world);
     free(t);
@@ -144,7 +150,8 @@ void mem_faults_set(struct yj_comm *comm, const struct mem_faults *faults) {
 static struct area *area_get(struct threads *t, uint64_t comm, int from, int to) {
     pthread_mutex_lock(&t->lock);
     struct area *a = t->areas;
-    while (a && !(a->comm == comm && a->from == from && a->to == to)) a = a->next;
+    while (a && !(a->comm == comm && a->from == from && a->to == to))
+        a = a->next;
     if (!a && (a = calloc(1, sizeof *a))) {
         a->comm = comm, a->from = from, a->to = to;
         a->data = aligned_alloc(4096, t->shape.bytes);
@@ -167,7 +174,8 @@ static void area_put(struct threads *t, struct area *a) {
     if (!a) return;
     pthread_mutex_lock(&t->lock);
     struct area **at = &t->areas;
-    while (*at != a) at = &(*at)->next;
+    while (*at != a)
+        at = &(*at)->next;
     if (--a->users == 0 && a->ends == 2) {
         *at = a->next;
         free(a->data);

@@ -9,11 +9,11 @@
 
 struct mem_faults {
     uint64_t seed;
-    double delay;                       /* seconds: a message is seen up to that much later */
-    int dies;                           /* this rank dies ... */
-    uint64_t dies_after;                /* ... instead of posting this message, counted from 1; 0: nobody dies */
-    int drops;                          /* messages of this rank are lost ... */
-    uint64_t drops_after;               /* ... from this one on; 0: none */
+    double delay;         /* seconds: a message is seen up to that much later */
+    int dies;             /* this rank dies ... */
+    uint64_t dies_after;  /* ... instead of posting this message, counted from 1; 0: nobody dies */
+    int drops;            /* messages of this rank are lost ... */
+    uint64_t drops_after; /* ... from this one on; 0: none */
 };
 /* For all ranks of COMM's job; before they start calls. */
 void mem_faults_set(struct yj_comm *comm, const struct mem_faults *faults);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Ranks on several machines under a PMIx launcher (mpirun, srun): rank 0 opens a listener and publishes its addresses and a
- * fresh key, the others fetch them. libpmix is opened at run time, only here; the few structs of its stable ABI (PMIx
- * Standard 4) are declared below, so that nothing of it is needed to build.
+ * Ranks on several machines under a PMIx launcher (mpirun, srun): rank 0 opens a listener and publishes its addresses
+ * and a fresh key, the others fetch them. libpmix is opened at run time, only here; the few structs of its stable ABI
+ * (PMIx Standard 4) are declared below, so that nothing of it is needed to build.
  */
 #include "comm/bootstrap.h"
 #include "comm/links.h"
@@ -42,8 +42,10 @@ struct pmix {
 static enum yj_status load(struct pmix *p) {
     p->library = dlopen("libpmix.so.2", RTLD_NOW | RTLD_LOCAL);
     if (!p->library)
-        return report(YJ_ERR_UNSUPPORTED, "open: the ranks are on several machines and libpmix.so.2 is not found (%s): "
-                      "install it, or set YUNJIN_COMM=address=HOST:PORT,key=SECRET", dlerror());
+        return report(YJ_ERR_UNSUPPORTED,
+                      "open: the ranks are on several machines and libpmix.so.2 is not found (%s): "
+                      "install it, or set YUNJIN_COMM=address=HOST:PORT,key=SECRET",
+                      dlerror());
     const char *const names[] = {"PMIx_Init", "PMIx_Finalize", "PMIx_Put", "PMIx_Commit", "PMIx_Fence", "PMIx_Get"};
     void **const to[] = {(void **)&p->init,   (void **)&p->finalize, (void **)&p->put,
                          (void **)&p->commit, (void **)&p->fence,    (void **)&p->get};
@@ -61,14 +63,16 @@ static enum yj_status own_addresses(int port, char *text, size_t room) {
     for (int family = AF_INET; n < room; family = AF_INET6) {
         for (struct ifaddrs *a = all; a; a = a->ifa_next) {
             char ip[64];
-            if (!a->ifa_addr || a->ifa_addr->sa_family != family || !(a->ifa_flags & IFF_UP) || a->ifa_flags & IFF_LOOPBACK)
+            if (!a->ifa_addr || a->ifa_addr->sa_family != family || !(a->ifa_flags & IFF_UP) ||
+                a->ifa_flags & IFF_LOOPBACK)
                 continue;
             const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)a->ifa_addr;
             if (family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&six->sin6_addr)) continue;
-            const void *address = family == AF_INET ? (void *)&((struct sockaddr_in *)a->ifa_addr)->sin_addr
-                                                    : (void *)&six->sin6_addr;
+            const void *address =
+                family == AF_INET ? (void *)&((struct sockaddr_in *)a->ifa_addr)->sin_addr : (void *)&six->sin6_addr;
             if (!inet_ntop(family, address, ip, sizeof ip)) continue;
-            int more = snprintf(text + n, room - n, family == AF_INET ? "%s%s:%d" : "%s[%s]:%d", n ? ";" : "", ip, port);
+            int more =
+                snprintf(text + n, room - n, family == AF_INET ? "%s%s:%d" : "%s[%s]:%d", n ? ";" : "", ip, port);
             if (more < 0 || n + (size_t)more >= room) break;
             n += (size_t)more;
         }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * From a call to a prepared call: choose a row, build its schedule, group steps into messages, find the sums of several
- * arrivals and the blocks that go on in the next round, and allocate all that the engine will need. One idea: everything
- * that two ranks must agree on (row, slices, lanes, fragments) follows from what the call requires to be equal on all.
+ * arrivals and the blocks that go on in the next round, and allocate all that the engine will need. One idea:
+ * everything that two ranks must agree on (row, slices, lanes, fragments) follows from what the call requires to be
+ * equal on all.
  */
 #include "comm/cost.h"
 #include "comm/engine.h"
@@ -13,7 +14,9 @@
 
 /* --- the call --- */
 
-static bool pairwise(uint32_t collective) { return collective == YJ_SEND || collective == YJ_RECV; }
+static bool pairwise(uint32_t collective) {
+    return collective == YJ_SEND || collective == YJ_RECV;
+}
 
 /* Elements of the whole vector: COUNT of them, or COUNT a block. */
 static enum yj_status total_count(const struct collective *c, uint64_t count, int size, size_t element_bytes,
@@ -26,10 +29,12 @@ static enum yj_status total_count(const struct collective *c, uint64_t count, in
     return YJ_OK;
 }
 
-static bool holds(enum holding h, int rank, int root) { return h == HOLD_ALL || h == HOLD_OWN || (h == HOLD_ROOT && rank == root); }
+static bool holds(enum holding h, int rank, int root) {
+    return h == HOLD_ALL || h == HOLD_OWN || (h == HOLD_ROOT && rank == root);
+}
 
-bool prepare_in_place(const struct yj_comm *comm, const struct collective *c, uint64_t count, size_t element_bytes, int root,
-                   const void *send, const void *recv) {
+bool prepare_in_place(const struct yj_comm *comm, const struct collective *c, uint64_t count, size_t element_bytes,
+                      int root, const void *send, const void *recv) {
     if (!holds(c->in, comm->rank, root) || !holds(c->out, comm->rank, root) || c->worth == WORTH_HEARD) return false;
     uintptr_t s = (uintptr_t)send, r = (uintptr_t)recv;
     if (c->in == HOLD_OWN) s -= (uintptr_t)comm->rank * count * element_bytes;
@@ -78,15 +83,18 @@ enum yj_status prepare_check(struct yj_comm *comm, const struct yj_call *call) {
 
 /* --- the row --- */
 
-/* Figures measured on two x86-64 machines (shared memory) and over loopback (tcp). They need not be true, only equal on all
- * ranks: the row must not depend on what one rank sees. */
+/* Figures measured on two x86-64 machines (shared memory) and over loopback (tcp). They need not be true, only equal on
+ * all ranks: the row must not depend on what one rank sees. */
 static struct cost_model model_of(const struct yj_comm *comm) {
     struct cost_model model = {.link = {{5e-8, 1.5e-7, 1.25e-10, true}, {2e-6, 5e-6, 4e-10, true}},
-                               .reduce_byte_s = 4e-12, .copy_byte_s = 1e-11, .round_s = 3e-8};
+                               .reduce_byte_s = 4e-12,
+                               .copy_byte_s = 1e-11,
+                               .round_s = 3e-8};
     const struct world *w = comm->world;
     int together = 1;
     if (w->threads) return model;
-    while (together < comm->size && shm_between(w, comm->member[0], comm->member[together])) together++;
+    while (together < comm->size && shm_between(w, comm->member[0], comm->member[together]))
+        together++;
     model.ranks_per_node = together < comm->size ? together : 0;
     if (together < comm->size && comm->size % together) model.ranks_per_node = 1;
     return model;
@@ -104,8 +112,12 @@ static enum yj_status choose_row(struct yj_comm *comm, const struct yj_call *cal
         return YJ_OK;
     }
     struct cost_model model = model_of(comm);
-    struct choice_query query = {.model = &model, .collective = (int)call->collective, .size = comm->size,
-                                 .bytes = bytes, .in_place = in_place, .max_slices = 1,
+    struct choice_query query = {.model = &model,
+                                 .collective = (int)call->collective,
+                                 .size = comm->size,
+                                 .bytes = bytes,
+                                 .in_place = in_place,
+                                 .max_slices = 1,
                                  .canonical = call->flags & YJ_CALL_CANONICAL};
     struct choice choice;
     TRY(cost_choose(&query, &choice));
@@ -157,8 +169,8 @@ static enum yj_status longest_message(const struct schedule *mine, int *blocks) 
     return YJ_OK;
 }
 
-/* A message of a slice should fill a cell and not more; slices of its BLOCKS are cut at multiples of 64 bytes. Four slices
- * already overlap well; less than 8 KiB each does not pay. */
+/* A message of a slice should fill a cell and not more; slices of its BLOCKS are cut at multiples of 64 bytes. Four
+ * slices already overlap well; less than 8 KiB each does not pay. */
 static int64_t slices_for(size_t longest, size_t blocks, size_t cell) {
     if (longest <= 16384 && longest <= cell) return 1;
     size_t piece = longest / 4;
@@ -201,7 +213,8 @@ static enum yj_status lay_out(struct yj_prepared *p, const struct schedule *s, u
 struct builder {
     struct yj_prepared *p;
     const struct schedule *s;
-    int32_t *made[SPACES];  /* [block]: what the last round made there: incoming i as i + 1, join j as -(j + 1); 0 nothing */
+    int32_t
+        *made[SPACES]; /* [block]: what the last round made there: incoming i as i + 1, join j as -(j + 1); 0 nothing */
     int32_t *arrivals[SPACES], *sends[SPACES]; /* [block]: in this round */
     int32_t *order;
     int nmessages, nout, nincoming, ncopies, ntargets, njoins, noperands;
@@ -216,7 +229,9 @@ static struct piece piece_at(struct yj_prepared *p, const struct schedule *s, co
     return piece;
 }
 
-static int kind_class(const struct step *t) { return t->kind == STEP_SEND ? 0 : t->kind == STEP_COPY ? 2 : 1; }
+static int kind_class(const struct step *t) {
+    return t->kind == STEP_SEND ? 0 : t->kind == STEP_COPY ? 2 : 1;
+}
 
 static int by_message(const void *a, const void *b, void *argument) {
     const struct schedule *s = argument;
@@ -237,8 +252,7 @@ static void add_out(struct builder *b, struct message *m, const struct step *t) 
         int made = b->made[piece.space][piece.block];
         if (made) { /* the round before made it: write it there as well */
             int32_t *fuse = made > 0 ? &b->p->incoming[made - 1].fuse : &b->p->joins[-made - 1].fuse;
-            b->p->target[b->ntargets] =
-                (struct target){(int32_t)(m - b->p->message), b->nout, *fuse};
+            b->p->target[b->ntargets] = (struct target){(int32_t)(m - b->p->message), b->nout, *fuse};
             *fuse = b->ntargets++;
         }
         b->sends[memory_of(b->p, piece.space)][piece.block]++;
@@ -294,7 +308,8 @@ static void build_round(struct builder *b, int r) {
     const struct schedule *s = b->s;
     struct round *round = &p->round[r];
     int n = s->first[r + 1] - s->first[r];
-    for (int i = 0; i < n; i++) b->order[i] = s->first[r] + i;
+    for (int i = 0; i < n; i++)
+        b->order[i] = s->first[r] + i;
     qsort_r(b->order, (size_t)n, sizeof *b->order, by_message, (void *)s);
     clear(b, b->arrivals), clear(b, b->sends);
     *round = (struct round){.out = b->nmessages, .copy = b->ncopies, .join = b->njoins};
@@ -304,19 +319,23 @@ static void build_round(struct builder *b, int r) {
         const struct step *t = &s->step[b->order[i]];
         if (t->kind == STEP_COPY) {
             for (int k = 0; k < t->to.count; k++)
-                p->copy[b->ncopies++] = (struct incoming){.to = piece_at(p, s, &t->to, k),
-                                                          .own = piece_at(p, s, &t->from, k), .fuse = -1};
+                p->copy[b->ncopies++] =
+                    (struct incoming){.to = piece_at(p, s, &t->to, k), .own = piece_at(p, s, &t->from, k), .fuse = -1};
             continue;
         }
         if (t->peer != peer || kind_class(t) != kind) {
             peer = t->peer, kind = kind_class(t);
             p->message[b->nmessages++] = (struct message){.peer = peer, .first = kind ? b->nincoming : b->nout};
-            if (kind) round->nins++;
-            else round->nouts++, round->in = b->nmessages;
+            if (kind)
+                round->nins++;
+            else
+                round->nouts++, round->in = b->nmessages;
         }
         struct message *m = &p->message[b->nmessages - 1];
-        if (kind) add_in(b, m, t);
-        else add_out(b, m, t);
+        if (kind)
+            add_in(b, m, t);
+        else
+            add_out(b, m, t);
     }
     round->ncopies = b->ncopies - round->copy;
     bool several = false;
@@ -337,16 +356,21 @@ static void build_round(struct builder *b, int r) {
             }
 }
 
-static void *table(size_t n, size_t bytes) { return calloc(n ? n : 1, bytes); }
+static void *table(size_t n, size_t bytes) {
+    return calloc(n ? n : 1, bytes);
+}
 
 static enum yj_status build(struct yj_prepared *p, const struct schedule *s) {
     struct builder b = {.p = p, .s = s};
     size_t out = 0, in = 0, copies = 0, joins = 0;
     for (int i = 0; i < s->nsteps; i++) {
         const struct step *t = &s->step[i];
-        if (t->kind == STEP_SEND) out += (size_t)t->from.count;
-        else if (t->kind == STEP_COPY) copies += (size_t)t->to.count;
-        else in += (size_t)t->to.count;
+        if (t->kind == STEP_SEND)
+            out += (size_t)t->from.count;
+        else if (t->kind == STEP_COPY)
+            copies += (size_t)t->to.count;
+        else
+            in += (size_t)t->to.count;
         if (t->kind == STEP_REDUCE) joins += (size_t)t->to.count;
     }
     p->nrounds = s->nrounds;
@@ -368,8 +392,10 @@ static enum yj_status build(struct yj_prepared *p, const struct schedule *s) {
         b.sends[space] = table(n, sizeof **b.sends);
         failed |= !b.made[space] || !b.arrivals[space] || !b.sends[space];
     }
-    for (int r = 0; !failed && r < s->nrounds; r++) build_round(&b, r);
-    for (int space = 0; space < SPACES; space++) free(b.made[space]), free(b.arrivals[space]), free(b.sends[space]);
+    for (int r = 0; !failed && r < s->nrounds; r++)
+        build_round(&b, r);
+    for (int space = 0; space < SPACES; space++)
+        free(b.made[space]), free(b.arrivals[space]), free(b.sends[space]);
     free(b.order);
     return failed ? report(YJ_ERR_MEMORY, "%s: out of memory for its schedule", p->collective->name) : YJ_OK;
 }
@@ -382,7 +408,8 @@ static enum yj_status make_runners(struct yj_prepared *p) {
         size_t n = 0;
         if ((size_t)p->round[r].nouts > outs) outs = (size_t)p->round[r].nouts;
         if ((size_t)p->round[r].nins > ins) ins = (size_t)p->round[r].nins;
-        for (int m = 0; m < p->round[r].nouts; m++) n += (size_t)p->message[p->round[r].out + m].n;
+        for (int m = 0; m < p->round[r].nouts; m++)
+            n += (size_t)p->message[p->round[r].out + m].n;
         if (n > pieces) pieces = n;
     }
     bool pair = pairwise(p->card.collective);
@@ -392,7 +419,8 @@ static enum yj_status make_runners(struct yj_prepared *p) {
         r->sent = table(outs, sizeof *r->sent);
         r->taken = table(ins, sizeof *r->taken);
         r->data = table(ins, sizeof *r->data);
-        bool failed = !r->sent || !r->taken || !r->data;
+        r->operand = table(ins + 1, sizeof *r->operand);
+        bool failed = !r->sent || !r->taken || !r->data || !r->operand;
         for (int k = 0; k < 2; k++) {
             r->cell[k] = table(outs, sizeof **r->cell);
             r->at[k] = table(pieces, sizeof **r->at);
@@ -402,9 +430,9 @@ static enum yj_status make_runners(struct yj_prepared *p) {
         if (failed) return report(YJ_ERR_MEMORY, "%s: out of memory", p->collective->name);
     }
     const struct round *only = p->round;
-    p->line = p->comm->size == 2 && p->small && p->nrounds == 1 && only->nouts == 1 && only->nins == 1 && !only->ncopies &&
-              !(p->flags & YJ_CALL_READY) && p->message[only->out].n <= 1 && p->message[only->in].n <= 1 &&
-              p->bytes <= INLINE_BYTES;
+    p->line = p->comm->size == 2 && p->small && p->nrounds == 1 && only->nouts == 1 && only->nins == 1 &&
+              !only->ncopies && !(p->flags & YJ_CALL_READY) && p->message[only->out].n <= 1 &&
+              p->message[only->in].n <= 1 && p->bytes <= INLINE_BYTES;
     return YJ_OK;
 }
 
@@ -471,7 +499,8 @@ enum yj_status prepare_call(struct yj_comm *comm, const struct yj_call *call, st
     p->hash = card_hash(&said);
     p->flags = call->flags;
     p->deadline = call->deadline;
-    p->in_place = prepare_in_place(comm, p->collective, call->count, p->element_bytes, call->root, call->send, call->recv);
+    p->in_place =
+        prepare_in_place(comm, p->collective, call->count, p->element_bytes, call->root, call->send, call->recv);
     if (p->card.op) {
         p->join_fn = comm->engine->reduce->join[p->card.dtype][p->card.op];
         if (p->card.op == YJ_AVG) p->scale_fn = comm->engine->reduce->scale[p->card.dtype];
@@ -488,8 +517,9 @@ enum yj_status prepare_call(struct yj_comm *comm, const struct yj_call *call, st
 void prepare_free(struct yj_prepared *p) {
     for (int i = 0; i < LARGE_LANES; i++) {
         struct runner *r = &p->runner[i];
-        free(r->sent), free(r->taken), free(r->data);
-        for (int k = 0; k < 2; k++) free(r->cell[k]), free(r->at[k]), free(r->written[k]);
+        free(r->sent), free(r->taken), free(r->data), free(r->operand);
+        for (int k = 0; k < 2; k++)
+            free(r->cell[k]), free(r->at[k]), free(r->written[k]);
     }
     free(p->round), free(p->message), free(p->out), free(p->incoming), free(p->copy), free(p->target);
     free(p->joins), free(p->operand), free(p->tmp);

@@ -21,7 +21,7 @@ typedef void scale_fn(void *dst, size_t count, int ranks);
 enum { REDUCE_VERSION = 1, REDUCE_DTYPES = 16, REDUCE_OPS = 12 };
 struct reduce_table {
     uint32_t size, version;
-    const char *name; /* "c", "c avx2" */
+    const char *name;                           /* "c", "c avx2" */
     reduce_fn *join[REDUCE_DTYPES][REDUCE_OPS]; /* NULL: that operator is not defined on the type; AVG joins as SUM */
     scale_fn *scale[REDUCE_DTYPES];
 };

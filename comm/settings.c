@@ -15,8 +15,10 @@ static const struct row {
     size_t offset, room;
     int64_t least, most, standard;
 } rows[] = {
-#define TEXT_ROW(key) {#key, TEXT, offsetof(struct settings, key), sizeof(((struct settings *)0)->key), 0, 0, 0}
-#define INT_ROW(key, least, most, standard) {#key, INTEGER, offsetof(struct settings, key), 0, least, most, standard}
+#define TEXT_ROW(key)                                                                                                  \
+    { #key, TEXT, offsetof(struct settings, key), sizeof(((struct settings *)0)->key), 0, 0, 0 }
+#define INT_ROW(key, least, most, standard)                                                                            \
+    { #key, INTEGER, offsetof(struct settings, key), 0, least, most, standard }
     TEXT_ROW(transport),
     TEXT_ROW(address),
     TEXT_ROW(key),
@@ -31,9 +33,15 @@ static const struct row {
     {"deadline", SECONDS, offsetof(struct settings, deadline), 0, 1, 86400, 60},
 };
 
-static char *text_of(const struct row *row, struct settings *s) { return (char *)s + row->offset; }
-static int64_t *integer_of(const struct row *row, struct settings *s) { return (int64_t *)((char *)s + row->offset); }
-static double *seconds_of(const struct row *row, struct settings *s) { return (double *)((char *)s + row->offset); }
+static char *text_of(const struct row *row, struct settings *s) {
+    return (char *)s + row->offset;
+}
+static int64_t *integer_of(const struct row *row, struct settings *s) {
+    return (int64_t *)((char *)s + row->offset);
+}
+static double *seconds_of(const struct row *row, struct settings *s) {
+    return (double *)((char *)s + row->offset);
+}
 
 void settings_default(struct settings *settings) {
     memset(settings, 0, sizeof *settings);
@@ -71,9 +79,10 @@ static enum yj_status set(const struct row *row, const char *value, const char *
 
 static enum yj_status unknown(const char *key, const char *source) {
     struct text known = {0};
-    for (size_t i = 0; i < COUNT(rows); i++) text_add(&known, "%s%s", i ? ", " : "", rows[i].key);
-    enum yj_status status = report(YJ_ERR_INPUT, "%s: unknown key '%s'; known: %s", source, key,
-                                   known.failed ? "?" : known.data);
+    for (size_t i = 0; i < COUNT(rows); i++)
+        text_add(&known, "%s%s", i ? ", " : "", rows[i].key);
+    enum yj_status status =
+        report(YJ_ERR_INPUT, "%s: unknown key '%s'; known: %s", source, key, known.failed ? "?" : known.data);
     text_free(&known);
     return status;
 }
@@ -90,7 +99,8 @@ enum yj_status settings_parse(const char *text, const char *source, struct setti
         if (!equal) return report(YJ_ERR_INPUT, "%s: '%s' is not key=value", source, item);
         *equal = 0;
         size_t i = 0;
-        while (i < COUNT(rows) && strcmp(rows[i].key, item)) i++;
+        while (i < COUNT(rows) && strcmp(rows[i].key, item))
+            i++;
         if (i == COUNT(rows)) return unknown(item, source);
         TRY(set(&rows[i], equal + 1, source, settings));
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The transport between processes of one host. One idea: a rank writes only its own memory and cells of its own areas, so
- * a dead peer can never write where a caller's buffer was.
+ * The transport between processes of one host. One idea: a rank writes only its own memory and cells of its own areas,
+ * so a dead peer can never write where a caller's buffer was.
  */
 #include "comm/shm.h"
 #include "comm/cells.h"
@@ -18,7 +18,7 @@
 struct head {
     char magic[8];
     uint8_t job[16];
-    _Atomic uint64_t end; /* of what is given away */
+    _Atomic uint64_t end;   /* of what is given away */
     _Atomic uint8_t left[]; /* [ranks of the job] */
 };
 
@@ -42,7 +42,9 @@ struct shm {
 static const char magic[8] = "YJSHM01";
 enum { GRAIN = 65536 };
 
-static size_t up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+static size_t up(size_t n, size_t to) {
+    return (n + to - 1) / to * to;
+}
 
 static uint64_t inode_of(const char *path) {
     struct stat s;
@@ -138,7 +140,8 @@ bool shm_share(struct world *world) {
 void shm_close(struct world *world) {
     struct shm *shm = world->shm;
     if (!shm) return;
-    while (shm->blocks) shm_free(world, shm->blocks->at);
+    while (shm->blocks)
+        shm_free(world, shm->blocks->at);
     if (shm->head) munmap(shm->head, shm->head_bytes);
     if (shm->fd >= 0) close(shm->fd);
     pthread_mutex_destroy(&shm->lock);
@@ -164,7 +167,9 @@ static uint64_t region_bytes(const struct shm *shm, int local) {
     return GRAIN + (uint64_t)local * (uint64_t)local * shm->shape.bytes;
 }
 
-uint64_t shm_region_first(const struct world *world) { return world->shm->head_bytes; }
+uint64_t shm_region_first(const struct world *world) {
+    return world->shm->head_bytes;
+}
 
 static uint64_t give(struct world *world, uint64_t bytes) {
     struct shm *shm = world->shm;
@@ -173,7 +178,9 @@ static uint64_t give(struct world *world, uint64_t bytes) {
     return atomic_fetch_add(&shm->head->end, up(bytes, GRAIN));
 }
 
-uint64_t shm_region(struct world *world, int local) { return give(world, region_bytes(world->shm, local)); }
+uint64_t shm_region(struct world *world, int local) {
+    return give(world, region_bytes(world->shm, local));
+}
 
 static int local_index(const struct yj_comm *comm, int rank, int *n) {
     int index = -1;
@@ -230,7 +237,8 @@ struct shm_channel {
 
 static void disconnect(struct channel *channel) {
     struct shm_channel *c = (struct shm_channel *)channel;
-    for (int i = 0; i < c->nviews; i++) munmap(c->view[i].at, c->view[i].bytes);
+    for (int i = 0; i < c->nviews; i++)
+        munmap(c->view[i].at, c->view[i].bytes);
     if (c->cells.out) munmap(c->cells.out, c->cells.shape->bytes);
     if (c->cells.in) munmap(c->cells.in, c->cells.shape->bytes);
     free(c);
@@ -265,7 +273,8 @@ static const struct block *block_of(struct shm *shm, const void *memory, size_t 
     pthread_mutex_lock(&shm->lock);
     const struct block *b = shm->blocks;
     const char *at = memory;
-    while (b && !(at >= b->at && at <= b->at + b->bytes && bytes <= (size_t)(b->at + b->bytes - at))) b = b->next;
+    while (b && !(at >= b->at && at <= b->at + b->bytes && bytes <= (size_t)(b->at + b->bytes - at)))
+        b = b->next;
     pthread_mutex_unlock(&shm->lock);
     return b;
 }
@@ -291,7 +300,8 @@ static const char *view_of(struct shm_channel *c, const struct loan *loan) {
         if (c->view[i].offset == loan->offset && c->view[i].bytes == loan->bytes) return c->view[i].at;
     int fd = c->cells.channel.comm->world->shm->fd;
     struct stat s;
-    if (fstat(fd, &s) || loan->bytes > (uint64_t)s.st_size || loan->offset > (uint64_t)s.st_size - loan->bytes) return NULL;
+    if (fstat(fd, &s) || loan->bytes > (uint64_t)s.st_size || loan->offset > (uint64_t)s.st_size - loan->bytes)
+        return NULL;
     char *at = mmap(NULL, loan->bytes, PROT_READ, MAP_SHARED, fd, (off_t)loan->offset);
     if (at == MAP_FAILED) return NULL;
     struct view *v = &c->view[c->nviews];
@@ -358,7 +368,8 @@ bool shm_free(struct world *world, void *memory) {
     struct shm *shm = world->shm;
     pthread_mutex_lock(&shm->lock);
     struct block **at = &shm->blocks;
-    while (*at && (*at)->at != memory) at = &(*at)->next;
+    while (*at && (*at)->at != memory)
+        at = &(*at)->next;
     struct block *b = *at;
     if (b) *at = b->next;
     pthread_mutex_unlock(&shm->lock);

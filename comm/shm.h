@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Memory that the ranks of one host share: one file without a name (memfd), made by the host's lowest rank, that the others
- * open through /proc. It grows: each communicator has a region of it, each direction of a channel an area of the region.
+ * Memory that the ranks of one host share: one file without a name (memfd), made by the host's lowest rank, that the
+ * others open through /proc. It grows: each communicator has a region of it, each direction of a channel an area of the
+ * region.
  */
 #ifndef COMM_SHM_H
 #define COMM_SHM_H

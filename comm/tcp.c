@@ -57,10 +57,13 @@ struct tcp {
     size_t in_done;
 };
 
-static uint32_t depth(int lane) { return lane >= FIRST_LARGE && lane < PAIR_LANE ? LARGE_DEPTH : DEPTH; }
+static uint32_t depth(int lane) {
+    return lane >= FIRST_LARGE && lane < PAIR_LANE ? LARGE_DEPTH : DEPTH;
+}
 
 static char *cell_data(struct tcp *t, struct tcp_cell *cell, int lane) {
-    if (!cell->data) cell->data = aligned_alloc(64, lane_cell_bytes((size_t)t->channel.comm->world->settings.cell, lane));
+    if (!cell->data)
+        cell->data = aligned_alloc(64, lane_cell_bytes((size_t)t->channel.comm->world->settings.cell, lane));
     return cell->data;
 }
 
@@ -82,8 +85,10 @@ static void begin(struct tcp *t) {
     struct lane *in = &t->lane_in[q->lane], *out = &t->lane_out[q->lane];
     t->out = (struct frame){.kind = q->kind, .lane = q->lane, .taken = in->taken};
     in->credited = in->taken;
-    if (q->kind == FRAME_DATA) t->out.envelope = out->cell[q->number % DEPTH].envelope;
-    else t->credit_queued[q->lane] = false;
+    if (q->kind == FRAME_DATA)
+        t->out.envelope = out->cell[q->number % DEPTH].envelope;
+    else
+        t->credit_queued[q->lane] = false;
     t->out_begun = true;
     t->out_done = 0;
 }
@@ -174,8 +179,10 @@ static bool fill(struct tcp *t) {
         bool head = t->in_done < sizeof t->in;
         struct lane *l = &t->lane_in[t->in.lane % LANES];
         struct tcp_cell *cell = &l->cell[l->arrived % DEPTH];
-        if (head) to = (char *)&t->in + t->in_done, want = sizeof t->in - t->in_done;
-        else to = cell->data + (t->in_done - sizeof t->in), want = sizeof t->in + t->in.envelope.bytes - t->in_done;
+        if (head)
+            to = (char *)&t->in + t->in_done, want = sizeof t->in - t->in_done;
+        else
+            to = cell->data + (t->in_done - sizeof t->in), want = sizeof t->in + t->in.envelope.bytes - t->in_done;
         if (!(n = get(t, to, want))) break;
         any = true;
         t->in_done += n;
@@ -211,7 +218,8 @@ static void release(struct channel *channel, int lane) {
     struct tcp *t = (struct tcp *)channel;
     struct lane *l = &t->lane_in[lane];
     l->taken++;
-    if (l->taken - l->credited >= depth(lane) / 2 && !t->credit_queued[lane]) { /* nothing went out that could tell it */
+    if (l->taken - l->credited >= depth(lane) / 2 &&
+        !t->credit_queued[lane]) { /* nothing went out that could tell it */
         t->credit_queued[lane] = true;
         enqueue(t, FRAME_CREDIT, lane, 0);
     }
@@ -223,10 +231,11 @@ static bool progress(struct channel *channel) {
     if (t->fd < 0) t->fd = control_take(comm->world, comm->member[channel->peer], comm->id);
     if (t->fd < 0) return false;
     if (t->broken) { /* the control plane knows the cause better: it has a moment to tell */
-        if (time_now() - t->broken_since > 0.3 && comm->world->member[comm->member[channel->peer]].state != MEMBER_LEFT &&
+        if (time_now() - t->broken_since > 0.3 &&
+            comm->world->member[comm->member[channel->peer]].state != MEMBER_LEFT &&
             atomic_load(&comm->waiting_for) == channel->peer)
-            comm_fail(comm, YJ_ERR_PEER, "the data connection to rank %d (host %s) was lost", comm->member[channel->peer],
-                      comm->world->member[comm->member[channel->peer]].name);
+            comm_fail(comm, YJ_ERR_PEER, "the data connection to rank %d (host %s) was lost",
+                      comm->member[channel->peer], comm->world->member[comm->member[channel->peer]].name);
         return false;
     }
     bool any = flush(t);
@@ -252,7 +261,8 @@ static void disconnect(struct channel *channel) {
         if (!flush(t)) usleep(100);
     if (t->fd >= 0) control_drain(channel->comm->world, t->fd);
     for (int lane = 0; lane < LANES; lane++)
-        for (int i = 0; i < DEPTH; i++) free(t->lane_out[lane].cell[i].data), free(t->lane_in[lane].cell[i].data);
+        for (int i = 0; i < DEPTH; i++)
+            free(t->lane_out[lane].cell[i].data), free(t->lane_in[lane].cell[i].data);
     free(t->buffer);
     free(t);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * How bytes move between two ranks: lanes of cells. A channel joins two ranks of one communicator; in each direction it has
- * LANES lanes, each a queue of a few cells that keeps its order and shares nothing with the other lanes. So a lane that
- * waits holds up nobody else, and the engine gives a lane to one slice of one call at a time.
- *   cells.h  cells.c   lanes in memory that both ranks see     mem.c  threads of one process, with faults for tests
- *   shm.c              processes of one machine                tcp.c  sockets; works everywhere
+ * How bytes move between two ranks: lanes of cells. A channel joins two ranks of one communicator; in each direction it
+ * has LANES lanes, each a queue of a few cells that keeps its order and shares nothing with the other lanes. So a lane
+ * that waits holds up nobody else, and the engine gives a lane to one slice of one call at a time. cells.h  cells.c
+ * lanes in memory that both ranks see     mem.c  threads of one process, with faults for tests shm.c processes of one
+ * machine                tcp.c  sockets; works everywhere
  */
 #ifndef COMM_TRANSPORT_H
 #define COMM_TRANSPORT_H
@@ -32,7 +32,8 @@ static inline size_t lane_cell_bytes(size_t cell_setting, int lane) {
     return lane < SMALL_LANES ? SMALL_CELL : cell_setting;
 }
 
-/* What a message says of itself. It is matched by its place in its lane; the rest proves that both ranks mean the same. */
+/* What a message says of itself. It is matched by its place in its lane; the rest proves that both ranks mean the same.
+ */
 struct envelope {
     uint32_t bytes;
     uint32_t call;     /* hash of the call's card */
@@ -54,11 +55,12 @@ struct transport {
     /* Where the next message of LANE is to be written, or NULL while no cell is free. Stays the same until post. */
     void *(*reserve)(struct channel *channel, int lane, size_t bytes);
     void (*post)(struct channel *channel, int lane, const struct envelope *envelope);
-    /* The oldest message of LANE that was not released, or NULL. Aligned to 8 bytes (to 64 if longer than INLINE_BYTES). */
+    /* The oldest message of LANE that was not released, or NULL. Aligned to 8 bytes (to 64 if longer than
+     * INLINE_BYTES). */
     const void *(*arrived)(struct channel *channel, int lane, struct envelope *envelope);
     void (*release)(struct channel *channel, int lane);
-    /* Pull: instead of reserve and post, the peer works on the BYTES that lie at MEMORY, of shm_alloc; `arrived` gives it
-     * their address. MEMORY must stay as it is until settled. False: no cell is free. NULL: the transport cannot. */
+    /* Pull: instead of reserve and post, the peer works on the BYTES that lie at MEMORY, of shm_alloc; `arrived` gives
+     * it their address. MEMORY must stay as it is until settled. False: no cell is free. NULL: the transport cannot. */
     bool (*lend)(struct channel *channel, int lane, const struct envelope *envelope, const void *memory);
     bool (*settled)(struct channel *channel, int lane); /* the peer has released all messages of LANE */
     /* The next message of LANE will be written soon. May be NULL. */

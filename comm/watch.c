@@ -11,8 +11,8 @@
 #include <stdio.h>
 
 static const char *op_name(uint32_t op) {
-    static const char *const names[] = {"none", "sum", "prod", "min", "max", "avg", "band", "bor", "bxor", "land", "lor",
-                                        "lxor"};
+    static const char *const names[] = {"none", "sum", "prod", "min",  "max", "avg",
+                                        "band", "bor", "bxor", "land", "lor", "lxor"};
     return op < COUNT(names) ? names[op] : "?";
 }
 
@@ -35,8 +35,8 @@ void card_print(const struct card *card, char *text, size_t room) {
     if (card->op && n < room) n += (size_t)snprintf(text + n, room - n, "%s%s", comma, op_name(card->op)), comma = ", ";
     if (collective && collective->rooted && n < room)
         n += (size_t)snprintf(text + n, room - n, "%s%s %d", comma,
-                              card->collective == YJ_SEND || card->collective == YJ_RECV ? "rank" : "root",
-                              card->root), comma = ", ";
+                              card->collective == YJ_SEND || card->collective == YJ_RECV ? "rank" : "root", card->root),
+            comma = ", ";
     if (card->dtype && n < room)
         n += (size_t)snprintf(text + n, room - n, "%s%llu elements", comma, (unsigned long long)card->count);
     if (n < room) snprintf(text + n, room - n, card->name[0] ? ") '%s'" : ")%s", card->name);
@@ -74,7 +74,8 @@ int comm_rank_of(const struct yj_comm *comm, int member) {
 
 struct yj_comm *world_comm(struct world *world, uint64_t id) {
     struct yj_comm *comm = world->comms;
-    while (comm && comm->id != id) comm = comm->next;
+    while (comm && comm->id != id)
+        comm = comm->next;
     return comm;
 }
 
@@ -94,7 +95,8 @@ static bool record_read(struct yj_comm *comm, uint64_t sequence, struct card *ca
     struct record *record = &comm->record[sequence % RECORDS];
     if (atomic_load_explicit(&record->sequence, memory_order_acquire) != sequence) return false;
     uint64_t word[CARD_WORDS];
-    for (int i = 0; i < CARD_WORDS; i++) word[i] = atomic_load_explicit(&record->card[i], memory_order_acquire);
+    for (int i = 0; i < CARD_WORDS; i++)
+        word[i] = atomic_load_explicit(&record->card[i], memory_order_acquire);
     memcpy(card, word, sizeof word);
     return atomic_load_explicit(&record->sequence, memory_order_relaxed) == sequence;
 }
@@ -105,8 +107,10 @@ static void mismatch(struct world *world, struct yj_comm *comm, const struct sai
     card_print(first ? &query->card : mine, a, sizeof a);
     card_print(first ? mine : &query->card, b, sizeof b);
     struct said said = {.kind = SAID_ABORT, .status = YJ_ERR_MISMATCH, .to = -1, .comm = comm->id};
-    snprintf(said.text, sizeof said.text, "ranks called different collectives as call %llu of their communicator: rank "
-             "%d %s, rank %d %s", (unsigned long long)query->sequence, first ? query->from : world->rank, a,
+    snprintf(said.text, sizeof said.text,
+             "ranks called different collectives as call %llu of their communicator: rank "
+             "%d %s, rank %d %s",
+             (unsigned long long)query->sequence, first ? query->from : world->rank, a,
              first ? world->rank : query->from, b);
     comm_fail(comm, YJ_ERR_MISMATCH, "%s", said.text);
     control_say(world, &said);
@@ -149,14 +153,17 @@ void control_hear(struct world *world, const struct said *said) {
     pthread_mutex_lock(&world->lock);
     struct yj_comm *comm = world_comm(world, said->comm);
     switch (said->kind) {
-    case SAID_QUERY: answer(world, comm, said); break;
+    case SAID_QUERY:
+        answer(world, comm, said);
+        break;
     case SAID_ABORT:
         if (comm) comm_fail(comm, (enum yj_status)said->status, "%s", said->text);
         break;
     case SAID_REPORT:
         if (comm) note_late(comm, said);
         break;
-    default: break;
+    default:
+        break;
     }
     pthread_mutex_unlock(&world->lock);
 }
@@ -200,6 +207,7 @@ static void look(struct world *world, struct yj_comm *comm, double now) {
 void control_tick(struct world *world) {
     double now = time_now();
     pthread_mutex_lock(&world->lock);
-    for (struct yj_comm *comm = world->comms; comm; comm = comm->next) look(world, comm, now);
+    for (struct yj_comm *comm = world->comms; comm; comm = comm->next)
+        look(world, comm, now);
     pthread_mutex_unlock(&world->lock);
 }

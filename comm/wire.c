@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Frames with a keyed BLAKE2b MAC (libsodium). One idea: a frame is accepted only in its own place, because its number and
- * direction are under the MAC.
+ * Frames with a keyed BLAKE2b MAC (libsodium). One idea: a frame is accepted only in its own place, because its number
+ * and direction are under the MAC.
  */
 #include "comm/wire.h"
 
@@ -129,9 +129,10 @@ static enum yj_status greeting_take(struct wire *wire) {
     uint32_t least = theirs.version_least > WIRE_VERSION_LEAST ? theirs.version_least : WIRE_VERSION_LEAST;
     if (!wire->greeted) TRY(greet(wire));
     if (most < least)
-        return report(YJ_ERR_UNSUPPORTED, "the peer speaks wire versions %u to %u, this library %u to %u: "
-                      "use the same Yunjin on all ranks", theirs.version_least, theirs.version_most,
-                      WIRE_VERSION_LEAST, WIRE_VERSION_MOST);
+        return report(YJ_ERR_UNSUPPORTED,
+                      "the peer speaks wire versions %u to %u, this library %u to %u: "
+                      "use the same Yunjin on all ranks",
+                      theirs.version_least, theirs.version_most, WIRE_VERSION_LEAST, WIRE_VERSION_MOST);
     wire->version = most;
     crypto_generichash_state state;
     crypto_generichash_init(&state, wire->key, WIRE_KEY_BYTES, WIRE_KEY_BYTES);

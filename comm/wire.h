@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One authenticated connection: frames of [length u32][MAC 32][payload]. The MAC covers direction, number and payload, so
- * nothing is replayed or reflected, and it is checked before a byte of the payload is parsed. Both sides open with a
+ * One authenticated connection: frames of [length u32][MAC 32][payload]. The MAC covers direction, number and payload,
+ * so nothing is replayed or reflected, and it is checked before a byte of the payload is parsed. Both sides open with a
  * greeting under the job's key; its nonces make the session's key. Reads never go past the frame that is being read, so
  * that after the handshake a data connection goes on with raw bytes.
  */
@@ -15,7 +15,7 @@ enum { WIRE_KEY_BYTES = 32, WIRE_VERSION_LEAST = 1, WIRE_VERSION_MOST = 1 };
 struct wire {
     int fd; /* non-blocking, owned; -1: none */
     bool client, greeted, closed;
-    bool open; /* greetings were exchanged: frames follow */
+    bool open;        /* greetings were exchanged: frames follow */
     uint32_t version; /* agreed on, once open */
     uint8_t key[WIRE_KEY_BYTES], nonce[32];
     uint64_t sent, received; /* frames */
@@ -39,6 +39,8 @@ enum yj_status wire_flush(struct wire *wire);
 enum yj_status wire_get(struct wire *wire, const void **payload, uint32_t *bytes);
 /* Flushes and reads until a frame is there or the time is UNTIL (time_now); for the handshakes of open. */
 enum yj_status wire_get_wait(struct wire *wire, double until, const void **payload, uint32_t *bytes);
-static inline bool wire_has_output(const struct wire *wire) { return wire->out_at < wire->out_n; }
+static inline bool wire_has_output(const struct wire *wire) {
+    return wire->out_at < wire->out_n;
+}
 
 #endif

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * all_reduce of f32, this library and the MPI that launched it, in one process and in turn: for each size, blocks of calls
- * of the one and of the other alternate, so that what else the machine does meets both. A block's time is its slowest
- * rank's; printed is the median over blocks. The first result of each is compared with the sum.
- *   all_reduce SIZES BLOCKS [cold|alloc]    cold: a new pair of buffers in each call, from a pool larger than the caches;
- *                                           alloc: this library gets buffers of yj_comm_alloc
+ * all_reduce of f32, this library and the MPI that launched it, in one process and in turn: for each size, blocks of
+ * calls of the one and of the other alternate, so that what else the machine does meets both. A block's time is its
+ * slowest rank's; printed is the median over blocks. The first result of each is compared with the sum. all_reduce
+ * SIZES BLOCKS [cold|alloc]    cold: a new pair of buffers in each call, from a pool larger than the caches; alloc:
+ * this library gets buffers of yj_comm_alloc
  */
 #include <mpi.h>
 #include <stdio.h>
@@ -27,8 +27,10 @@ static int by_value(const void *a, const void *b) {
 }
 
 static void reduce(int ours, const float *send, float *recv, size_t count) {
-    if (!ours) MPI_Allreduce(send, recv, (int)count, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
-    else if (yj_all_reduce(comm, send, recv, count, YJ_F32, YJ_SUM) != YJ_OK) stop("yj_all_reduce");
+    if (!ours)
+        MPI_Allreduce(send, recv, (int)count, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
+    else if (yj_all_reduce(comm, send, recv, count, YJ_F32, YJ_SUM) != YJ_OK)
+        stop("yj_all_reduce");
 }
 
 struct pool {
@@ -70,7 +72,8 @@ static void measure(size_t bytes, int blocks, int cold, int alloc) {
     pool.send = aligned_alloc(4096, total * sizeof(float));
     pool.recv = aligned_alloc(4096, total * sizeof(float));
     if (!pool.send || !pool.recv) stop("out of memory");
-    for (size_t i = 0; i < total; i++) pool.send[i] = (float)(i % count % 17) + (float)rank, pool.recv[i] = 0;
+    for (size_t i = 0; i < total; i++)
+        pool.send[i] = (float)(i % count % 17) + (float)rank, pool.recv[i] = 0;
     struct pool own = pool, *of[2] = {&pool, alloc ? &own : &pool};
     if (alloc) {
         if (yj_comm_alloc(comm, total * sizeof(float), (void **)&own.send) != YJ_OK) stop("yj_comm_alloc");
@@ -89,8 +92,10 @@ static void measure(size_t bytes, int blocks, int cold, int alloc) {
         if (calls[who] > 20000) calls[who] = 20000;
     }
     for (int b = 0; b < blocks; b++)
-        for (int who = 0; who < 2; who++) time[who][b] = block(who, of[who], calls[who]);
-    for (int who = 0; who < 2; who++) qsort(time[who], (size_t)blocks, sizeof **time, by_value);
+        for (int who = 0; who < 2; who++)
+            time[who][b] = block(who, of[who], calls[who]);
+    for (int who = 0; who < 2; who++)
+        qsort(time[who], (size_t)blocks, sizeof **time, by_value);
     double mpi = time[0][blocks / 2] * 1e6, our = time[1][blocks / 2] * 1e6;
     if (rank == 0)
         printf("%10zu %12.2f %12.2f %12.2f %12.2f %8.2f%s%s\n", bytes, mpi, time[0][0] * 1e6, our, time[1][0] * 1e6,
@@ -105,15 +110,16 @@ int main(int argc, char **argv) {
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     char sizes[512];
-    snprintf(sizes, sizeof sizes, "%s", argc > 1 ? argv[1] : "8,64,1024,8192,65536,262144,1048576,4194304,16777216,67108864");
+    snprintf(sizes, sizeof sizes, "%s",
+             argc > 1 ? argv[1] : "8,64,1024,8192,65536,262144,1048576,4194304,16777216,67108864");
     int blocks = argc > 2 ? atoi(argv[2]) : 9, cold = argc > 3 && !strcmp(argv[3], "cold");
     int alloc = argc > 3 && !strcmp(argv[3], "alloc");
     if (blocks < 1 || blocks > 64) blocks = 9;
     if (yj_comm_open(NULL, &comm) != YJ_OK) stop("yj_comm_open");
-    if (rank == 0)
-        printf("%10s %12s %12s %12s %12s %8s\n", "bytes", "MPI us", "best", "Yunjin us", "best", "MPI/ours");
+    if (rank == 0) printf("%10s %12s %12s %12s %12s %8s\n", "bytes", "MPI us", "best", "Yunjin us", "best", "MPI/ours");
     char *save;
-    for (char *s = strtok_r(sizes, ",", &save); s; s = strtok_r(NULL, ",", &save)) measure(strtoull(s, NULL, 0), blocks, cold, alloc);
+    for (char *s = strtok_r(sizes, ",", &save); s; s = strtok_r(NULL, ",", &save))
+        measure(strtoull(s, NULL, 0), blocks, cold, alloc);
     yj_comm_close(comm);
     MPI_Finalize();
     return 0;

@@ -3,11 +3,13 @@
  * Collective communication between the ranks of one job. Contract: docs/comm-contract.md. The folder comm/, read in this
  * order:
  *   schedule.h algorithms.def   who sends which blocks in which round     verify.c  proves it, all ranks in one process
- *   engine.c                    moves every byte of every collective      prepare.c  binds a schedule to sizes and slices
+ *   prepare.c                   binds a schedule to sizes, slices, peers  cost.c    chooses it
+ *   engine.c  call.c            moves every byte of every collective; starts and waits
  *   transport.h                 how bytes move: lanes of cells            cells.c mem.c shm.c tcp.c
- *   reduce.c                    k sources into n destinations, by dtype and op
- *   bootstrap.c control.c       who is where; heartbeat, goodbye, abort, death, mismatch
- *   comm.c                      this header: open, split, close, start, test, wait
+ *   reduce.h                    k sources into n destinations, by element type and operator
+ *   bootstrap.c pmix.c join.c   who is where                              settings.c  YUNJIN_COMM
+ *   control.c watch.c wire.c    heartbeat, goodbye, abort, death, calls that do not meet; authenticated frames
+ *   comm.c                      this header
  *
  * Threads: one thread at a time uses a communicator, different communicators concurrently; abort from anywhere. Forking
  * after open is unsupported. Numbers in the enums are ABI and wire: never renumbered.

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * `yunjin comm bench`: time of collectives between the ranks of a launcher, or between --ranks processes that it starts
- * itself. Figures are defined as in nccl-tests: bytes of the whole vector, algbw = bytes / time, busbw = algbw times what
- * each rank must at least move. A time is the median over blocks of calls of the slowest rank's mean.
+ * itself. Figures are defined as in nccl-tests: bytes of the whole vector, algbw = bytes / time, busbw = algbw times
+ * what each rank must at least move. A time is the median over blocks of calls of the slowest rank's mean.
  */
 #include "runtime/command/comm.h"
 
@@ -69,7 +69,8 @@ static bool parse_sizes(const char *text, struct plan *plan) {
         uint64_t low, high;
         *dots = 0;
         if (!comm_parse_bytes(copy, &low) || !comm_parse_bytes(dots + 2, &high) || !low || high < low) return false;
-        for (uint64_t n = low; n <= high && plan->nsizes < MOST_SIZES; n *= 2) plan->bytes[plan->nsizes++] = n;
+        for (uint64_t n = low; n <= high && plan->nsizes < MOST_SIZES; n *= 2)
+            plan->bytes[plan->nsizes++] = n;
         return true;
     }
     for (char *s = strtok_r(copy, ",", &save); s; s = strtok_r(NULL, ",", &save))
@@ -100,16 +101,22 @@ static int parse(int argc, char **argv, struct plan *plan) {
     for (int i = 1; i < argc; i++) {
         bool bad = false;
         const char *option = argv[i];
-        if (!strcmp(option, "--json")) plan->json = true;
-        else if (comm_option(argc, argv, &i, "--ranks", &value, &bad)) bad = bad || !comm_parse_int(value, 1, 4096, &plan->ranks);
+        if (!strcmp(option, "--json"))
+            plan->json = true;
+        else if (comm_option(argc, argv, &i, "--ranks", &value, &bad))
+            bad = bad || !comm_parse_int(value, 1, 4096, &plan->ranks);
         else if (comm_option(argc, argv, &i, "--blocks", &value, &bad))
             bad = bad || !comm_parse_int(value, 1, MOST_BLOCKS, &plan->blocks);
-        else if (comm_option(argc, argv, &i, "--bytes", &value, &bad)) bad = bad || !parse_sizes(value, plan);
-        else if (comm_option(argc, argv, &i, "--dtype", &value, &bad)) bad = bad || !parse_dtype(value, &plan->dtype);
-        else if (comm_option(argc, argv, &i, "--op", &value, &bad)) bad = bad || !parse_op(value, &plan->op);
+        else if (comm_option(argc, argv, &i, "--bytes", &value, &bad))
+            bad = bad || !parse_sizes(value, plan);
+        else if (comm_option(argc, argv, &i, "--dtype", &value, &bad))
+            bad = bad || !parse_dtype(value, &plan->dtype);
+        else if (comm_option(argc, argv, &i, "--op", &value, &bad))
+            bad = bad || !parse_op(value, &plan->op);
         else if (comm_option(argc, argv, &i, "--transport", &value, &bad))
             bad = bad || (strcmp(value, "shm") && strcmp(value, "tcp")), plan->transport = value;
-        else if (*option == '-') return comm_usage_error("bench", "%s is unknown", option);
+        else if (*option == '-')
+            return comm_usage_error("bench", "%s is unknown", option);
         else if (plan->nrows == 16 || !(plan->row[plan->nrows++] = row_named(option)))
             return comm_usage_error("bench", "no collective is called %s", option);
         if (bad) return comm_usage_error("bench", "%s: bad value", option);
@@ -133,7 +140,9 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static bool each(const struct row *row) { return !strcmp(row->in, "OWN") || !strcmp(row->out, "OWN") || row->turns; }
+static bool each(const struct row *row) {
+    return !strcmp(row->in, "OWN") || !strcmp(row->out, "OWN") || row->turns;
+}
 
 static double bus_factor(const struct row *row, int n) {
     if (row->number == YJ_ALL_REDUCE) return 2.0 * (n - 1) / n;
@@ -149,7 +158,8 @@ static bool fill(void *buffer, uint64_t n, enum yj_dtype dtype, int v) {
     int64_t i = v;
     memcpy(element, dtype == YJ_F32 ? (void *)&f : dtype == YJ_F64 ? (void *)&d : (void *)&i, bytes);
     bool can = dtype == YJ_F32 || dtype == YJ_F64 || (dtype >= YJ_I8 && dtype <= YJ_U64);
-    for (uint64_t k = 0; k < n; k++) memcpy((char *)buffer + k * bytes, can ? element : "\0\0\0\0\0\0\0", bytes);
+    for (uint64_t k = 0; k < n; k++)
+        memcpy((char *)buffer + k * bytes, can ? element : "\0\0\0\0\0\0\0", bytes);
     return can;
 }
 
@@ -168,7 +178,8 @@ static bool right(const struct row *row, const struct yj_comm *comm, const struc
                   uint64_t count, uint64_t total) {
     int size = yj_comm_size(comm), sum = 0;
     size_t bytes = yj_dtype_bytes(plan->dtype);
-    for (int r = 0; r < size; r++) sum += r % 3 + 1;
+    for (int r = 0; r < size; r++)
+        sum += r % 3 + 1;
     if (!strcmp(row->out, "NONE") || (!strcmp(row->out, "ROOT") && yj_comm_rank(comm) != 0)) return true;
     if (row->sums) return all_are(recv, !strcmp(row->out, "OWN") ? count : total, plan->dtype, sum);
     if (!strcmp(row->in, "ROOT")) return all_are(recv, !strcmp(row->out, "OWN") ? count : total, plan->dtype, 1);
@@ -185,7 +196,8 @@ static int by_value(const void *a, const void *b) {
 static enum yj_status block(struct yj_comm *comm, const struct yj_call *call, int calls, double *slowest) {
     enum yj_status status = yj_barrier(comm);
     double start = now();
-    for (int i = 0; i < calls && status == YJ_OK; i++) status = yj_comm_call(comm, call);
+    for (int i = 0; i < calls && status == YJ_OK; i++)
+        status = yj_comm_call(comm, call);
     double mine = (now() - start) / calls;
     return status == YJ_OK ? yj_all_reduce(comm, &mine, slowest, 1, YJ_F64, YJ_MAX) : status;
 }
@@ -206,8 +218,13 @@ static enum yj_status measure(struct yj_comm *comm, const struct plan *plan, str
     if (status == YJ_OK) {
         bool can = fill(send, total, plan->dtype, yj_comm_rank(comm) % 3 + 1);
         fill(recv, total, plan->dtype, 0);
-        struct yj_call call = {.size = sizeof call, .collective = row->number, .send = send, .recv = recv, .count = count,
-                               .dtype = plan->dtype, .op = row->sums ? plan->op : 0};
+        struct yj_call call = {.size = sizeof call,
+                               .collective = row->number,
+                               .send = send,
+                               .recv = recv,
+                               .count = count,
+                               .dtype = plan->dtype,
+                               .op = row->sums ? plan->op : 0};
         status = yj_comm_call(comm, &call);
         int64_t wrong = !row->heard && status == YJ_OK && can && !right(row, comm, plan, recv, count, total), any = 0;
         if (status == YJ_OK) status = yj_all_reduce(comm, &wrong, &any, 1, YJ_I64, YJ_MAX);
@@ -217,7 +234,8 @@ static enum yj_status measure(struct yj_comm *comm, const struct plan *plan, str
         double target = result->bytes <= 65536 ? 0.02 : result->bytes <= 1 << 20 ? 0.04 : 0.12;
         double n = target / (slowest + 1e-9);
         result->calls = n < 3 ? 3 : n > 20000 ? 20000 : (int)n;
-        for (int b = 0; b < plan->blocks && status == YJ_OK; b++) status = block(comm, &call, result->calls, &time[b]);
+        for (int b = 0; b < plan->blocks && status == YJ_OK; b++)
+            status = block(comm, &call, result->calls, &time[b]);
     }
     if (status == YJ_OK) {
         qsort(time, (size_t)plan->blocks, sizeof *time, by_value);
@@ -233,16 +251,19 @@ static enum yj_status measure(struct yj_comm *comm, const struct plan *plan, str
 static void print(const struct plan *plan, const struct result *r, int size, json_t *cases) {
     double alg = (double)r->bytes / r->time / 1e9, bus = alg * bus_factor(r->row, size);
     if (plan->json) {
-        json_array_append_new(
-            cases, json_pack("{s:s, s:I, s:I, s:s, s:f, s:f, s:f, s:f, s:i, s:i}", "collective", r->row->name, "bytes",
-                             (json_int_t)r->bytes, "count", (json_int_t)r->count, "dtype", yj_dtype_name(plan->dtype),
-                             "time_us", r->time * 1e6, "best_us", r->best * 1e6, "algbw_GBs", alg, "busbw_GBs", bus,
-                             "calls", r->calls, "wrong", r->wrong));
+        json_array_append_new(cases, json_pack("{s:s, s:I, s:I, s:s, s:f, s:f, s:f, s:f, s:i, s:i}", "collective",
+                                               r->row->name, "bytes", (json_int_t)r->bytes, "count",
+                                               (json_int_t)r->count, "dtype", yj_dtype_name(plan->dtype), "time_us",
+                                               r->time * 1e6, "best_us", r->best * 1e6, "algbw_GBs", alg, "busbw_GBs",
+                                               bus, "calls", r->calls, "wrong", r->wrong));
         return;
     }
-    printf("%12llu %12llu %8s %8s %12.2f %10.3f %10.3f %6s\n", (unsigned long long)r->bytes, (unsigned long long)r->count,
-           yj_dtype_name(plan->dtype), r->row->sums ? ops[plan->op] : "-", r->time * 1e6, alg, bus,
-           r->wrong < 0 ? "-" : r->wrong ? "1" : "0");
+    printf("%12llu %12llu %8s %8s %12.2f %10.3f %10.3f %6s\n", (unsigned long long)r->bytes,
+           (unsigned long long)r->count, yj_dtype_name(plan->dtype), r->row->sums ? ops[plan->op] : "-", r->time * 1e6,
+           alg, bus,
+           r->wrong < 0 ? "-"
+           : r->wrong   ? "1"
+                        : "0");
     fflush(stdout);
 }
 
@@ -292,7 +313,8 @@ static int finish(const struct plan *plan, int size, enum yj_status status, json
         return comm_failed("bench", status);
     }
     if (plan->json) {
-        json_t *summary = json_pack("{s:i, s:i, s:i}", "ranks", size, "cases", (int)json_array_size(cases), "wrong", wrong);
+        json_t *summary =
+            json_pack("{s:i, s:i, s:i}", "ranks", size, "cases", (int)json_array_size(cases), "wrong", wrong);
         int code = comm_write_json("comm bench", summary, cases);
         return code ? code : wrong ? EXIT_MACHINE : EXIT_DONE;
     }
@@ -302,7 +324,8 @@ static int finish(const struct plan *plan, int size, enum yj_status status, json
 
 int command_comm_bench(int argc, char **argv) {
     for (int i = 1; i < argc; i++)
-        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return fputs(help, stdout) < 0 ? EXIT_MACHINE : EXIT_DONE;
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+            return fputs(help, stdout) < 0 ? EXIT_MACHINE : EXIT_DONE;
     struct plan plan = {.blocks = 7, .dtype = YJ_F32, .op = YJ_SUM};
     parse_sizes("8..64M", &plan);
     int code = parse(argc, argv, &plan);
@@ -316,7 +339,8 @@ int command_comm_bench(int argc, char **argv) {
     fflush(NULL);
     if (plan.ranks > 0) status = fork_ranks(&local, plan.ranks, child, &rank);
     if (plan.ranks > 0) options = local.options;
-    if (plan.transport) snprintf(settings, sizeof settings, "transport=%s", plan.transport), options.settings = settings;
+    if (plan.transport)
+        snprintf(settings, sizeof settings, "transport=%s", plan.transport), options.settings = settings;
     json_t *cases = json_array();
     struct yj_comm *comm = NULL;
     if (status == YJ_OK) status = yj_comm_open(&options, &comm);

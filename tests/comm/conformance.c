@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One suite for every transport: each collective of the table, sizes from nothing to many slices, element types, operators,
- * in place and not; several calls in flight, waits in another order, groups, pairs. What comes out is compared with a
- * reference made here, and the bits of all ranks with each other.
+ * One suite for every transport: each collective of the table, sizes from nothing to many slices, element types,
+ * operators, in place and not; several calls in flight, waits in another order, groups, pairs. What comes out is
+ * compared with a reference made here, and the bits of all ranks with each other.
  */
 #include "comm/schedule.h"
 #include "tests/comm/ranks.h"
@@ -26,44 +26,74 @@ static void put(void *buffer, uint64_t i, enum yj_dtype dtype, double v) {
     uint8_t b;
     int64_t n = (int64_t)v;
     switch (dtype) {
-    case YJ_F32: memcpy(at, &f, 4); break;
-    case YJ_F64: memcpy(at, &d, 8); break;
-    case YJ_F16: h = f32_to_f16(f), memcpy(at, &h, 2); break;
-    case YJ_BF16: h = f32_to_bf16(f), memcpy(at, &h, 2); break;
-    case YJ_E4M3: b = f32_to_e4m3(f), memcpy(at, &b, 1); break;
-    case YJ_E5M2: b = f32_to_e5m2(f), memcpy(at, &b, 1); break;
-    case YJ_BOOL: *at = v != 0; break;
-    default: memcpy(at, &n, yj_dtype_bytes(dtype)); /* little-endian */
+    case YJ_F32:
+        memcpy(at, &f, 4);
+        break;
+    case YJ_F64:
+        memcpy(at, &d, 8);
+        break;
+    case YJ_F16:
+        h = f32_to_f16(f), memcpy(at, &h, 2);
+        break;
+    case YJ_BF16:
+        h = f32_to_bf16(f), memcpy(at, &h, 2);
+        break;
+    case YJ_E4M3:
+        b = f32_to_e4m3(f), memcpy(at, &b, 1);
+        break;
+    case YJ_E5M2:
+        b = f32_to_e5m2(f), memcpy(at, &b, 1);
+        break;
+    case YJ_BOOL:
+        *at = v != 0;
+        break;
+    default:
+        memcpy(at, &n, yj_dtype_bytes(dtype)); /* little-endian */
     }
 }
 
 static int join(int a, int b, uint32_t op) {
     switch (op) {
-    case YJ_SUM: case YJ_AVG: return a + b;
-    case YJ_PROD: return a * b;
-    case YJ_MIN: return a < b ? a : b;
-    case YJ_MAX: return a > b ? a : b;
-    case YJ_BAND: return a & b;
-    case YJ_BOR: return a | b;
-    case YJ_BXOR: return a ^ b;
-    case YJ_LAND: return a && b;
-    case YJ_LOR: return a || b;
-    default: return !a != !b;
+    case YJ_SUM:
+    case YJ_AVG:
+        return a + b;
+    case YJ_PROD:
+        return a * b;
+    case YJ_MIN:
+        return a < b ? a : b;
+    case YJ_MAX:
+        return a > b ? a : b;
+    case YJ_BAND:
+        return a & b;
+    case YJ_BOR:
+        return a | b;
+    case YJ_BXOR:
+        return a ^ b;
+    case YJ_LAND:
+        return a && b;
+    case YJ_LOR:
+        return a || b;
+    default:
+        return !a != !b;
     }
 }
 
-static int as_bool(int v, enum yj_dtype dtype) { return dtype == YJ_BOOL ? v != 0 : v; }
+static int as_bool(int v, enum yj_dtype dtype) {
+    return dtype == YJ_BOOL ? v != 0 : v;
+}
 
 /* Element I of the whole vector after the collective. */
 static double joined(int size, uint64_t i, uint32_t op, enum yj_dtype dtype) {
     int v = as_bool(value(0, i, op), dtype);
-    for (int r = 1; r < size; r++) v = join(v, as_bool(value(r, i, op), dtype), op);
+    for (int r = 1; r < size; r++)
+        v = join(v, as_bool(value(r, i, op), dtype), op);
     return op != YJ_AVG ? v : dtype_kind(dtype) == 'f' ? (double)v / size : v / size;
 }
 
 struct shape {
     const struct collective *c;
-    uint64_t count, total, in, out, in_at, out_at; /* elements; IN_AT, OUT_AT: where this rank's part lies in the vector */
+    uint64_t count, total, in, out, in_at,
+        out_at; /* elements; IN_AT, OUT_AT: where this rank's part lies in the vector */
 };
 
 static struct shape shape_of(const struct collective *c, uint64_t count, int rank, int size, int root) {
@@ -76,11 +106,12 @@ static struct shape shape_of(const struct collective *c, uint64_t count, int ran
     return s;
 }
 
-static double expected(const struct shape *s, uint64_t i, int rank, int size, int root, uint32_t op, enum yj_dtype dtype) {
+static double expected(const struct shape *s, uint64_t i, int rank, int size, int root, uint32_t op,
+                       enum yj_dtype dtype) {
     uint64_t at = s->out_at + i;
     if (s->c->worth == WORTH_SUM) return joined(size, at, op, dtype);
-    if (s->c->worth == WORTH_TURN) return as_bool(value((int)(i / s->count), (uint64_t)rank * s->count + i % s->count, op),
-                                                  dtype);
+    if (s->c->worth == WORTH_TURN)
+        return as_bool(value((int)(i / s->count), (uint64_t)rank * s->count + i % s->count, op), dtype);
     return as_bool(value(s->c->in == HOLD_OWN ? (int)(at / s->count) : root, at, op), dtype);
 }
 
@@ -104,21 +135,31 @@ static int one(struct yj_comm *comm, const struct collective *c, uint64_t count,
     memset(a, 0x5a, room), memset(b, 0x5a, room);
     char *send = a + guard, *recv = in_place ? a + guard : b + guard;
     if (in_place && s.in && s.out) send += s.in_at * bytes, recv += s.out_at * bytes;
-    for (uint64_t i = 0; i < s.in; i++) put(send, i, dtype, value(rank, s.in_at + i, op));
-    struct yj_call call = {.size = sizeof call, .collective = c->number, .send = send, .recv = recv, .count = count,
-                           .dtype = dtype, .op = c->worth == WORTH_SUM ? op : 0, .root = root};
+    for (uint64_t i = 0; i < s.in; i++)
+        put(send, i, dtype, value(rank, s.in_at + i, op));
+    struct yj_call call = {.size = sizeof call,
+                           .collective = c->number,
+                           .send = send,
+                           .recv = recv,
+                           .count = count,
+                           .dtype = dtype,
+                           .op = c->worth == WORTH_SUM ? op : 0,
+                           .root = root};
     CHECK_OK(yj_comm_call(comm, &call));
-    for (uint64_t i = 0; i < s.out; i++) put(want, i, dtype, expected(&s, i, rank, size, root, op, dtype));
+    for (uint64_t i = 0; i < s.out; i++)
+        put(want, i, dtype, expected(&s, i, rank, size, root, op, dtype));
     bool same = c->worth == WORTH_SUM && !exact(op, dtype, size) ? true : !memcmp(recv, want, s.out * bytes);
     if (!same) {
         uint64_t i = 0;
-        while (!memcmp(recv + i * bytes, want + i * bytes, bytes)) i++;
+        while (!memcmp(recv + i * bytes, want + i * bytes, bytes))
+            i++;
         fprintf(stderr, "rank %d of %d: %s %s op %u count %llu%s root %d: element %llu is wrong\n", rank, size, c->name,
                 yj_dtype_name(dtype), op, (unsigned long long)count, in_place ? " in place" : "", root,
                 (unsigned long long)i);
         return 1;
     }
-    for (size_t i = 0; i < guard; i++) CHECK(a[i] == 0x5a && b[i] == 0x5a && a[room - 1 - i] == 0x5a && b[room - 1 - i] == 0x5a);
+    for (size_t i = 0; i < guard; i++)
+        CHECK(a[i] == 0x5a && b[i] == 0x5a && a[room - 1 - i] == 0x5a && b[room - 1 - i] == 0x5a);
     if (!in_place)
         for (uint64_t i = 0; i < s.in; i++) { /* IN is untouched */
             put(want, 0, dtype, value(rank, s.in_at + i, op));
@@ -135,11 +176,14 @@ static int all_of(struct yj_comm *comm, const struct collective *c, uint64_t cou
     return 0;
 }
 
-static bool pair(const struct collective *c) { return c->number == YJ_SEND || c->number == YJ_RECV; }
+static bool pair(const struct collective *c) {
+    return c->number == YJ_SEND || c->number == YJ_RECV;
+}
 
 /* Every collective of the table but send and recv. */
 static int collectives_body(struct yj_comm *comm, void *argument) {
-    static const uint64_t many[] = {0, 1, 2, 3, 9, 10, 11, 63, 257, 2048, 2053, 16385, 70003}, some[] = {1, 10, 257, 5003};
+    static const uint64_t many[] = {0, 1, 2, 3, 9, 10, 11, 63, 257, 2048, 2053, 16385, 70003},
+                          some[] = {1, 10, 257, 5003};
     const uint64_t *counts = argument ? some : many;
     size_t ncounts = argument ? COUNT(some) : COUNT(many);
     for (int n = 1; n <= 64; n++) {
@@ -156,7 +200,8 @@ static int types_body(struct yj_comm *comm, void *argument) {
     const struct collective *all_reduce = collective_find(YJ_ALL_REDUCE), *scatter = collective_find(YJ_REDUCE_SCATTER);
     for (int dtype = YJ_F32; dtype <= YJ_BOOL; dtype++)
         for (uint32_t op = YJ_SUM; op <= YJ_LXOR; op++) {
-            struct yj_call call = {.size = sizeof call, .collective = YJ_ALL_REDUCE, .dtype = (uint32_t)dtype, .op = op};
+            struct yj_call call = {
+                .size = sizeof call, .collective = YJ_ALL_REDUCE, .dtype = (uint32_t)dtype, .op = op};
             if (yj_comm_call(comm, &call) == YJ_ERR_UNSUPPORTED) continue; /* count 0: is it defined? */
             for (size_t i = 0; i < COUNT(counts); i++) {
                 if (all_of(comm, all_reduce, counts[i], (enum yj_dtype)dtype, op)) return 1;
@@ -186,7 +231,11 @@ static int bits_body(struct yj_comm *comm, void *argument) {
                 double d = f;
                 uint16_t h = dtype == YJ_F16 ? f32_to_f16(f) : f32_to_bf16(f);
                 uint8_t b = dtype == YJ_E4M3 ? f32_to_e4m3(f) : f32_to_e5m2(f);
-                memcpy(x + i * bytes, bytes == 8 ? (void *)&d : bytes == 4 ? (void *)&f : bytes == 2 ? (void *)&h : (void *)&b,
+                memcpy(x + i * bytes,
+                       bytes == 8   ? (void *)&d
+                       : bytes == 4 ? (void *)&f
+                       : bytes == 2 ? (void *)&h
+                                    : (void *)&b,
                        bytes);
             }
             CHECK_OK(yj_all_reduce(comm, x, y, n, (enum yj_dtype)dtype, YJ_SUM));
@@ -194,7 +243,8 @@ static int bits_body(struct yj_comm *comm, void *argument) {
             CHECK(!memcmp(y, z, n * bytes)); /* from run to run */
             uint64_t mine = hash_bytes(y, n * bytes, 5), all[MOST_RANKS];
             CHECK_OK(yj_all_gather(comm, &mine, all, 1, YJ_U64));
-            for (int r = 0; r < size; r++) CHECK(all[r] == mine);
+            for (int r = 0; r < size; r++)
+                CHECK(all[r] == mine);
             free(x), free(y), free(z);
         }
     return 0;
@@ -207,9 +257,16 @@ static int canonical_body(struct yj_comm *comm, void *argument) {
     float *x = malloc(N * 4), *y = malloc(N * 4), *z = malloc(N * 4), *all = malloc((size_t)N * 4 * (size_t)size);
     uint64_t seed = (uint64_t)rank + 3;
     CHECK(x && y && z && all);
-    for (int i = 0; i < N; i++) x[i] = (float)next_random(&seed) * (i % 2 ? 1e-9f : 1.0f);
-    struct yj_call call = {.size = sizeof call, .collective = YJ_ALL_REDUCE, .send = x, .recv = y, .count = N,
-                           .dtype = YJ_F32, .op = YJ_SUM, .flags = YJ_CALL_CANONICAL};
+    for (int i = 0; i < N; i++)
+        x[i] = (float)next_random(&seed) * (i % 2 ? 1e-9f : 1.0f);
+    struct yj_call call = {.size = sizeof call,
+                           .collective = YJ_ALL_REDUCE,
+                           .send = x,
+                           .recv = y,
+                           .count = N,
+                           .dtype = YJ_F32,
+                           .op = YJ_SUM,
+                           .flags = YJ_CALL_CANONICAL};
     CHECK_OK(yj_comm_call(comm, &call));
     static const int cuts[] = {0, 1, 17, 4096, 40000, N};
     for (size_t k = 1; k < COUNT(cuts); k++) {
@@ -220,7 +277,8 @@ static int canonical_body(struct yj_comm *comm, void *argument) {
     CHECK_OK(yj_all_gather(comm, x, all, N, YJ_F32));
     for (int i = 0; i < N; i++) {
         float sum = all[i];
-        for (int r = 1; r < size; r++) sum += all[(size_t)r * N + (size_t)i];
+        for (int r = 1; r < size; r++)
+            sum += all[(size_t)r * N + (size_t)i];
         CHECK(!memcmp(&sum, &y[i], 4));
     }
     free(x), free(y), free(z), free(all);
@@ -239,24 +297,33 @@ static int flight_body(struct yj_comm *comm, void *argument) {
         for (int k = 0; k < CALLS; k++) {
             uint64_t n = counts[k % (int)COUNT(counts)];
             x[k] = malloc(n * 4), y[k] = malloc(n * 4);
-            for (uint64_t i = 0; i < n; i++) x[k][i] = (float)value(rank + k, i, 0);
-            struct yj_call call = {.size = sizeof call, .collective = YJ_ALL_REDUCE, .send = x[k], .recv = y[k],
-                                   .count = n, .dtype = YJ_F32, .op = YJ_SUM};
+            for (uint64_t i = 0; i < n; i++)
+                x[k][i] = (float)value(rank + k, i, 0);
+            struct yj_call call = {.size = sizeof call,
+                                   .collective = YJ_ALL_REDUCE,
+                                   .send = x[k],
+                                   .recv = y[k],
+                                   .count = n,
+                                   .dtype = YJ_F32,
+                                   .op = YJ_SUM};
             CHECK_OK(yj_comm_start(comm, &call, &request[k]));
         }
         for (int k = 0; k < CALLS; k++) { /* every rank waits in another order */
             int j = (k * (2 * rank + 1) * 3 + round * 7) % CALLS;
-            while (!request[j]) j = (j + 1) % CALLS;
+            while (!request[j])
+                j = (j + 1) % CALLS;
             if (k % 3 == 0) {
                 bool done = false;
-                while (!done) CHECK_OK(yj_comm_test(request[j], &done));
+                while (!done)
+                    CHECK_OK(yj_comm_test(request[j], &done));
             } else {
                 CHECK_OK(yj_comm_wait(request[j]));
             }
             request[j] = NULL;
             for (uint64_t i = 0; i < counts[j % (int)COUNT(counts)]; i++) {
                 float sum = 0;
-                for (int r = 0; r < size; r++) sum += (float)value(r + j, i, 0);
+                for (int r = 0; r < size; r++)
+                    sum += (float)value(r + j, i, 0);
                 CHECK(y[j][i] == sum);
             }
             free(x[j]), free(y[j]);
@@ -274,9 +341,12 @@ static int pairs_body(struct yj_comm *comm, void *argument) {
     for (int k = 0; k < MESSAGES; k++) {
         uint64_t n = counts[k % (int)COUNT(counts)];
         x[k] = malloc(n * 4 + 4), y[k] = malloc(n * 4 + 4);
-        for (uint64_t i = 0; i < n; i++) x[k][i] = rank * 1000003 + k * 101 + (int32_t)i;
-        struct yj_call s = {.size = sizeof s, .collective = YJ_SEND, .send = x[k], .count = n, .dtype = YJ_I32, .root = to};
-        struct yj_call r = {.size = sizeof r, .collective = YJ_RECV, .recv = y[k], .count = n, .dtype = YJ_I32, .root = from};
+        for (uint64_t i = 0; i < n; i++)
+            x[k][i] = rank * 1000003 + k * 101 + (int32_t)i;
+        struct yj_call s = {
+            .size = sizeof s, .collective = YJ_SEND, .send = x[k], .count = n, .dtype = YJ_I32, .root = to};
+        struct yj_call r = {
+            .size = sizeof r, .collective = YJ_RECV, .recv = y[k], .count = n, .dtype = YJ_I32, .root = from};
         CHECK_OK(yj_comm_start(comm, &s, &out[k]));
         CHECK_OK(yj_comm_start(comm, &r, &in[k]));
         if (k == 5) CHECK_OK(yj_barrier(comm)); /* pairs and collectives do not disturb each other */
@@ -284,7 +354,8 @@ static int pairs_body(struct yj_comm *comm, void *argument) {
     for (int k = MESSAGES; k-- > 0;) {
         CHECK_OK(yj_comm_wait(in[k]));
         CHECK_OK(yj_comm_wait(out[k]));
-        for (uint64_t i = 0; i < counts[k % (int)COUNT(counts)]; i++) CHECK(y[k][i] == from * 1000003 + k * 101 + (int32_t)i);
+        for (uint64_t i = 0; i < counts[k % (int)COUNT(counts)]; i++)
+            CHECK(y[k][i] == from * 1000003 + k * 101 + (int32_t)i);
         free(x[k]), free(y[k]);
     }
     if (rank == 0) CHECK_OK(yj_send(comm, &rank, 1, YJ_I32, size - 1));
@@ -308,15 +379,22 @@ static int split_body(struct yj_comm *comm, void *argument) {
     CHECK_OK(yj_comm_split(half, 0, 0, &deeper));
     for (int k = 0; k < 30; k++) { /* calls of several groups at once, in different orders */
         int64_t a = rank, b = rank, sum_a = 0, sum_b = 0, expect = 0;
-        struct yj_call x = {.size = sizeof x, .collective = YJ_ALL_REDUCE, .send = &a, .recv = &sum_a, .count = 1,
-                            .dtype = YJ_I64, .op = YJ_SUM}, y = x;
+        struct yj_call x = {.size = sizeof x,
+                            .collective = YJ_ALL_REDUCE,
+                            .send = &a,
+                            .recv = &sum_a,
+                            .count = 1,
+                            .dtype = YJ_I64,
+                            .op = YJ_SUM},
+                       y = x;
         y.send = &b, y.recv = &sum_b;
         struct yj_request *p, *q;
         CHECK_OK(yj_comm_start(rank % 2 ? turned : deeper, &x, &p));
         CHECK_OK(yj_comm_start(rank % 2 ? deeper : turned, &y, &q));
         CHECK_OK(yj_comm_wait(rank % 3 ? p : q));
         CHECK_OK(yj_comm_wait(rank % 3 ? q : p));
-        for (int r = rank % 2; r < size; r += 2) expect += r;
+        for (int r = rank % 2; r < size; r += 2)
+            expect += r;
         CHECK((rank % 2 ? sum_b : sum_a) == expect);
         CHECK((rank % 2 ? sum_a : sum_b) == (int64_t)size * (size - 1) / 2);
     }
@@ -336,19 +414,27 @@ static int ready_body(struct yj_comm *comm, void *argument) {
     uint64_t total = (uint64_t)N * (uint64_t)size;
     int32_t *x = malloc(total * 4), *y = malloc(N * 4);
     memset(x, 0x77, total * 4);
-    struct yj_call call = {.size = sizeof call, .collective = YJ_REDUCE_SCATTER, .send = x, .recv = y, .count = N,
-                           .dtype = YJ_I32, .op = YJ_SUM, .flags = YJ_CALL_READY};
+    struct yj_call call = {.size = sizeof call,
+                           .collective = YJ_REDUCE_SCATTER,
+                           .send = x,
+                           .recv = y,
+                           .count = N,
+                           .dtype = YJ_I32,
+                           .op = YJ_SUM,
+                           .flags = YJ_CALL_READY};
     struct yj_request *request;
     CHECK_OK(yj_comm_start(comm, &call, &request));
     for (uint64_t i = 0; i < total; i += PART) {
         bool done = false;
         CHECK_OK(yj_comm_test(request, &done));
         CHECK(!done);
-        for (uint64_t k = i; k < i + PART; k++) x[k] = value(rank, k, 0);
+        for (uint64_t k = i; k < i + PART; k++)
+            x[k] = value(rank, k, 0);
         CHECK_OK(yj_comm_ready(request, i + PART));
     }
     CHECK_OK(yj_comm_wait(request));
-    for (uint64_t i = 0; i < N; i++) CHECK(y[i] == joined(size, (uint64_t)rank * N + i, YJ_SUM, YJ_I32));
+    for (uint64_t i = 0; i < N; i++)
+        CHECK(y[i] == joined(size, (uint64_t)rank * N + i, YJ_SUM, YJ_I32));
     free(x), free(y);
     return 0;
 }
@@ -366,13 +452,21 @@ static int alloc_body(struct yj_comm *comm, void *argument) {
         CHECK_OK(yj_comm_alloc(comm, bytes, (void **)&x));
         CHECK_OK(yj_comm_alloc(comm, bytes, (void **)&y));
         struct shape s = shape_of(c, N, rank, size, root);
-        for (size_t i = 0; i < bytes; i += 997) CHECK(x[i] == 0 && y[i] == 0);
+        for (size_t i = 0; i < bytes; i += 997)
+            CHECK(x[i] == 0 && y[i] == 0);
         char *send = x, *recv = in_place ? x : y;
         if (in_place && s.in && s.out) send += s.in_at * 4, recv += s.out_at * 4;
-        struct yj_call call = {.size = sizeof call, .collective = c->number, .send = send, .recv = recv, .count = N,
-                               .dtype = YJ_I32, .op = c->worth == WORTH_SUM ? YJ_SUM : 0, .root = root};
+        struct yj_call call = {.size = sizeof call,
+                               .collective = c->number,
+                               .send = send,
+                               .recv = recv,
+                               .count = N,
+                               .dtype = YJ_I32,
+                               .op = c->worth == WORTH_SUM ? YJ_SUM : 0,
+                               .root = root};
         for (int again = 0; again < 3; again++) {
-            for (uint64_t i = 0; i < s.in; i++) put(send, i, YJ_I32, value(rank, s.in_at + i, 0));
+            for (uint64_t i = 0; i < s.in; i++)
+                put(send, i, YJ_I32, value(rank, s.in_at + i, 0));
             CHECK_OK(yj_comm_call(comm, &call));
             for (uint64_t i = 0; i < s.out; i++)
                 CHECK(((int32_t *)recv)[i] == (int32_t)expected(&s, i, rank, size, root, YJ_SUM, YJ_I32));
@@ -387,20 +481,39 @@ static int alloc_body(struct yj_comm *comm, void *argument) {
 
 static void over_all(rank_fn *body, const int *sizes, const char *settings) {
     for (size_t t = 0; t < COUNT(transports); t++)
-        for (const int *n = sizes; *n; n++) run_all(*n, transports[t], settings, body, NULL);
+        for (const int *n = sizes; *n; n++)
+            run_all(*n, transports[t], settings, body, NULL);
 }
 
 static const int few[] = {1, 2, 3, 4, 0}, two_three[] = {2, 3, 0};
 
-static void test_collectives(void **state) { over_all(collectives_body, few, NULL); }
-static void test_small_cells(void **state) { over_all(collectives_body, two_three, "cell=4096,stream=1"); }
-static void test_types(void **state) { over_all(types_body, two_three, NULL); }
-static void test_bits(void **state) { over_all(bits_body, (const int[]){2, 3, 5, 0}, NULL); }
-static void test_canonical(void **state) { over_all(canonical_body, (const int[]){2, 3, 5, 0}, NULL); }
-static void test_flight(void **state) { over_all(flight_body, two_three, NULL); }
-static void test_pairs(void **state) { over_all(pairs_body, two_three, NULL); }
-static void test_split(void **state) { over_all(split_body, (const int[]){3, 5, 0}, NULL); }
-static void test_ready(void **state) { over_all(ready_body, two_three, NULL); }
+static void test_collectives(void **state) {
+    over_all(collectives_body, few, NULL);
+}
+static void test_small_cells(void **state) {
+    over_all(collectives_body, two_three, "cell=4096,stream=1");
+}
+static void test_types(void **state) {
+    over_all(types_body, two_three, NULL);
+}
+static void test_bits(void **state) {
+    over_all(bits_body, (const int[]){2, 3, 5, 0}, NULL);
+}
+static void test_canonical(void **state) {
+    over_all(canonical_body, (const int[]){2, 3, 5, 0}, NULL);
+}
+static void test_flight(void **state) {
+    over_all(flight_body, two_three, NULL);
+}
+static void test_pairs(void **state) {
+    over_all(pairs_body, two_three, NULL);
+}
+static void test_split(void **state) {
+    over_all(split_body, (const int[]){3, 5, 0}, NULL);
+}
+static void test_ready(void **state) {
+    over_all(ready_body, two_three, NULL);
+}
 static void test_alloc(void **state) {
     over_all(alloc_body, two_three, NULL);
     over_all(alloc_body, two_three, "stream=100000000");
@@ -422,7 +535,8 @@ static void test_delays(void **state) {
     for (uint64_t seed = 1; seed <= 3; seed++) {
         struct ranks r = {.n = 4, .transport = "mem", .body = flight_body, .faults = {.seed = seed, .delay = 2e-4}};
         run_ranks(&r);
-        for (int i = 0; i < r.n; i++) assert_int_equal(r.result[i], 0);
+        for (int i = 0; i < r.n; i++)
+            assert_int_equal(r.result[i], 0);
     }
 }
 
@@ -432,7 +546,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_collectives), cmocka_unit_test(test_small_cells), cmocka_unit_test(test_types),
         cmocka_unit_test(test_bits),        cmocka_unit_test(test_flight),      cmocka_unit_test(test_pairs),
         cmocka_unit_test(test_split),       cmocka_unit_test(test_ready),       cmocka_unit_test(test_alloc),
-        cmocka_unit_test(test_canonical), cmocka_unit_test(test_rows),        cmocka_unit_test(test_delays),
+        cmocka_unit_test(test_canonical),   cmocka_unit_test(test_rows),        cmocka_unit_test(test_delays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

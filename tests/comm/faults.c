@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What must never hang: a rank that dies in mid call, leaves, calls something else, comes late, aborts, or is a stranger.
- * Every survivor returns within two seconds, with the right status and the guilty rank's name.
+ * What must never hang: a rank that dies in mid call, leaves, calls something else, comes late, aborts, or is a
+ * stranger. Every survivor returns within two seconds, with the right status and the guilty rank's name.
  */
 #include "comm/wire.h"
 #include "tests/comm/ranks.h"
@@ -13,7 +13,9 @@
 
 static const char *const transports[] = {"mem", "shm", "tcp"};
 
-static bool says(const char *what) { return strstr(yj_error_text(), what) != NULL; }
+static bool says(const char *what) {
+    return strstr(yj_error_text(), what) != NULL;
+}
 
 /* --- death --- */
 
@@ -31,10 +33,17 @@ static int death_body(struct yj_comm *comm, void *argument) {
     snprintf(name, sizeof name, "rank %d ", d->victim);
     enum yj_status status = YJ_OK;
     double last = time_now();
+    if (rank == d->victim && d->calls_before < 0) raise(SIGKILL); /* before any connection was made */
+    if (d->calls_before < 0 && rank % 2) usleep(300000);
     for (int i = 0; status == YJ_OK; i++) {
         if (rank == d->victim && i == d->calls_before) {
-            struct yj_call call = {.size = sizeof call, .collective = YJ_ALL_REDUCE, .send = x, .recv = y,
-                                   .count = d->count, .dtype = YJ_F32, .op = YJ_SUM};
+            struct yj_call call = {.size = sizeof call,
+                                   .collective = YJ_ALL_REDUCE,
+                                   .send = x,
+                                   .recv = y,
+                                   .count = d->count,
+                                   .dtype = YJ_F32,
+                                   .op = YJ_SUM};
             struct yj_request *request;
             CHECK_OK(yj_comm_start(comm, &call, &request)); /* in mid call: started, some of it sent */
             raise(SIGKILL);
@@ -62,6 +71,7 @@ static void kill_one(const char *transport, int n, struct death d) {
 static void test_kill(void **state) {
     for (size_t t = 1; t < COUNT(transports); t++)
         for (int victim = 0; victim < 3; victim++) {
+            kill_one(transports[t], 3, (struct death){victim, 1, -1});
             kill_one(transports[t], 3, (struct death){victim, 1, 200});
             kill_one(transports[t], 3, (struct death){victim, 1000000, 3});
         }
@@ -73,7 +83,8 @@ static int killed_thread_body(struct yj_comm *comm, void *argument) {
     int rank = yj_comm_rank(comm);
     float *x = calloc(d->count, 4), *y = calloc(d->count, 4);
     enum yj_status status = YJ_OK;
-    for (int i = 0; i < 1000 && status == YJ_OK; i++) status = yj_all_reduce(comm, x, y, d->count, YJ_F32, YJ_SUM);
+    for (int i = 0; i < 1000 && status == YJ_OK; i++)
+        status = yj_all_reduce(comm, x, y, d->count, YJ_F32, YJ_SUM);
     CHECK(status == (rank == d->victim ? YJ_ERR_ABORTED : YJ_ERR_PEER));
     CHECK(rank == d->victim || says("rank 1 "));
     free(x), free(y);
@@ -84,10 +95,14 @@ static int killed_thread_body(struct yj_comm *comm, void *argument) {
 static void test_kill_at_each_message(void **state) {
     struct death d = {1, 60000, 0};
     for (uint64_t at = 1; at < 60; at += 1 + at / 8) {
-        struct ranks r = {.n = 4, .transport = "mem", .body = killed_thread_body, .argument = &d,
+        struct ranks r = {.n = 4,
+                          .transport = "mem",
+                          .body = killed_thread_body,
+                          .argument = &d,
                           .faults = {.dies = 1, .dies_after = at}};
         run_ranks(&r);
-        for (int i = 0; i < r.n; i++) assert_int_equal(r.result[i], 0);
+        for (int i = 0; i < r.n; i++)
+            assert_int_equal(r.result[i], 0);
     }
 }
 
@@ -103,7 +118,8 @@ static int leave_body(struct yj_comm *comm, void *argument) {
 }
 
 static void test_leave(void **state) {
-    for (size_t t = 0; t < COUNT(transports); t++) run_all(3, transports[t], NULL, leave_body, NULL);
+    for (size_t t = 0; t < COUNT(transports); t++)
+        run_all(3, transports[t], NULL, leave_body, NULL);
 }
 
 /* --- calls that do not meet --- */
@@ -113,13 +129,19 @@ static int mismatch_body(struct yj_comm *comm, void *argument) {
     float *x = calloc(100000, 4), *y = calloc(400000, 4);
     double start = time_now();
     enum yj_status status = yj_barrier(comm); /* the others may be further, and have found out */
-    if (status != YJ_OK) CHECK(status == YJ_ERR_MISMATCH);
-    else if (kind == 0) status = yj_all_reduce(comm, x, y, rank ? 1 : 2, YJ_F32, YJ_SUM); /* another count: seen in the message */
-    else if (kind == 1) status = yj_all_reduce(comm, x, y, rank ? 8 : 100000, YJ_F32, YJ_SUM); /* other lanes: silence */
-    else if (rank == 0) status = yj_barrier(comm);
-    else status = kind == 2 ? yj_all_gather(comm, x, y, 10, YJ_F32) : yj_broadcast(comm, x, y, 100, YJ_F32, 0);
+    if (status != YJ_OK)
+        CHECK(status == YJ_ERR_MISMATCH);
+    else if (kind == 0)
+        status = yj_all_reduce(comm, x, y, rank ? 1 : 2, YJ_F32, YJ_SUM); /* another count: seen in the message */
+    else if (kind == 1)
+        status = yj_all_reduce(comm, x, y, rank ? 8 : 100000, YJ_F32, YJ_SUM); /* other lanes: silence */
+    else if (rank == 0)
+        status = yj_barrier(comm);
+    else
+        status = kind == 2 ? yj_all_gather(comm, x, y, 10, YJ_F32) : yj_broadcast(comm, x, y, 100, YJ_F32, 0);
     /* the root of a broadcast may be through before it is known; the next call then tells */
-    while (status == YJ_OK && time_now() < start + 5) status = yj_barrier(comm);
+    while (status == YJ_OK && time_now() < start + 5)
+        status = yj_barrier(comm);
     CHECK(status == YJ_ERR_MISMATCH);
     CHECK(says("rank 0 ") && (says("rank 1 ") || says("rank 2 ")));
     if (kind < 2) CHECK(says("all_reduce"));
@@ -131,7 +153,8 @@ static int mismatch_body(struct yj_comm *comm, void *argument) {
 
 static void test_mismatch(void **state) {
     for (size_t t = 0; t < COUNT(transports); t++)
-        for (int kind = 0; kind < 3; kind++) run_all(3, transports[t], NULL, mismatch_body, &kind);
+        for (int kind = 0; kind < 3; kind++)
+            run_all(3, transports[t], NULL, mismatch_body, &kind);
 }
 
 static int pair_mismatch_body(struct yj_comm *comm, void *argument) {
@@ -142,15 +165,22 @@ static int pair_mismatch_body(struct yj_comm *comm, void *argument) {
 }
 
 static void test_pair_mismatch(void **state) {
-    for (size_t t = 0; t < COUNT(transports); t++) run_all(2, transports[t], NULL, pair_mismatch_body, NULL);
+    for (size_t t = 0; t < COUNT(transports); t++)
+        run_all(2, transports[t], NULL, pair_mismatch_body, NULL);
 }
 
 /* --- lateness --- */
 
 static int deadline_body(struct yj_comm *comm, void *argument) {
     int x = 1, y;
-    struct yj_call call = {.size = sizeof call, .collective = YJ_ALL_REDUCE, .send = &x, .recv = &y, .count = 1,
-                           .dtype = YJ_I32, .op = YJ_SUM, .deadline = 0.4};
+    struct yj_call call = {.size = sizeof call,
+                           .collective = YJ_ALL_REDUCE,
+                           .send = &x,
+                           .recv = &y,
+                           .count = 1,
+                           .dtype = YJ_I32,
+                           .op = YJ_SUM,
+                           .deadline = 0.4};
     CHECK_OK(yj_barrier(comm));
     if (yj_comm_rank(comm) == 1) {
         usleep(1200000);
@@ -165,7 +195,8 @@ static int deadline_body(struct yj_comm *comm, void *argument) {
 }
 
 static void test_deadline(void **state) {
-    for (size_t t = 0; t < COUNT(transports); t++) run_all(2, transports[t], NULL, deadline_body, NULL);
+    for (size_t t = 0; t < COUNT(transports); t++)
+        run_all(2, transports[t], NULL, deadline_body, NULL);
 }
 
 /* A rank that is only late is waited for. */
@@ -185,7 +216,8 @@ static void no_log(void *user, enum yj_log_level level, const char *line) {
 static void test_late(void **state) {
     static int told;
     yj_log_set(no_log, &told, YJ_LOG_WARN);
-    for (size_t t = 0; t < COUNT(transports); t++) run_all(2, transports[t], NULL, late_body, NULL);
+    for (size_t t = 0; t < COUNT(transports); t++)
+        run_all(2, transports[t], NULL, late_body, NULL);
     yj_log_set(NULL, NULL, YJ_LOG_WARN);
     assert_true(told > 0); /* of the threads; processes count for themselves */
 }
@@ -193,9 +225,16 @@ static void test_late(void **state) {
 static int drop_body(struct yj_comm *comm, void *argument) {
     float *x = calloc(50000, 4), *y = calloc(50000, 4);
     enum yj_status status = YJ_OK;
-    struct yj_call call = {.size = sizeof call, .collective = YJ_ALL_REDUCE, .send = x, .recv = y, .count = 50000,
-                           .dtype = YJ_F32, .op = YJ_SUM, .deadline = 0.5};
-    for (int i = 0; i < 100 && status == YJ_OK; i++) status = yj_comm_call(comm, &call);
+    struct yj_call call = {.size = sizeof call,
+                           .collective = YJ_ALL_REDUCE,
+                           .send = x,
+                           .recv = y,
+                           .count = 50000,
+                           .dtype = YJ_F32,
+                           .op = YJ_SUM,
+                           .deadline = 0.5};
+    for (int i = 0; i < 100 && status == YJ_OK; i++)
+        status = yj_comm_call(comm, &call);
     CHECK(status == YJ_ERR_TIMEOUT);
     free(x), free(y);
     return 0;
@@ -205,7 +244,8 @@ static void test_drop(void **state) {
     for (uint64_t at = 1; at < 30; at += 9) {
         struct ranks r = {.n = 3, .transport = "mem", .body = drop_body, .faults = {.drops = 2, .drops_after = at}};
         run_ranks(&r);
-        for (int i = 0; i < r.n; i++) assert_int_equal(r.result[i], 0);
+        for (int i = 0; i < r.n; i++)
+            assert_int_equal(r.result[i], 0);
     }
 }
 
@@ -225,7 +265,8 @@ static int abort_body(struct yj_comm *comm, void *argument) {
 }
 
 static void test_abort(void **state) {
-    for (size_t t = 0; t < COUNT(transports); t++) run_all(3, transports[t], NULL, abort_body, NULL);
+    for (size_t t = 0; t < COUNT(transports); t++)
+        run_all(3, transports[t], NULL, abort_body, NULL);
 }
 
 /* --- open --- */
@@ -259,7 +300,9 @@ static int other_key_body(void) {
     return status == YJ_OK || code;
 }
 
-static void test_other_key(void **state) { assert_int_equal(other_key_body(), 0); }
+static void test_other_key(void **state) {
+    assert_int_equal(other_key_body(), 0);
+}
 
 /* Rubbish, silence and greetings without a key at rank 0's door do not disturb the ranks. */
 static void test_strangers(void **state) {
@@ -275,7 +318,8 @@ static void test_strangers(void **state) {
             int fd = socket(AF_UNIX, SOCK_STREAM, 0);
             if (connect(fd, (struct sockaddr *)&un, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n)) == 0) {
                 unsigned char junk[300];
-                for (size_t k = 0; k < sizeof junk; k++) junk[k] = (unsigned char)next_random(&seed);
+                for (size_t k = 0; k < sizeof junk; k++)
+                    junk[k] = (unsigned char)next_random(&seed);
                 if (i % 3 == 1) memset(junk, 0, 4);
                 if (i % 3 == 2) junk[0] = 56, junk[1] = junk[2] = junk[3] = 0;
                 ssize_t sent = send(fd, junk, 1 + next_random(&seed) % sizeof junk, MSG_NOSIGNAL);
@@ -331,9 +375,9 @@ static void test_wire(void **state) {
             assert_true(a.open && b.open);
             assert_int_equal(wire_put(&a, "hello", 5), YJ_OK);
             assert_int_equal(wire_put(&a, "again", 5), YJ_OK);
-            if (fault == 2) a.out[a.out_at + 36] ^= 1;                                     /* payload */
-            if (fault == 3) memcpy(a.out + a.out_at + 41, a.out + a.out_at, 41);            /* replayed */
-            if (fault == 4) a.out[a.out_at + 3] = 0x7f;                                     /* length */
+            if (fault == 2) a.out[a.out_at + 36] ^= 1;                           /* payload */
+            if (fault == 3) memcpy(a.out + a.out_at + 41, a.out + a.out_at, 41); /* replayed */
+            if (fault == 4) a.out[a.out_at + 3] = 0x7f;                          /* length */
             wire_flush(&a);
             status = wire_get(&b, &payload, &bytes);
             assert_int_equal(status, fault == 2 || fault == 4 ? YJ_ERR_IO : YJ_OK);
@@ -357,8 +401,14 @@ static void refuses(struct yj_comm *comm, struct yj_call call, const char *what,
 static void test_input(void **state) {
     struct yj_comm *comm;
     float x[8] = {0}, y[8];
-    struct yj_call good = {.size = sizeof good, .collective = YJ_ALL_REDUCE, .send = x, .recv = y, .count = 4,
-                           .dtype = YJ_F32, .op = YJ_SUM}, c;
+    struct yj_call good = {.size = sizeof good,
+                           .collective = YJ_ALL_REDUCE,
+                           .send = x,
+                           .recv = y,
+                           .count = 4,
+                           .dtype = YJ_F32,
+                           .op = YJ_SUM},
+                   c;
     assert_int_equal(yj_comm_open(NULL, &comm), YJ_OK);
     assert_int_equal(yj_comm_call(comm, &good), YJ_OK);
     refuses(comm, (c = good, c.size = 8, c), "size", YJ_ERR_INPUT);
@@ -401,7 +451,9 @@ static int forked_body(struct yj_comm *comm, void *argument) {
     return 0;
 }
 
-static void test_fork_after_open(void **state) { run_all(2, "shm", NULL, forked_body, NULL); }
+static void test_fork_after_open(void **state) {
+    run_all(2, "shm", NULL, forked_body, NULL);
+}
 
 /* --- nothing is allocated between start and wait --- */
 
@@ -431,8 +483,13 @@ static int allocation_body(struct yj_comm *comm, void *argument) {
     struct yj_prepared *prepared[3];
     struct yj_request *request;
     for (int k = 0; k < 3; k++) {
-        struct yj_call call = {.size = sizeof call, .collective = YJ_ALL_REDUCE, .send = x, .recv = y,
-                               .count = counts[k], .dtype = YJ_F32, .op = YJ_SUM};
+        struct yj_call call = {.size = sizeof call,
+                               .collective = YJ_ALL_REDUCE,
+                               .send = x,
+                               .recv = y,
+                               .count = counts[k],
+                               .dtype = YJ_F32,
+                               .op = YJ_SUM};
         CHECK_OK(yj_comm_prepare(comm, &call, &prepared[k]));
         CHECK_OK(yj_comm_call(comm, &call)); /* once: tcp makes a cell when it is first used */
         for (int i = 0; i < 20; i++) {
@@ -443,14 +500,20 @@ static int allocation_body(struct yj_comm *comm, void *argument) {
     CHECK_OK(yj_barrier(comm));
     long before = allocations;
     for (int i = 0; i < 60; i++) {
-        struct yj_call plain = {.size = sizeof plain, .collective = YJ_ALL_REDUCE, .send = x, .recv = y,
-                                .count = counts[i % 3], .dtype = YJ_F32, .op = YJ_SUM};
+        struct yj_call plain = {.size = sizeof plain,
+                                .collective = YJ_ALL_REDUCE,
+                                .send = x,
+                                .recv = y,
+                                .count = counts[i % 3],
+                                .dtype = YJ_F32,
+                                .op = YJ_SUM};
         CHECK_OK(yj_prepared_start(prepared[i % 3], x, y, &request));
         CHECK_OK(yj_comm_wait(request));
         CHECK_OK(yj_comm_call(comm, &plain));
     }
     CHECK(allocations == before);
-    for (int k = 0; k < 3; k++) yj_prepared_close(prepared[k]);
+    for (int k = 0; k < 3; k++)
+        yj_prepared_close(prepared[k]);
     free(x), free(y);
     return 0;
 }
@@ -464,20 +527,29 @@ static void test_allocations(void **state) {
     void *volatile p = malloc(1);
     free(p);
     assert_true(allocations > before); /* it counts */
-    for (size_t t = 1; t < COUNT(transports); t++) run_all(2, transports[t], NULL, allocation_body, NULL);
+    for (size_t t = 1; t < COUNT(transports); t++)
+        run_all(2, transports[t], NULL, allocation_body, NULL);
 }
 
 int main(int argc, char **argv) {
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kill),          cmocka_unit_test(test_kill_at_each_message),
-        cmocka_unit_test(test_leave),         cmocka_unit_test(test_mismatch),
-        cmocka_unit_test(test_pair_mismatch), cmocka_unit_test(test_deadline),
-        cmocka_unit_test(test_late),          cmocka_unit_test(test_drop),
-        cmocka_unit_test(test_abort),         cmocka_unit_test(test_missing_rank),
-        cmocka_unit_test(test_other_key),     cmocka_unit_test(test_strangers),
-        cmocka_unit_test(test_wire),          cmocka_unit_test(test_input),
-        cmocka_unit_test(test_fork_after_open), cmocka_unit_test(test_allocations),
+        cmocka_unit_test(test_kill),
+        cmocka_unit_test(test_kill_at_each_message),
+        cmocka_unit_test(test_leave),
+        cmocka_unit_test(test_mismatch),
+        cmocka_unit_test(test_pair_mismatch),
+        cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_late),
+        cmocka_unit_test(test_drop),
+        cmocka_unit_test(test_abort),
+        cmocka_unit_test(test_missing_rank),
+        cmocka_unit_test(test_other_key),
+        cmocka_unit_test(test_strangers),
+        cmocka_unit_test(test_wire),
+        cmocka_unit_test(test_input),
+        cmocka_unit_test(test_fork_after_open),
+        cmocka_unit_test(test_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Runs a function as N ranks of one job over a transport: threads (mem), or forked processes (shm, tcp) whose exit code is
- * what the function returned. A child that a signal ended counts as -signal. Nothing waits longer than its deadline.
+ * Runs a function as N ranks of one job over a transport: threads (mem), or forked processes (shm, tcp) whose exit code
+ * is what the function returned. A child that a signal ended counts as -signal. Nothing waits longer than its deadline.
  */
 #ifndef TESTS_COMM_RANKS_H
 #define TESTS_COMM_RANKS_H
@@ -28,7 +28,7 @@ typedef int rank_fn(struct yj_comm *comm, void *argument);
 #define CHECK(condition)                                                                                               \
     do {                                                                                                               \
         if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: rank %d of %d: %s (error text: %s)\n", __FILE__, __LINE__, yj_comm_rank(comm),      \
+            fprintf(stderr, "%s:%d: rank %d of %d: %s (error text: %s)\n", __FILE__, __LINE__, yj_comm_rank(comm),     \
                     yj_comm_size(comm), #condition, yj_error_text());                                                  \
             return 1;                                                                                                  \
         }                                                                                                              \
@@ -71,7 +71,8 @@ static void run_threads(struct ranks *r) {
         t[i] = (struct rank_thread){r, comm[i], i};
         pthread_create(&thread[i], NULL, rank_thread, &t[i]);
     }
-    for (int i = 0; i < r->n; i++) pthread_join(thread[i], NULL);
+    for (int i = 0; i < r->n; i++)
+        pthread_join(thread[i], NULL);
 }
 
 static void run_processes(struct ranks *r) {
@@ -118,8 +119,10 @@ static void run_processes(struct ranks *r) {
 
 static void run_ranks(struct ranks *r) {
     if (r->seconds == 0) r->seconds = 60;
-    if (!strcmp(r->transport, "mem")) run_threads(r);
-    else run_processes(r);
+    if (!strcmp(r->transport, "mem"))
+        run_threads(r);
+    else
+        run_processes(r);
 }
 
 /* All ranks must return 0. */
