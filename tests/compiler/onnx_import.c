@@ -92,7 +92,7 @@ static void options(void **state) {
 static void no_model(void **state) {
     struct onnx_file *file = NULL;
     assert_int_equal(onnx_open("nowhere.onnx", &file), YJ_ERR_IO);
-    assert_int_equal(onnx_open(".", &file), YJ_ERR_IO);
+    assert_int_equal(onnx_open(".", &file), YJ_ERR_INPUT);
     char empty[] = "/tmp/yunjin-empty-XXXXXX";
     int fd = mkstemp(empty);
     assert_true(fd >= 0);
