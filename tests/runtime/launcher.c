@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Launches that go to a launcher: a model for a chip that this machine is not runs there, on copies of its buffers as in
- * another address space, with the results and states of a model that runs here; errors, faults and what is refused.
+ * Launches that go to a launcher: a model for a chip that this machine is not runs there, on copies of its buffers as
+ * in another address space, with the results and states of a model that runs here; errors, faults and what is refused.
  */
 #include <yunjin/runtime.h>
 
@@ -26,7 +26,8 @@ static int set_up(void **state) {
     snprintf(general, sizeof general, "%s/general.yj", folder);
     bool made = sample_write(here, sample_decoder, so) == YJ_OK;
     sample_arch = "pdp11";
-    made = made && sample_write(foreign, sample_decoder, so) == YJ_OK && sample_write(general, sample_plan, so) == YJ_OK;
+    made =
+        made && sample_write(foreign, sample_decoder, so) == YJ_OK && sample_write(general, sample_plan, so) == YJ_OK;
     if (!made) print_error("%s\n", yj_error_text());
     return made ? 0 : -1;
 }
@@ -54,7 +55,8 @@ static int tear_down(void **state) {
 
 static int opened, launched, closed, fail_at;
 
-static enum yj_status open_kernels(const char *target, int32_t vector_bits, const void *library, uint64_t bytes, void **kernels) {
+static enum yj_status open_kernels(const char *target, int32_t vector_bits, const void *library, uint64_t bytes,
+                                   void **kernels) {
     char path[64];
     int file = memfd_create("kernels", 0);
     assert_string_equal(target, "host");
@@ -122,7 +124,8 @@ static void test_same_results_and_states(void **state) {
     OK(yj_model_open(here, NULL, &a));
     for (int turn = 0; turn < 5; turn++) {
         float x[12], at_home[4], there[4];
-        for (int i = 0; i < 12; i++) x[i] = (float)(turn * 31 + i * 7 % 13) / 3;
+        for (int i = 0; i < 12; i++)
+            x[i] = (float)(turn * 31 + i * 7 % 13) / 3;
         step(a, x, 1 + turn % 3, at_home);
         step(b, x, 1 + turn % 3, there);
         assert_memory_equal(at_home, there, sizeof there);
@@ -157,8 +160,10 @@ static void test_faults(void **state) {
     struct yj_model *m = open_there(general);
     static _Alignas(64) float x[6] = {1, 2, 3, 4, 5, 6};
     static _Alignas(64) int64_t index[3] = {0, 99, 1}, times[2] = {0, 0};
-    struct yj_tensor in[3] = {{sizeof *in, YJ_F32, 2, {3, 2}, x}, {sizeof *in, YJ_I64, 1, {3}, index}, {sizeof *in, YJ_I64, 1, {2}, times}};
-    for (int i = 0; i < 3; i++) OK(yj_model_bind(m, i, &in[i]));
+    struct yj_tensor in[3] = {
+        {sizeof *in, YJ_F32, 2, {3, 2}, x}, {sizeof *in, YJ_I64, 1, {3}, index}, {sizeof *in, YJ_I64, 1, {2}, times}};
+    for (int i = 0; i < 3; i++)
+        OK(yj_model_bind(m, i, &in[i]));
     REFUSED(yj_model_run(m), YJ_ERR_INPUT, "index 99 is out of range");
     assert_non_null(strstr(yj_error_text(), "Gather_2"));
     index[1] = 2;
@@ -178,18 +183,22 @@ static void test_refused(void **state) {
     REFUSED(yj_model_open(foreign, &o, &m), YJ_ERR_INPUT, "yj_launcher.size");
     o = (struct yj_model_options){.size = sizeof o, .launcher = &launcher, .target = "nowhere"};
     REFUSED(yj_model_open(foreign, &o, &m), YJ_ERR_INPUT, "not the target asked for");
-    o = (struct yj_model_options){.size = offsetof(struct yj_model_options, launcher), .launcher = &launcher}; /* a caller of before */
+    o = (struct yj_model_options){.size = offsetof(struct yj_model_options, launcher),
+                                  .launcher = &launcher}; /* a caller of before */
     REFUSED(yj_model_open(foreign, &o, &m), YJ_ERR_UNSUPPORTED, "it is for pdp11");
     assert_null(m);
 }
 
 static void test_names(void **state) {
-    assert_true(cpu_name_same("loongson_3a6000", "loongson-3a6000") && cpu_name_same("", "") && cpu_name_same("a-b_c", "a_b-c"));
-    assert_false(cpu_name_same("loongson", "loongson-3a6000") || cpu_name_same("x_", "x") || cpu_name_same("x-", "xy") || cpu_name_same("", "_"));
+    assert_true(cpu_name_same("loongson_3a6000", "loongson-3a6000") && cpu_name_same("", "") &&
+                cpu_name_same("a-b_c", "a_b-c"));
+    assert_false(cpu_name_same("loongson", "loongson-3a6000") || cpu_name_same("x_", "x") ||
+                 cpu_name_same("x-", "xy") || cpu_name_same("", "_"));
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_results_and_states), cmocka_unit_test(test_failures),
-                                       cmocka_unit_test(test_faults), cmocka_unit_test(test_refused), cmocka_unit_test(test_names)};
+                                       cmocka_unit_test(test_faults), cmocka_unit_test(test_refused),
+                                       cmocka_unit_test(test_names)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
