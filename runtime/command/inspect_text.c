@@ -193,7 +193,7 @@ static void print_collectives(const json_t *collectives, double open_us) {
         if (where) printf(" <- node %s", where);
         printf("\n");
         if (*text_of(c, "overlap"))
-            printf("      overlap: %s\n", text_of(c, "overlap"));
+            printf("      overlap (decided at bounds, at most 128): %s\n", text_of(c, "overlap"));
         else
             printf("      %d kernels run between start and wait\n", count_of(c, "kernels_between"));
     }
