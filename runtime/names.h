@@ -8,6 +8,7 @@
 
 #define cpu_arch yj__cpu_arch
 #define cpu_has yj__cpu_has
+#define cpu_name_same yj__cpu_name_same
 #define cpu_require yj__cpu_require
 #define cpu_vector_bits yj__cpu_vector_bits
 #define manifest_check yj__manifest_check
@@ -21,6 +22,8 @@
 #define model_add_weights yj__model_add_weights
 #define model_create yj__model_create
 #define model_finish yj__model_finish
+#define plan_at_bind yj__plan_at_bind
+#define plan_at_open yj__plan_at_open
 #define plan_axis yj__plan_axis
 #define plan_collective_names yj__plan_collective_names
 #define plan_dim_kind_names yj__plan_dim_kind_names
@@ -32,6 +35,7 @@
 #define plan_print yj__plan_print
 #define plan_ranks yj__plan_ranks
 #define plan_reduce_names yj__plan_reduce_names
+#define plan_report yj__plan_report
 #define plan_role_names yj__plan_role_names
 #define plan_root yj__plan_root
 #define plan_space_names yj__plan_space_names
