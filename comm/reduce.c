@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reductions in plain C, compiled for the plain instruction set and, on x86-64, again for AVX2. The scalar words below are
- * branch-free; the same source makes the same bits at any vector length, since nothing is contracted or reordered.
+ * Reductions in plain C, compiled for the plain instruction set and, on x86-64, again for AVX2. The scalar words below
+ * are branch-free; the same source makes the same bits at any vector length, since nothing is contracted or reordered.
  */
 #include "comm/reduce.h"
 
@@ -17,13 +17,33 @@
 #endif
 #define WORD static inline __attribute__((always_inline))
 
-WORD uint32_t bits_of(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
-WORD float float_of(uint32_t u) { float f; memcpy(&f, &u, 4); return f; }
-WORD uint64_t bits_of_double(double f) { uint64_t u; memcpy(&u, &f, 8); return u; }
-WORD double double_of(uint64_t u) { double f; memcpy(&f, &u, 8); return f; }
+WORD uint32_t bits_of(float f) {
+    uint32_t u;
+    memcpy(&u, &f, 4);
+    return u;
+}
+WORD float float_of(uint32_t u) {
+    float f;
+    memcpy(&f, &u, 4);
+    return f;
+}
+WORD uint64_t bits_of_double(double f) {
+    uint64_t u;
+    memcpy(&u, &f, 8);
+    return u;
+}
+WORD double double_of(uint64_t u) {
+    double f;
+    memcpy(&f, &u, 8);
+    return f;
+}
 
-WORD float f32_put(float f) { return f == f ? f : float_of(0x7fc00000u); }
-WORD double f64_put(double f) { return f == f ? f : double_of(0x7ff8000000000000u); }
+WORD float f32_put(float f) {
+    return f == f ? f : float_of(0x7fc00000u);
+}
+WORD double f64_put(double f) {
+    return f == f ? f : double_of(0x7ff8000000000000u);
+}
 
 WORD float float_min(float a, float b) {
     float equal = float_of(bits_of(a) | bits_of(b)); /* -0 wins */
@@ -61,7 +81,9 @@ WORD uint16_t f16_put(float f) {
     uint32_t limited = rest >= 0x477ff000u ? 0x7c00u : finite;
     return (uint16_t)(rest > 0x7f800000u ? 0x7e00u : sign | limited);
 }
-WORD float bf16_get(uint16_t h) { return float_of((uint32_t)h << 16); }
+WORD float bf16_get(uint16_t h) {
+    return float_of((uint32_t)h << 16);
+}
 WORD uint16_t bf16_put(float f) {
     uint32_t u = bits_of(f), rounded = (u + 0x7fffu + (u >> 16 & 1)) >> 16;
     return (uint16_t)((u & 0x7fffffffu) > 0x7f800000u ? 0x7fc0u : rounded);
@@ -101,6 +123,10 @@ WORD uint16_t bf16_put(float f) {
 #pragma GCC pop_options
 #endif
 #endif
+
+const struct reduce_table *reduce_table_plain(void) {
+    return &plain_table;
+}
 
 const struct reduce_table *reduce_table_best(void) {
 #if defined(__x86_64__)
@@ -149,10 +175,13 @@ void move_fence(void) {
 }
 
 void move_copy(bool streaming, int ndst, void *const *dst, const void *src, size_t bytes) {
-    for (int i = 1; i < ndst; i++) memcpy(dst[i], src, bytes);
+    for (int i = 1; i < ndst; i++)
+        memcpy(dst[i], src, bytes);
     if (dst[0] == src) return;
-    if (streaming) stream(dst[0], src, bytes);
-    else memcpy(dst[0], src, bytes);
+    if (streaming)
+        stream(dst[0], src, bytes);
+    else
+        memcpy(dst[0], src, bytes);
 }
 
 void move_join(bool streaming, reduce_fn *join, size_t element_bytes, int ndst, void *const *dst, int nsrc,
@@ -167,9 +196,11 @@ void move_join(bool streaming, reduce_fn *join, size_t element_bytes, int ndst, 
     for (size_t at = 0; at < bytes; at += MOVE_CHUNK) { /* through a cached place, then out */
         size_t n = bytes - at < MOVE_CHUNK ? bytes - at : MOVE_CHUNK;
         void *cached = ndst > 1 ? (char *)dst[1] + at : chunk;
-        for (int s = 0; s < nsrc; s++) from[s] = (const char *)src[s] + at;
+        for (int s = 0; s < nsrc; s++)
+            from[s] = (const char *)src[s] + at;
         join(1, &cached, nsrc, from, n / element_bytes);
-        for (int i = 2; i < ndst; i++) memcpy((char *)dst[i] + at, cached, n);
+        for (int i = 2; i < ndst; i++)
+            memcpy((char *)dst[i] + at, cached, n);
         stream((char *)dst[0] + at, cached, n);
     }
 }

@@ -27,6 +27,7 @@ struct reduce_table {
 };
 /* The best table for this processor. */
 const struct reduce_table *reduce_table_best(void);
+const struct reduce_table *reduce_table_plain(void);
 /* Why (DTYPE, OP) cannot be reduced, or YJ_OK. */
 enum yj_status reduce_check(uint32_t dtype, uint32_t op);
 

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Reduction kernels against a reference that joins one element at a time with the conversions of runtime/base: every
+ * type and operator, numbers of sources and destinations, odd lengths and places, a destination that is a source; NaN,
+ * infinities, zeros of both signs, denormals. The plain kernels and those for this processor have the same bits.
+ */
+#include "comm/reduce.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { N = 1100, SOURCES = 5 };
+
+static uint64_t seed = 1;
+static uint32_t random32(void) {
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(seed >> 32);
+}
+
+static float widen(enum yj_dtype t, const void *at) {
+    uint16_t h;
+    memcpy(&h, at, t == YJ_E4M3 || t == YJ_E5M2 ? 1 : 2);
+    return t == YJ_F16    ? f16_to_f32(h)
+           : t == YJ_BF16 ? bf16_to_f32(h)
+           : t == YJ_E4M3 ? e4m3_to_f32((uint8_t)h)
+                          : e5m2_to_f32((uint8_t)h);
+}
+
+static void narrow(enum yj_dtype t, float f, void *at) {
+    uint16_t h = t == YJ_F16 ? f32_to_f16(f) : f32_to_bf16(f);
+    uint8_t b = t == YJ_E4M3 ? f32_to_e4m3(f) : f32_to_e5m2(f);
+    if (t == YJ_F16 || t == YJ_BF16)
+        memcpy(at, &h, 2);
+    else
+        memcpy(at, &b, 1);
+}
+
+static double join_float(double a, double b, uint32_t op, bool single) {
+    switch (op) {
+    case YJ_SUM:
+    case YJ_AVG:
+        return single ? (float)a + (float)b : a + b;
+    case YJ_PROD:
+        return single ? (float)a * (float)b : a * b;
+    case YJ_MIN:
+        if (isnan(a) || isnan(b)) return NAN;
+        return a == b ? (signbit(a) ? a : b) : a < b ? a : b;
+    case YJ_MAX:
+        if (isnan(a) || isnan(b)) return NAN;
+        return a == b ? (signbit(a) ? b : a) : a > b ? a : b;
+    case YJ_LAND:
+        return a != 0 && b != 0;
+    case YJ_LOR:
+        return a != 0 || b != 0;
+    default:
+        return (a != 0) != (b != 0);
+    }
+}
+
+/* All integers fit in 64 bits; sums and products wrap there as in the narrower type. */
+static uint64_t join_integer(uint64_t a, uint64_t b, uint32_t op, bool is_signed) {
+    bool less = is_signed ? (int64_t)a < (int64_t)b : a < b;
+    switch (op) {
+    case YJ_SUM:
+    case YJ_AVG:
+        return a + b;
+    case YJ_PROD:
+        return a * b;
+    case YJ_MIN:
+        return less ? a : b;
+    case YJ_MAX:
+        return less ? b : a;
+    case YJ_BAND:
+        return a & b;
+    case YJ_BOR:
+        return a | b;
+    case YJ_BXOR:
+        return a ^ b;
+    case YJ_LAND:
+        return a && b;
+    case YJ_LOR:
+        return a || b;
+    default:
+        return !a != !b;
+    }
+}
+
+static uint64_t load_integer(enum yj_dtype t, const void *at) {
+    size_t n = yj_dtype_bytes(t);
+    uint64_t v = 0;
+    memcpy(&v, at, n);
+    if (dtype_kind(t) == 'i' && n < 8 && v >> (8 * n - 1)) v |= ~(uint64_t)0 << 8 * n;
+    return v;
+}
+
+static uint64_t bool_op(uint32_t op) {
+    return op == YJ_MIN || op == YJ_BAND  ? YJ_LAND
+           : op == YJ_MAX || op == YJ_BOR ? YJ_LOR
+           : op == YJ_BXOR                ? YJ_LXOR
+                                          : op;
+}
+
+static void reference(enum yj_dtype t, uint32_t op, int nsrc, char *const *src, size_t i, char *out) {
+    size_t n = yj_dtype_bytes(t);
+    if (t == YJ_F64) {
+        double v, w;
+        memcpy(&v, src[0] + i * n, 8);
+        for (int s = 1; s < nsrc; s++)
+            memcpy(&w, src[s] + i * n, 8), v = join_float(v, w, op, false);
+        if (isnan(v)) v = (double)NAN;
+        memcpy(out, &v, 8);
+    } else if (t == YJ_F32) {
+        float v, w;
+        memcpy(&v, src[0] + i * n, 4);
+        for (int s = 1; s < nsrc; s++)
+            memcpy(&w, src[s] + i * n, 4), v = (float)join_float(v, w, op, true);
+        if (isnan(v)) v = NAN;
+        memcpy(out, &v, 4);
+    } else if (dtype_kind(t) == 'f') {
+        float v = widen(t, src[0] + i * n);
+        for (int s = 1; s < nsrc; s++)
+            v = (float)join_float(v, widen(t, src[s] + i * n), op, true);
+        narrow(t, v, out);
+    } else {
+        uint64_t v = load_integer(t, src[0] + i * n);
+        for (int s = 1; s < nsrc; s++)
+            v = join_integer(v, load_integer(t, src[s] + i * n), t == YJ_BOOL ? (uint32_t)bool_op(op) : op,
+                             dtype_kind(t) == 'i');
+        memcpy(out, &v, n);
+    }
+}
+
+static void fill(enum yj_dtype t, char *at, size_t count) {
+    size_t n = yj_dtype_bytes(t);
+    static const float odd[] = {0.0f, -0.0f, 1.0f, -1.0f, 1e-40f, -1e-40f, 3e38f, -3e38f, 65504.0f, 6e-8f, 448.0f};
+    for (size_t i = 0; i < count; i++) {
+        uint32_t r = random32();
+        uint64_t bits = (uint64_t)random32() << 32 | random32();
+        float f = r % 16 < COUNT(odd) ? odd[r % 16]
+                  : r % 16 == 11      ? INFINITY
+                  : r % 16 == 12      ? NAN
+                                      : (float)(int32_t)r * 1e-6f;
+        double d = r % 16 == 13 ? -INFINITY : r % 16 == 14 ? 1e-310 : f;
+        if (r % 16 == 15)
+            memcpy(at + i * n, &bits, n); /* any bits at all */
+        else if (t == YJ_F32)
+            memcpy(at + i * n, &f, 4);
+        else if (t == YJ_F64)
+            memcpy(at + i * n, &d, 8);
+        else if (dtype_kind(t) == 'f')
+            narrow(t, f, at + i * n);
+        else
+            memcpy(at + i * n, &bits, n);
+        if (t == YJ_BOOL) at[i] &= 1;
+    }
+}
+
+static void check(const struct reduce_table *table, enum yj_dtype t, uint32_t op, int nsrc, int ndst, size_t count,
+                  size_t shift, bool alias) {
+    size_t n = yj_dtype_bytes(t), room = (N + 16) * n;
+    char *src[SOURCES], *dst[3], *want = malloc(room);
+    for (int s = 0; s < nsrc; s++)
+        fill(t, src[s] = (char *)malloc(room) + shift * n, count);
+    for (int d = 0; d < ndst; d++)
+        memset(dst[d] = (char *)malloc(room) + shift * n, 0x33, room - shift * n);
+    for (size_t i = 0; i < count; i++)
+        reference(t, op, nsrc, src, i, want + i * n);
+    char *own = dst[0];
+    if (alias) dst[0] = src[nsrc - 1];
+    table->join[t][op](ndst, (void *const *)dst, nsrc, (const void *const *)src, count);
+    for (int d = 0; d < ndst; d++)
+        for (size_t i = 0; i < count; i++)
+            if (memcmp(dst[d] + i * n, want + i * n, n))
+                fail_msg("%s: %s op %u, %d sources, %d destinations%s: element %zu of %zu", table->name,
+                         yj_dtype_name(t), op, nsrc, ndst, alias ? " (one is a source)" : "", i, count);
+    for (int d = alias; d < ndst; d++)
+        assert_true(dst[d][count * n] == 0x33); /* nothing beyond the end */
+    dst[0] = own;
+    for (int s = 0; s < nsrc; s++)
+        free(src[s] - shift * n);
+    for (int d = 0; d < ndst; d++)
+        free(dst[d] - shift * n);
+    free(want);
+}
+
+static void test_joins(void **state) {
+    static const size_t counts[] = {1, 3, 31, 64, 515, N};
+    const struct reduce_table *tables[] = {reduce_table_plain(), reduce_table_best()};
+    int done = 0;
+    for (size_t k = 0; k < COUNT(tables); k++)
+        for (int t = YJ_F32; t <= YJ_BOOL; t++)
+            for (uint32_t op = YJ_SUM; op <= YJ_LXOR; op++) {
+                if (!tables[k]->join[t][op]) {
+                    assert_int_not_equal(reduce_check((uint32_t)t, op), YJ_OK);
+                    continue;
+                }
+                for (size_t c = 0; c < COUNT(counts); c++)
+                    for (int nsrc = 2; nsrc <= SOURCES; nsrc++)
+                        for (int ndst = 1; ndst <= 3; ndst++)
+                            check(tables[k], (enum yj_dtype)t, op, nsrc, ndst, counts[c], (c + (size_t)nsrc) % 4,
+                                  (nsrc + ndst) % 2);
+                done++;
+            }
+    assert_true(done > 200);
+}
+
+/* f16 and bf16: every value, the midpoints between neighbours and what lies beside them, through a sum with zero. */
+static void test_rounding(void **state) {
+    for (int t = YJ_F16; t <= YJ_BF16; t++)
+        for (uint32_t h = 0; h < 65536; h++) {
+            uint16_t a = (uint16_t)h, b = (uint16_t)(random32() & 0xffff), zero = 0x8000, out, want;
+            const void *src[2] = {&a, h % 2 ? &b : &zero};
+            void *dst[1] = {&out};
+            reduce_table_best()->join[t][YJ_SUM](1, dst, 2, src, 1);
+            narrow((enum yj_dtype)t, widen((enum yj_dtype)t, &a) + widen((enum yj_dtype)t, src[1]), &want);
+            assert_int_equal(out, want);
+        }
+    /* sums of two f16 or bf16 hit midpoints exactly when their exponents differ enough: products cover the rest */
+    for (int i = 0; i < 300000; i++) {
+        uint16_t a = (uint16_t)random32(), b = (uint16_t)random32(), out, want;
+        const void *src[2] = {&a, &b};
+        void *dst[1] = {&out};
+        for (int t = YJ_F16; t <= YJ_BF16; t++) {
+            reduce_table_best()->join[t][YJ_PROD](1, dst, 2, src, 1);
+            narrow((enum yj_dtype)t, widen((enum yj_dtype)t, &a) * widen((enum yj_dtype)t, &b), &want);
+            assert_int_equal(out, want);
+        }
+    }
+}
+
+static void test_moves(void **state) {
+    enum { ROOM = 20000 };
+    char *src = malloc(ROOM), *a = malloc(ROOM), *b = malloc(ROOM), *c = malloc(ROOM);
+    for (int i = 0; i < ROOM; i++)
+        src[i] = (char)random32();
+    for (size_t n = 0; n < 9000; n = n * 3 / 2 + 1)
+        for (size_t shift = 0; shift < 70; shift += 23) {
+            void *dst[3] = {a + shift, b + 1, c};
+            memset(a, 0x11, ROOM);
+            move_copy(true, 3, dst, src + 5, n);
+            move_fence();
+            for (int d = 0; d < 3; d++)
+                assert_memory_equal(dst[d], src + 5, n);
+            assert_true(a[shift + n] == 0x11);
+            size_t m = n / 4 * 4;
+            const void *two[2] = {src + 4, src + 64};
+            void *join[2] = {a + shift / 4 * 4, b};
+            int32_t x, y, z;
+            move_join(true, reduce_table_best()->join[YJ_I32][YJ_SUM], 4, 2, join, 2, two, m);
+            move_fence();
+            for (size_t i = 0; i < m; i += 4) {
+                memcpy(&x, src + 4 + i, 4), memcpy(&y, src + 64 + i, 4), memcpy(&z, (char *)join[0] + i, 4);
+                assert_int_equal((uint32_t)z, (uint32_t)x + (uint32_t)y);
+            }
+            assert_memory_equal(join[0], join[1], m);
+        }
+    free(src), free(a), free(b), free(c);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_joins), cmocka_unit_test(test_rounding),
+                                       cmocka_unit_test(test_moves)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
