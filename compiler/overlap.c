@@ -138,6 +138,45 @@ static int fill_window(struct overlap *o, const struct op *start, struct op *wai
     return moved;
 }
 
+/* Does OP read a state that an op up to LAST gives a new value? */
+static bool reads_before_write(const struct op *op, const struct op *last) {
+    const struct graph *g = op->graph;
+    for (int k = 0; k < g->n_states; k++)
+        for (const struct op *between = op->next; uses(op, g->states[k].in) && between; between = between->next) {
+            for (int i = 0; i < between->n_out; i++)
+                if (between->out[i] == g->states[k].out) return true;
+            if (between == last) break;
+        }
+    return false;
+}
+
+/* May OP run behind START: does nothing up to it need OP? */
+static bool can_delay(const struct op *op, const struct op *start) {
+    if (op->kind != OP_fused || overwrites(op, start) || reads_before_write(op, start)) return false;
+    for (const struct op *between = op->next; between; between = between->next) {
+        for (int i = 0; i < op->n_out; i++)
+            if (uses(between, op->out[i])) return false;
+        if (between == start) break;
+    }
+    return true;
+}
+
+/* Kernels from before START that it does not need go behind it, back to the last collective. Returns their number. */
+static int delay_work(struct op *start, double want, struct window *w) {
+    int moved = 0;
+    for (struct op *op = start->prev, *prev; op && w->seconds < want; op = prev) {
+        prev = op->prev;
+        if (is_start(op) || op->kind == OP_wait) break;
+        double seconds = op_seconds(op);
+        if (seconds < LEAST_SECONDS || !can_delay(op, start)) continue;
+        op_move_before(op, start->next);
+        moved++;
+        w->kernels++;
+        w->seconds += seconds;
+    }
+    return moved;
+}
+
 static void note(struct overlap *o, const struct op *start, double seconds, const struct window *w, int moved) {
     if (!o->log) return;
     struct arena *arena = o->g->arena;
@@ -177,6 +216,7 @@ static enum yj_status overlap_here(struct overlap *o) {
         double seconds = collective_seconds(g, starts[i]);
         struct window w = between(starts[i], wait);
         int moved = w.seconds < seconds ? fill_window(o, starts[i], wait, seconds, &w) : 0;
+        if (w.seconds < seconds) moved += delay_work(starts[i], seconds, &w);
         note(o, starts[i], seconds, &w, moved);
     }
     return YJ_OK;
