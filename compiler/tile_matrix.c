@@ -76,7 +76,7 @@ static bool match_body(struct matrix *m) {
 }
 
 static bool match(struct tiler *t, struct matrix *m) {
-    *m = (struct matrix){.t = t, .row = -1};
+    *m = (struct matrix){.t = t, .row = -1, .flat = -1};
     m->tiles = nest_read(t->k->body, AXIS_TILE);
     if (m->tiles.n == 0) return false;
     nest_merge(t, &m->tiles);
@@ -206,10 +206,22 @@ static void register_tile(struct matrix *m, int64_t packed) {
     m->panels = 1;
 }
 
+/* Short rows of a convolution leave much of a register tile unused: then the rows of a block follow each other. */
+static void flat_rows(struct matrix *m) {
+    int64_t n = 0;
+    if (m->row < 0 || m->few) return;
+    bool fixed = dim_is_const(m->tiles.extent[m->row], &n);
+    if (fixed && 10 * n >= 9 * ((n + m->rows - 1) / m->rows * m->rows)) return;
+    for (int i = 0; i < m->tiles.n; i++)
+        if (m->part[i] == PART_EXTRA && named(&m->a, i)) m->flat = i;
+}
+
 /* Rows in tiles of one height, as even as they come. */
 static void even_rows(struct matrix *m) {
-    int64_t n;
+    int64_t n, high = 1;
     if (m->row < 0 || m->few || !dim_is_const(m->tiles.extent[m->row], &n) || n < 1) return;
+    if (m->flat >= 0) high = min64(m->block[m->flat], dim_guess(m->tiles.extent[m->flat], 8));
+    n *= high;
     int64_t tiles = (n + m->rows - 1) / m->rows;
     m->rows = (int)((n + tiles - 1) / tiles);
     m->edge_rows = (int)min64(4, m->rows);
@@ -256,14 +268,30 @@ static bool halve(int64_t *n, int64_t unit, int64_t least) {
     return true;
 }
 
-/* Cuts a task until the pool has enough of them. What a task reads is least when it is twice as wide as high: rows may be
- * copied before they are used, columns are not. */
+/* How many sums share one element of a sliding operand. */
+static double overlap(struct matrix *m, const struct operand *o) {
+    double n = 1;
+    for (int i = 0; i < m->tiles.n; i++) {
+        int k = m->part[i] == PART_BATCH ? -1 : window_of(m, o, i);
+        if (k >= 0) n *= (double)max64(1, dim_guess(m->sums.extent[k], 3));
+    }
+    return n;
+}
+
+/* Cuts a task until the pool has enough of them, along the side whose cut makes less be read again. Rows count twice: they
+ * may be copied before they are used, columns are not. */
 static void cut_task(struct matrix *m, double unit, double wanted) {
+    double thin = 2 / overlap(m, &m->a);
     for (bool cut = true; cut && task_flops(m, unit) > wanted;) {
-        bool high = 2 * m->row_block >= m->panel_block * m->columns;
-        cut = high ? !m->few && halve(&m->row_block, m->rows, 4) : halve(&m->panel_block, 1, 4);
-        for (int i = 0; i < m->tiles.n && !cut; i++) cut = halve(&m->block[i], 1, 2);
-        cut = cut || halve(&m->panel_block, 1, 4) || (!m->few && halve(&m->row_block, m->rows, 1)) || halve(&m->panel_block, 1, 1);
+        bool rows = !m->few && m->flat < 0;
+        double high = (double)m->row_block, wide = (double)(m->panel_block * m->columns);
+        for (int i = 0; i < m->tiles.n; i++) high *= (double)m->block[i];
+        bool by_rows = thin * high >= wide;
+        cut = !by_rows && halve(&m->panel_block, 1, 4);
+        cut = cut || (rows && halve(&m->row_block, m->rows, 4));
+        for (int i = 0; i < m->tiles.n && !cut; i++) cut = by_rows && halve(&m->block[i], 1, 2);
+        cut = cut || halve(&m->panel_block, 1, by_rows ? 4 : 1) || (rows && halve(&m->row_block, m->rows, 1)) || halve(&m->panel_block, 1, 1);
+        for (int i = 0; i < m->tiles.n && !cut; i++) cut = halve(&m->block[i], 1, 1);
     }
 }
 
@@ -285,13 +313,14 @@ static void size_blocks(struct matrix *m) {
     size_k(m);
     int64_t deep = m->k_block ? m->k_block : k, tall = (rows + m->rows - 1) / m->rows;
     if (!m->few) m->row_block = max64(1, min64(min64(l2 / 2 / (deep * bytes) / m->rows, 22), tall)) * m->rows;
+    if (m->flat >= 0) m->row_block = rows; /* whole rows */
     m->panel_block = n_panels;
     if (m->k_block) m->panel_block = max64(1, min64(n_panels, l2 / 2 / (m->row_block * m->columns * (int64_t)yj_dtype_bytes(m->dtype))));
     for (int i = 0; i < m->tiles.n; i++)
         if (m->part[i] == PART_EXTRA) m->block[i] = max64(1, min64(guess_extent(m, i), 8));
     cut_task(m, unit, fmin(fmax(1.1 * whole / (4 * (double)max64(g->cores, 1)), LEAST_FLOPS), MOST_FLOPS));
     int64_t fixed, per = m->row_block / m->rows;
-    if (!m->few && dim_is_const(m->tiles.extent[m->row], &fixed)) { /* blocks as even as they come */
+    if (!m->few && m->flat < 0 && dim_is_const(m->tiles.extent[m->row], &fixed)) { /* blocks as even as they come */
         int64_t blocks = (tall + per - 1) / per;
         m->row_block = (tall + blocks - 1) / blocks * m->rows;
     }
@@ -342,15 +371,25 @@ static struct stmt *task_loop(struct matrix *m, int tile, struct stmt *body) {
     return loop;
 }
 
+/* One block holds the whole axis: no loop over blocks. */
+static bool is_whole(const struct matrix *m, int tile) {
+    int64_t n;
+    if (m->part[tile] == PART_BATCH || !dim_is_const(m->tiles.extent[tile], &n)) return false;
+    int64_t block = tile == m->col ? m->panel_block * m->columns : tile == m->row ? m->row_block : m->block[tile];
+    return n <= block;
+}
+
 static void make_bases(struct matrix *m) {
+    struct tiler *t = m->t;
     for (int i = 0; i < m->tiles.n; i++) {
-        bool fresh = m->part[i] != PART_BATCH;
-        m->base[i] = fresh ? kernel_axis(m->t->k, m->tiles.axis[i]->name, num(m->t, 0), m->tiles.extent[i]) : m->tiles.axis[i];
-        if (i == m->row && m->few) m->base[i] = num(m->t, 0);
+        m->base[i] = m->tiles.axis[i];
+        if ((i == m->row && (m->few || m->flat >= 0)) || is_whole(m, i)) m->base[i] = num(t, 0);
+        else if (m->part[i] != PART_BATCH && i != m->col) m->base[i] = kernel_axis(t->k, m->tiles.axis[i]->name, num(t, 0), m->tiles.extent[i]);
     }
-    if (m->k_block) m->k_base = kernel_axis(m->t->k, "block", num(m->t, 0), m->sums.extent[0]);
-    m->panel_axis = kernel_axis(m->t->k, "panel", num(m->t, 0), d_ceil_div(m->t, m->tiles.extent[m->col], m->columns));
-    m->base[m->col] = d_mul(m->t, m->panel_axis, m->columns);
+    if (m->k_block) m->k_base = kernel_axis(t->k, "block", num(t, 0), m->sums.extent[0]);
+    if (is_whole(m, m->col)) return;
+    m->panel_axis = kernel_axis(t->k, "panel", num(t, 0), d_ceil_div(t, m->tiles.extent[m->col], m->columns));
+    m->base[m->col] = d_mul(t, m->panel_axis, m->columns);
 }
 
 static void emit_task(struct matrix *m) {
@@ -370,7 +409,7 @@ static void emit_task(struct matrix *m) {
     at = kernel_at(inside);
     micro_emit(m, &at);
     for (int i = m->tiles.n - 1; i >= 0; i--) {
-        if (i == m->row && m->few) continue;
+        if (dim_is(m->base[i], 0)) continue;
         body = task_loop(m, i, body);
     }
     t->k->body = body;
@@ -384,8 +423,10 @@ bool tile_matrix(struct tiler *t, int64_t most_rows) {
     m.few = m.row >= 0 ? most_rows : 0;
     register_tile(&m, is_panels ? packed : 0);
     if (m.few) few_rows(&m);
-    else even_rows(&m);
+    else flat_rows(&m);
+    if (!m.few && m.flat < 0) even_rows(&m);
     size_blocks(&m);
+    if (m.flat >= 0) even_rows(&m);
     make_bases(&m);
     m.whole_panels = dim_is_const(m.tiles.extent[m.col], &n) && n % m.columns == 0;
     if (!plan_operands(&m, is_panels)) return false;

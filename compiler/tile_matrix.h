@@ -44,6 +44,7 @@ struct matrix {
     struct operand a, b;
     enum part part[TILE_MAX_AXES];
     int row, col;         /* tile axes; row may be -1 */
+    int flat;             /* an extra axis whose block of whole rows is walked as one row; -1: none */
     int64_t few;          /* at most so many rows, under a guard; 0: any number */
     int group;            /* k elements side by side in packed B */
     int rows, columns, edge_rows, panels; /* of the register tile; rows of the tile at the edge; panels side by side */
@@ -64,6 +65,8 @@ bool stage_plan(struct matrix *m, struct operand *o, bool panels); /* false: can
 void stage_emit(struct matrix *m, struct operand *o, struct cursor *at);
 dim k_left(struct matrix *m); /* the length of the present block of k */
 struct expr *operand_at(struct matrix *m, const struct operand *o, const struct point *p);
+
+dim block_size(struct matrix *m, int tile); /* how much of a block lies inside the whole */
 
 /* --- tile_micro.c --- */
 void micro_emit(struct matrix *m, struct cursor *at);

@@ -32,6 +32,12 @@ static struct point micro_point(const struct micro *u, dim panel, dim i, dim j, 
     if (m->row >= 0) {
         dim row = d_add(t, u->row, i);
         if (clamp && u->last_row) row = d_min(t, row, u->last_row);
+        if (m->flat >= 0) {
+            dim length = m->tiles.extent[m->row];
+            p.local[m->flat] = dim_div(t->k->dims, row, length);
+            p.whole[m->flat] = d_add(t, m->base[m->flat], p.local[m->flat]);
+            row = dim_mod(t->k->dims, row, length);
+        }
         p.local[m->row] = row;
         p.whole[m->row] = d_add(t, m->base[m->row], row);
     }
@@ -160,11 +166,11 @@ static struct expr *within(struct tiler *t, struct expr *all, dim at, dim n) {
 }
 
 /* Under the conditions that the edges need. */
-static void put_tail(const struct micro *u, struct cursor *at, const struct point *p, struct expr *value, bool rows_known) {
+static void put_tail(const struct micro *u, struct cursor *at, const struct point *p, dim i, struct expr *value, bool rows_known) {
     struct matrix *m = u->m;
     struct tiler *t = m->t;
     struct expr *inside = NULL;
-    if (m->row >= 0 && u->last_row && !rows_known) inside = within(t, inside, p->local[m->row], d_add(t, u->last_row, num(t, 1)));
+    if (m->row >= 0 && u->last_row && !rows_known) inside = within(t, inside, d_add(t, u->row, i), d_add(t, u->last_row, num(t, 1)));
     if (u->masked) inside = within(t, inside, p->whole[m->col], m->tiles.extent[m->col]);
     struct stmt *tail = tail_at(u, p, value);
     if (inside) stmt_if(t->k, at, inside)->body = tail;
@@ -178,7 +184,7 @@ static void unrolled_tail(const struct micro *u, struct cursor *at) {
     dim i = loop_over(t, &a, AXIS_UNROLL, "i", num(t, 0), num(t, u->rows), 1, &b)->axis;
     dim j = loop_over(t, &b, AXIS_VECTOR, "j", num(t, 0), num(t, u->columns), 1, &c)->axis;
     struct point p = micro_point(u, panel, i, j, false);
-    put_tail(u, &c, &p, acc_at(u, panel, i, j), false);
+    put_tail(u, &c, &p, i, acc_at(u, panel, i, j), false);
 }
 
 /* A tail that is long to compute: the tile goes through scratch, so that its code stands once. */
@@ -198,7 +204,7 @@ static void looped_tail(const struct micro *u, struct cursor *at) {
     i = loop_over(t, &a, AXIS_SERIAL, "i", zero, rows, 1, &b)->axis;
     j = loop_over(t, &b, AXIS_VECTOR, "j", zero, shape[2], 1, &c)->axis;
     struct point p = micro_point(u, panel, i, j, false);
-    put_tail(u, &c, &p, expr_load_dims(t->k, sums, 3, (dim[]){panel, i, j}), true);
+    put_tail(u, &c, &p, i, expr_load_dims(t->k, sums, 3, (dim[]){panel, i, j}), true);
 }
 
 static bool is_short(struct matrix *m) {
@@ -255,6 +261,17 @@ static void one_tile(struct micro *u, struct cursor *at) {
 
 /* --- the loops of a task --- */
 
+/* How many rows every block that does not end with a full tile leaves over, if that is one number; else 0. */
+static int left_over(const struct matrix *m) {
+    int64_t n, high, each = m->rows;
+    if (!dim_is_const(m->tiles.extent[m->row], &n)) return 0;
+    if (m->flat < 0) return m->row_block % each == 0 ? (int)(n % each) : 0;
+    if (!dim_is_const(m->tiles.extent[m->flat], &high)) return 0;
+    int64_t block = min64(m->block[m->flat], high), inner = block * n % each, last = high % block * n % each;
+    if (high % block == 0) return (int)inner;
+    return inner == 0 || inner == last ? (int)last : 0;
+}
+
 /* Rows of the block: full tiles, then those at the edge. */
 static void row_loops(struct micro *u, struct cursor *at) {
     struct matrix *m = u->m;
@@ -267,6 +284,7 @@ static void row_loops(struct micro *u, struct cursor *at) {
     }
     dim zero = num(t, 0), one = num(t, 1), extent = m->tiles.extent[m->row];
     dim size = m->few ? extent : d_min(t, num(t, m->row_block), d_sub(t, extent, m->base[m->row]));
+    if (m->flat >= 0) size = extent = dim_mul(t->k->dims, block_size(m, m->flat), extent);
     if (m->few) {
         u->rows = m->rows;
         u->row = zero;
@@ -275,16 +293,18 @@ static void row_loops(struct micro *u, struct cursor *at) {
         return;
     }
     int64_t n;
-    bool even = dim_is_const(extent, &n) && n % m->rows == 0 && m->row_block % m->rows == 0;
+    bool even = dim_is_const(extent, &n) && n % m->rows == 0 && (m->flat >= 0 || m->row_block % m->rows == 0);
+    even |= dim_is_const(size, &n) && n % m->rows == 0;
     dim whole = even ? size : d_mul(t, dim_div(t->k->dims, size, num(t, m->rows)), m->rows);
     u->rows = m->rows;
     u->last_row = NULL;
     u->row = loop_over(t, at, AXIS_SERIAL, "r", zero, whole, m->rows, &in)->axis;
     one_tile(u, &in);
     if (even) return;
-    u->rows = m->edge_rows;
-    u->last_row = d_sub(t, size, one);
-    u->row = loop_over(t, at, AXIS_SERIAL, "r", whole, size, m->edge_rows, &in)->axis;
+    int rest = left_over(m);
+    u->rows = rest ? rest : m->edge_rows;
+    u->last_row = rest ? NULL : d_sub(t, size, one);
+    u->row = loop_over(t, at, AXIS_SERIAL, "r", whole, size, u->rows, &in)->axis;
     one_tile(u, &in);
 }
 
@@ -322,7 +342,7 @@ static void extra_loops(struct micro *u, struct cursor *at, int tile) {
     struct cursor in;
     for (; tile < m->tiles.n; tile++) {
         if (m->part[tile] == PART_BATCH) u->p.whole[tile] = m->tiles.axis[tile];
-        if (m->part[tile] == PART_EXTRA) break;
+        if (m->part[tile] == PART_EXTRA && tile != m->flat) break;
     }
     if (tile == m->tiles.n) {
         panel_loops(u, at);

@@ -6,10 +6,16 @@
  */
 #include "compiler/tile_matrix.h"
 
-/* E with tile axis T and sum axis K replaced. */
-static struct expr *with_pair(struct matrix *m, struct expr *e, int tile, dim t_by, int sum, dim k_by) {
-    e = expr_substitute(m->t->k, e, m->tiles.axis[tile], t_by);
-    return expr_substitute(m->t->k, e, m->sums.axis[sum], k_by);
+/* E with U for the tile axis (and the sum axis at 0), or for the sum axis (and the tile axis at AT). U goes first: a limit that
+ * its range reaches must not be lost because the old axis did not reach it. */
+static struct expr *with_tile(struct matrix *m, struct expr *e, int tile, int sum, dim u) {
+    e = expr_substitute(m->t->k, e, m->tiles.axis[tile], u);
+    return expr_substitute(m->t->k, e, m->sums.axis[sum], num(m->t, 0));
+}
+
+static struct expr *with_sum(struct matrix *m, struct expr *e, int tile, int sum, dim at, dim u) {
+    e = expr_substitute(m->t->k, e, m->sums.axis[sum], u);
+    return expr_substitute(m->t->k, e, m->tiles.axis[tile], at);
 }
 
 dim k_left(struct matrix *m) {
@@ -40,8 +46,8 @@ static void add_sums(struct matrix *m, struct operand *o, unsigned sums) {
 static bool is_window(struct matrix *m, struct expr *e, int tile, int sum, int64_t stride, int64_t dilation) {
     struct tiler *t = m->t;
     if (stride != 1 && dilation != 1) return false;
-    dim u = dim_symbol(t->k->dims, ".u", INT64_MIN, DIM_UNBOUNDED), zero = num(t, 0);
-    struct expr *of_u = stride == 1 ? with_pair(m, e, tile, u, sum, zero) : with_pair(m, e, tile, zero, sum, u);
+    dim u = dim_symbol(t->k->dims, ".u", INT64_MIN, DIM_UNBOUNDED);
+    struct expr *of_u = stride == 1 ? with_tile(m, e, tile, sum, u) : with_sum(m, e, tile, sum, num(t, 0), u);
     dim sum_of = d_add(t, d_mul(t, m->tiles.axis[tile], stride), d_mul(t, m->sums.axis[sum], dilation));
     return same_expr(expr_substitute(t->k, of_u, u, sum_of), e);
 }
@@ -66,8 +72,8 @@ static int64_t block_of(const struct matrix *m, int tile) {
     return tile == m->row ? m->row_block : m->block[tile];
 }
 
-/* How much of a block lies inside the whole. */
-static dim block_size(struct matrix *m, int tile) {
+dim block_size(struct matrix *m, int tile) {
+    if (tile == m->row && m->flat >= 0) return m->tiles.extent[tile];
     dim left = d_sub(m->t, m->tiles.extent[tile], m->base[tile]);
     return d_min(m->t, num(m->t, block_of(m, tile)), left);
 }
@@ -81,7 +87,7 @@ static void plan_windows(struct matrix *m, struct operand *o, unsigned *sums) {
     for (int i = 0; i < m->tiles.n; i++) {
         if (!is_blocked(m, i) || !(o->tiles >> i & 1)) continue;
         int k = window_of(m, o, i);
-        dim room = num(t, block_of(m, i)), walk = block_size(m, i), one = num(t, 1);
+        dim walk = block_size(m, i), one = num(t, 1), room = i == m->row && m->flat >= 0 ? walk : num(t, block_of(m, i));
         if (k < 0) {
             axis_add(o, STAGE_LOCAL, i, -1, room, walk);
             continue;
@@ -150,8 +156,8 @@ static struct expr *stage_source(struct matrix *m, const struct operand *o, cons
         case STAGE_LOCAL: e = expr_substitute(t->k, e, m->tiles.axis[s->tile], d_add(t, base, i[a])); break;
         case STAGE_SUM: e = expr_substitute(t->k, e, m->sums.axis[s->sum], m->k_block ? d_add(t, m->k_base, i[a]) : i[a]); break;
         case STAGE_WINDOW:
-            if (s->stride == 1) e = with_pair(m, e, s->tile, d_add(t, base, i[a]), s->sum, num(t, 0));
-            else e = with_pair(m, e, s->tile, base, s->sum, i[a]);
+            if (s->stride == 1) e = with_tile(m, e, s->tile, s->sum, d_add(t, base, i[a]));
+            else e = with_sum(m, e, s->tile, s->sum, base, i[a]);
             break;
         case STAGE_PANEL: panel = i[a]; break;
         case STAGE_LANE: {
