@@ -53,14 +53,23 @@ static const struct row rows[] = {
 #undef ONNX
 };
 
+static bool opset_in(size_t n, Onnx__OperatorSetIdProto *const *sets, const char *domain, int *version) {
+    for (size_t i = 0; i < n; i++) {
+        const char *d = sets[i]->domain;
+        if (!d || !strcmp(d, "ai.onnx")) d = "";
+        if (strcmp(d, domain)) continue;
+        *version = (int)max64(min64(sets[i]->version, 1000), 0);
+        return true;
+    }
+    return false;
+}
+
 int import_opset(const struct import *im, const char *domain) {
     const Onnx__ModelProto *m = im->file->model;
-    for (size_t i = 0; i < m->n_opset_import; i++) {
-        const char *d = m->opset_import[i]->domain;
-        if (!d || !strcmp(d, "ai.onnx")) d = "";
-        if (!strcmp(d, domain)) return (int)m->opset_import[i]->version;
-    }
-    return 1;
+    int version = 1;
+    if (im->function && opset_in(im->function->n_opset_import, im->function->opset_import, domain, &version)) return version;
+    opset_in(m->n_opset_import, m->opset_import, domain, &version);
+    return version;
 }
 
 static const struct row *row_find(const char *domain, const char *type, int version) {
@@ -114,9 +123,12 @@ static void import_node(struct import *im, struct graph *g, const Onnx__NodeProt
             refuse_results(&n);
             return;
         }
+    for (size_t i = 0; i < p->n_attribute; i++)
+        if (p->attribute[i]->ref_attr_name && p->attribute[i]->ref_attr_name[0])
+            node_refuse(&n, "attribute %s refers to one of a function, from within a subgraph", p->attribute[i]->name ? p->attribute[i]->name : "");
     const struct row *row = row_find(domain, type, n.version);
     const Onnx__FunctionProto *f = row ? NULL : function_find(im, p->domain, type);
-    bool ok = row ? onnx_known(&n) || (!n.refused && row->fn(&n)) : f ? import_function(&n, f)
+    bool ok = n.refused ? false : row ? onnx_known(&n) || (!n.refused && row->fn(&n)) : f ? import_function(&n, f)
             : node_refuse(&n, "there is no such operator in Yunjin");
     if (ok && !n.refused) return;
     if (!n.refused) node_refuse(&n, "%s", yj_error_text());

@@ -103,6 +103,7 @@ struct value *node_softmax(struct node *n, struct value *x, int axis);
 struct value *node_matmul(struct node *n, struct value *a, struct value *b); /* numpy's */
 struct value *node_convolve(struct node *n, struct value *x, struct value *w); /* with the node's strides, pads, .. */
 struct value *node_channel_bias(struct node *n, struct value *y, struct value *bias); /* along axis 1 */
+struct value *node_along(struct node *n, struct value *v, const struct value *like, int axis); /* a vector along AXIS */
 struct value *node_iota(struct node *n, enum yj_dtype dtype, int rank, const dim *shape, int axis);
 struct value *node_size(struct node *n, dim d, enum yj_dtype dtype);       /* a dim as a scalar */
 struct value *node_sizes(struct node *n, int count, const dim *dims);      /* an i64 vector */

@@ -51,6 +51,16 @@ struct value *node_expand(struct node *n, struct value *v, const struct type *li
     return build_broadcast(&n->b, v, like->rank, like->shape, axes);
 }
 
+struct value *node_along(struct node *n, struct value *v, const struct value *like, int axis) {
+    int64_t axes[1] = {axis};
+    if (!v || !like) return NULL;
+    if (v->type.rank != 1) {
+        node_refuse(n, "an operand of rank %d should be a vector", v->type.rank);
+        return NULL;
+    }
+    return build_broadcast(&n->b, v, like->type.rank, like->type.shape, axes);
+}
+
 struct value *node_reduce_keep(struct node *n, struct value *x, enum scalar_op kind, int count, const int64_t *axes) {
     struct value *r = build_reduce(&n->b, x, kind, count, axes);
     if (!r) return NULL;

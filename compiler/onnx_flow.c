@@ -74,7 +74,9 @@ bool import_function(struct node *n, const Onnx__FunctionProto *f) {
     }
     int before = im->n_refusals;
     struct scope *inner = scope_new(im, NULL, names); /* a function sees nothing of its caller */
+    const Onnx__FunctionProto *caller = im->function;
     im->scope = inner;
+    im->function = f;
     im->depth++;
     for (size_t i = 0; i < f->n_input; i++)
         if ((int)i < n->n_in && n->in[i]) *scope_add(im, f->input[i]) = *n->in[i];
@@ -88,6 +90,7 @@ bool import_function(struct node *n, const Onnx__FunctionProto *f) {
                     nodes[i]->input = renamed;
                 }
     enum yj_status status = import_nodes(im, n->g, f->n_node, nodes, f->name);
+    im->function = caller;
     im->depth--;
     im->scope = outer;
     if (status != YJ_OK) return node_refuse(n, "%s", yj_error_text());
@@ -222,7 +225,7 @@ static bool loop_results(struct node *n, struct op *op, int carried, int capture
 
 static bool import_loop(struct node *n, struct looping *l, bool scan) {
     struct op *op;
-    struct item given[64];
+    struct item given[64] = {0};
     struct value *made[64];
     int first = 2 + l->n_carried, n_in = first + l->n_scans, counted = scan ? 0 : 1, stacked = (int)l->p->n_output - counted - l->n_carried;
     if (!capture(n, l->all, l->p, 0)) return false;
@@ -253,6 +256,8 @@ static bool import_loop(struct node *n, struct looping *l, bool scan) {
         kept[i] = graph_input(region, "scanned", t->dtype, t->rank, t->shape);
         given[at++] = (struct item){.value = scan_slice(n, region, kept[i], index)};
     }
+    for (int i = 0; i < at; i++)
+        if (!given[i].value) return node_refuse(n, "%s", yj_error_text());
     if (!fill_region(n, l->p, region, l->all, at, given, made)) return false;
     graph_output(region, scan ? constant_true(n, region) : made[0], NULL);
     for (int i = 0; i < l->n_carried; i++) graph_output(region, made[counted + i], NULL);

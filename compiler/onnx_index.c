@@ -213,12 +213,12 @@ bool onnx_cum_sum(struct node *n) {
 /* Element t of a row of length l comes from l - 1 - t if t < l. */
 bool onnx_reverse_sequence(struct node *n) {
     struct value *x = node_in(n, 0), *lengths = node_in(n, 1);
-    int64_t time = node_int(n, "time_axis", 0), batch = node_int(n, "batch_axis", 1), axes[1] = {batch};
+    int64_t time = node_int(n, "time_axis", 0), batch = node_int(n, "batch_axis", 1);
     if (!x || !lengths) return false;
     struct type t = x->type;
     if (t.rank < 2 || time + batch != 1 || time < 0 || batch < 0) return node_refuse(n, "time_axis and batch_axis must be 0 and 1");
     struct value *i = node_iota(n, YJ_I64, t.rank, t.shape, (int)time);
-    struct value *l = build_broadcast(B, build_cast(B, lengths, YJ_I64), t.rank, t.shape, axes);
+    struct value *l = node_along(n, build_cast(B, lengths, YJ_I64), x, (int)batch);
     struct value *back = build_2(B, OP_sub, build_2(B, OP_sub, l, node_like(n, 1, l)), i);
     struct value *from = build_3(B, OP_select, build_2(B, OP_lt, i, l), back, i);
     struct value *in[2] = {x, from ? element_vectors(n, x, from, (int)time) : NULL};

@@ -24,6 +24,7 @@ struct import {
     struct graph *g;
     const struct onnx_options *options;
     struct scope *scope;
+    const Onnx__FunctionProto *function; /* whose nodes are imported; it has opsets of its own */
     int n_refusals, n_nodes, n_weights, depth;
     bool *bound_used;            /* of each bound of the options: some input has the dimension */
     const char **node_names;

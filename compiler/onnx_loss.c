@@ -21,7 +21,7 @@ static struct value *loss(struct node *n, struct value *x, struct value *labels,
     labels = build_cast(B, labels, YJ_I64);
     struct value *spread = node_unsqueeze(n, labels, 1, one);
     struct value *hit = build_2(B, OP_eq, node_iota(n, YJ_I64, t.rank, t.shape, 1), spread ? build_broadcast_to(B, spread, t.rank, t.shape) : NULL);
-    struct value *w = weights ? build_broadcast(B, weights, t.rank, t.shape, one) : node_like(n, 1, x);
+    struct value *w = weights ? node_along(n, weights, x, 1) : node_like(n, 1, x);
     struct value *zero = node_like(n, 0, x);
     struct value *weight = build_reduce(B, build_3(B, OP_select, hit, w, zero), SCALAR_add, 1, one);
     struct value *y = build_reduce(B, build_3(B, OP_select, hit, build_2(B, OP_mul, x, w), zero), SCALAR_add, 1, one);

@@ -128,8 +128,7 @@ static bool window_of(struct node *n, const struct value *x, struct window *w) {
 
 struct value *node_channel_bias(struct node *n, struct value *y, struct value *bias) {
     if (!y || !bias) return NULL;
-    int64_t axes[1] = {1};
-    return build_2(B, OP_add, y, build_broadcast(B, bias, y->type.rank, y->type.shape, axes));
+    return build_2(B, OP_add, y, node_along(n, bias, y, 1));
 }
 
 static struct value *convolve(struct node *n, struct value *x, struct value *w, const struct window *win, int64_t groups) {
@@ -272,10 +271,9 @@ bool onnx_batch_norm(struct node *n) {
     struct value *root = build_1(B, OP_sqrt, build_2(B, OP_add, p[3], node_like(n, node_float(n, "epsilon", 1e-5f), p[3])));
     struct value *gain = build_2(B, OP_div, p[0], root), *offset = build_2(B, OP_sub, p[1], build_2(B, OP_mul, p[2], gain));
     if (is_small_float(x)) x = build_cast(B, x, YJ_F32);
-    int64_t axes[1] = {1};
     if (!x || !gain || !offset) return node_out(n, 0, NULL);
-    struct value *y = build_2(B, OP_mul, x, build_broadcast(B, gain, x->type.rank, x->type.shape, axes));
-    y = build_2(B, OP_add, y, build_broadcast(B, offset, x->type.rank, x->type.shape, axes));
+    struct value *y = build_2(B, OP_mul, x, node_along(n, gain, x, 1));
+    y = build_2(B, OP_add, y, node_along(n, offset, x, 1));
     return node_out(n, 0, build_cast(B, y, dtype));
 }
 
@@ -308,15 +306,15 @@ static struct value *mean_keep(struct node *n, struct value *x, int count, const
 
 bool onnx_instance_norm(struct node *n) {
     struct value *x = node_in(n, 0), *scale = node_in(n, 1), *bias = node_in(n, 2);
-    int64_t axes[MAX], channel[1] = {1};
+    int64_t axes[MAX];
     if (!x || !scale || !bias) return false;
     if (x->type.rank < 3) return node_refuse(n, "needs a rank of at least 3");
     for (int i = 2; i < x->type.rank; i++) axes[i - 2] = i;
     struct value *d = build_2(B, OP_sub, x, mean_keep(n, x, x->type.rank - 2, axes));
     struct value *variance = mean_keep(n, build_2(B, OP_mul, d, d), x->type.rank - 2, axes);
     struct value *root = build_1(B, OP_sqrt, build_2(B, OP_add, variance, node_like(n, node_float(n, "epsilon", 1e-5f), x)));
-    struct value *y = build_2(B, OP_mul, build_2(B, OP_mul, d, build_2(B, OP_div, node_like(n, 1, root), root)), build_broadcast(B, scale, x->type.rank, x->type.shape, channel));
-    return node_out(n, 0, build_2(B, OP_add, y, build_broadcast(B, bias, x->type.rank, x->type.shape, channel)));
+    struct value *y = build_2(B, OP_mul, build_2(B, OP_mul, d, build_2(B, OP_div, node_like(n, 1, root), root)), node_along(n, scale, x, 1));
+    return node_out(n, 0, build_2(B, OP_add, y, node_along(n, bias, x, 1)));
 }
 
 static int axes_from(struct value *x, int axis, int64_t *axes) {

@@ -74,8 +74,8 @@ bool onnx_group_norm(struct node *n) {
     if (!y) return node_out(n, 0, NULL);
     for (int side = 0; side < 2; side++) {
         struct value *p = side ? bias : scale;
-        bool by_group = n->version < 21 && dim_equal(n->dims, p->type.shape[0], wide[1]) == DIM_YES;
         if (p->type.rank != 1) return node_refuse(n, "scale and bias must be vectors");
+        bool by_group = n->version < 21 && dim_equal(n->dims, p->type.shape[0], wide[1]) == DIM_YES;
         if (!by_group) p = build_reshape(B, p, 2, wide + 1);
         p = p ? build_broadcast(B, p, y->type.rank, y->type.shape, channel) : NULL;
         y = build_2(B, side ? OP_add : OP_mul, y, p);

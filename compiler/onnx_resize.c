@@ -302,7 +302,9 @@ bool onnx_resize(struct node *n) {
             r.from[axis[i]] = element(n, roi, i);
             r.to[axis[i]] = element(n, roi, count + i);
         }
-    bool sized = node_has(n, 3) && !(node_in(n, 3) && dim_is(node_in(n, 3)->type.shape[0], 0));
+    struct value *sizes = node_has(n, 3) ? node_in(n, 3) : NULL;
+    if (sizes && sizes->type.rank != 1) return node_refuse(n, "sizes must be a vector");
+    bool sized = sizes && !dim_is(sizes->type.shape[0], 0);
     if (sized) return by_sizes(n, x, 3, count, axis, &r) && apply(n, x, &r);
     const double *fixed = constants(n, 2, NULL, &fixed_count);
     struct value *scales = fixed ? NULL : node_in(n, 2);

@@ -94,7 +94,7 @@ static struct value *initial(struct node *n, const struct rnn *r, int operand, i
 
 /* Steps of one direction. Y[t]: [N, H] at each time; H and C: the last ones. */
 static bool run(struct node *n, const struct rnn *r, int d, bool backwards, struct value **y, struct value **h, struct value **c) {
-    int64_t first[1] = {0}, rows[1] = {0};
+    int64_t first[1] = {0};
     *h = initial(n, r, 5, d);
     *c = r->cell == LSTM ? initial(n, r, 6, d) : NULL;
     for (int64_t s = 0; s < r->steps; s++) {
@@ -106,7 +106,7 @@ static bool run(struct node *n, const struct rnn *r, int d, bool backwards, stru
         if (!next) return n->refused ? false : node_out(n, 0, NULL);
         if (r->lengths) { /* past its end a row keeps its state and gives zeros */
             struct value *inside = build_2(B, OP_gt, r->lengths, node_like(n, (double)t, r->lengths));
-            inside = inside ? build_broadcast(B, inside, 2, next->type.shape, rows) : NULL;
+            inside = node_along(n, inside, next, 0);
             y[t] = build_3(B, OP_select, inside, next, node_like(n, 0, next));
             next = build_3(B, OP_select, inside, next, *h);
             if (cell) cell = build_3(B, OP_select, inside, cell, *c);
