@@ -34,6 +34,8 @@ keys=/usr/share/keyrings/debian-archive-keyring.gpg
 [ -r $keys ] || skip "no Debian keys ($keys): install debian-archive-keyring"
 
 mkdir -p "$cache" || skip "cannot write $cache"
+exec 9>"$cache/get-qemu.lock" && flock -w 900 9 || skip "another get_qemu.sh holds $cache/get-qemu.lock"
+if have "$bin"; then echo "$bin"; exit 0; fi
 root=$(mktemp -d "$cache/get-qemu.XXXXXX") || skip "cannot write $cache"
 trap 'rm -rf "$root"' EXIT
 mkdir -p "$root"/lists/partial "$root"/cache/archives/partial "$root"/etc

@@ -30,10 +30,19 @@ static inline void chips_add(void *user, const struct yj_target *t, const char *
     }
 }
 
+/* The emulators, fetched into the cache folder if need be; where they cannot be had the script says why on stderr. */
+static inline void chips_emulators(void) {
+    char folder[4096] = "";
+    FILE *script = popen("bash " SOURCE_DIR "/tests/get_qemu.sh", "r");
+    if (script && fgets(folder, sizeof folder, script)) folder[strcspn(folder, "\n")] = 0;
+    if (script && pclose(script) == 0 && *folder) setenv("YUNJIN_QEMU", folder, 0);
+}
+
 /* BITS_TARGET=NAME leaves all others out. */
 static inline void chips_list(struct chips *all) {
     const char *only = getenv("BITS_TARGET");
     *all = (struct chips){0};
+    chips_emulators();
     if (yj_targets_each(chips_add, all) != YJ_OK) abort();
     for (int i = 0; i < all->n; i++)
         all->chip[i].absent = only && strcmp(only, all->chip[i].target->name) != 0;
