@@ -96,7 +96,7 @@ static bool spatial_list(struct node *n, const char *name, int count, int64_t ot
     if (list && given != count) return node_refuse(n, "%s has %d elements, %d are needed", name, given, count);
     for (int i = 0; i < count; i++) {
         out[i] = list ? list[i] : otherwise;
-        if (out[i] < 1) return node_refuse(n, "%s holds %lld", name, (long long)out[i]);
+        if (out[i] < 1 || out[i] > 1 << 30) return node_refuse(n, "%s holds %lld", name, (long long)out[i]);
     }
     return true;
 }
@@ -110,6 +110,7 @@ static bool window_of(struct node *n, const struct value *x, struct window *w) {
     if (pads && given != 2 * w->n) return node_refuse(n, "pads has %d elements, %d are needed", given, 2 * w->n);
     struct dim_table *t = n->dims;
     for (int i = 0; i < w->n; i++) {
+        if (w->size[i] < 1 || w->size[i] > 1 << 30) return node_refuse(n, "a window of %lld", (long long)w->size[i]);
         int64_t extent = (w->size[i] - 1) * w->dilation[i] + 1;
         w->low[i] = node_c(n, pads ? pads[i] : 0);
         w->high[i] = node_c(n, pads ? pads[w->n + i] : 0);

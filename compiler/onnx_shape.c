@@ -274,7 +274,7 @@ static bool slice_lists(struct node *n, int rank, int *count, const dim **start,
         if (!node_axis(n, axes ? axes[i] : i, rank, &a)) return false;
         axis[i] = a;
         step[i] = steps ? steps[i] : 1;
-        if (step[i] == 0) return node_refuse(n, "a step of 0");
+        if (step[i] == 0 || step[i] < -INT64_MAX) return node_refuse(n, "a step of %lld", (long long)step[i]);
     }
     *count = ns;
     return true;
@@ -456,7 +456,7 @@ bool onnx_depth_to_space(struct node *n) {
     int64_t s = node_int(n, "blocksize", 0);
     bool crd = !strcmp(node_text(n, "mode", "DCR"), "CRD");
     static const int64_t dcr[6] = {0, 3, 4, 1, 5, 2}, crd_order[6] = {0, 1, 4, 2, 5, 3};
-    if (!x || x->type.rank != 4 || s < 1) return node_refuse(n, "needs a rank of 4 and a blocksize");
+    if (!x || x->type.rank != 4 || s < 1 || s > 1 << 20) return node_refuse(n, "needs a rank of 4 and a blocksize");
     dim *d = x->type.shape, b = node_c(n, s), c = dim_div(n->dims, d[1], node_c(n, s * s));
     dim split[6] = {d[0], crd ? c : b, b, crd ? b : c, d[2], d[3]};
     dim joined[4] = {d[0], c, dim_mul(n->dims, d[2], b), dim_mul(n->dims, d[3], b)};
@@ -468,7 +468,7 @@ bool onnx_space_to_depth(struct node *n) {
     struct value *x = node_in(n, 0);
     int64_t s = node_int(n, "blocksize", 0);
     static const int64_t order[6] = {0, 3, 5, 1, 2, 4};
-    if (!x || x->type.rank != 4 || s < 1) return node_refuse(n, "needs a rank of 4 and a blocksize");
+    if (!x || x->type.rank != 4 || s < 1 || s > 1 << 20) return node_refuse(n, "needs a rank of 4 and a blocksize");
     dim *d = x->type.shape, b = node_c(n, s), h = dim_div(n->dims, d[2], b), w = dim_div(n->dims, d[3], b);
     dim split[6] = {d[0], d[1], h, b, w, b}, joined[4] = {d[0], dim_mul(n->dims, d[1], node_c(n, s * s)), h, w};
     x = build_transpose(B, build_reshape(B, x, 6, split), order);
