@@ -466,16 +466,18 @@ enum yj_status yj_comm_wait(struct yj_request *request) {
 
 enum yj_status yj_comm_test(struct yj_request *request, bool *done) {
     struct yj_prepared *p = request->call;
-    if (!atomic_load_explicit(&p->done, memory_order_acquire)) engine_progress(p->comm);
+    struct yj_comm *comm = p->comm;
+    if (!atomic_load_explicit(&p->done, memory_order_acquire)) engine_progress(comm);
     *done = atomic_load_explicit(&p->done, memory_order_acquire);
-    if (!*done) engine_check(p, time_now());
-    if (*done)
+    if (*done) {
         p->active = false;
-    else if (atomic_load_explicit(&p->comm->failed, memory_order_relaxed) > 0) {
-        *done = true;
-        return comm_failure(p->comm);
+        atomic_store_explicit(&comm->waiting_for, -1, memory_order_relaxed);
+        return YJ_OK;
     }
-    return YJ_OK;
+    engine_check(p, time_now());
+    atomic_store_explicit(&comm->waiting_for, comm->engine->blocked_on, memory_order_relaxed);
+    *done = atomic_load_explicit(&comm->failed, memory_order_relaxed) > 0;
+    return *done ? comm_failure(comm) : YJ_OK;
 }
 
 enum yj_status yj_comm_call(struct yj_comm *comm, const struct yj_call *call) {

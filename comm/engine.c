@@ -82,8 +82,9 @@ static bool pieces_there(const struct yj_prepared *p, const struct runner *r, co
  * taken from a cell, where it is still in the cache. */
 static bool may_lend(const struct yj_prepared *p, int round, const struct message *m, size_t bytes) {
     const struct piece *piece = &p->out[m->first];
-    return m->n == 1 && p->lends[piece->space] && m->channel->transport->lend && bytes >= LEAST_LENT &&
-           !p->round[round].hazard && !(p->stream && piece->space == SPACE_OUT);
+    const struct transport *t = m->channel->transport;
+    if (m->n != 1 || !t->lend || bytes < LEAST_LENT || p->round[round].hazard) return false;
+    return t->lends_all || (p->lends[piece->space] && !(p->stream && piece->space == SPACE_OUT));
 }
 
 static bool lend_fragment(struct yj_prepared *p, struct runner *r, const struct message *m, size_t bytes) {

@@ -30,19 +30,22 @@ struct tcp_cell {
 
 struct lane {
     struct tcp_cell cell[DEPTH];
-    uint32_t posted, taken_there;      /* out: posted, and what the peer has said that it took */
+    uint32_t posted, written;          /* out: posted, and those that the system has taken */
+    uint32_t taken_there;              /* out: what the peer has said that it took */
     uint32_t arrived, taken, credited; /* in: whole messages, those released, those that the peer was told of */
 };
 
-struct queued { /* a frame on its way out; credits have no cell */
+struct queued { /* a frame on its way out; credits have no bytes */
     uint8_t kind, lane;
     uint32_t number;
+    bool lent; /* by the caller: not in a cell */
+    const char *data;
 };
 
 struct tcp {
     struct channel channel;
     int fd;
-    bool broken;
+    bool broken, closing;
     double broken_since;
     struct lane lane_out[LANES], lane_in[LANES];
     struct queued queue[LANES * DEPTH * 2];
@@ -75,8 +78,8 @@ static void lost(struct tcp *t) {
 
 /* --- out --- */
 
-static void enqueue(struct tcp *t, uint8_t kind, int lane, uint32_t number) {
-    t->queue[t->tail++ % COUNT(t->queue)] = (struct queued){kind, (uint8_t)lane, number};
+static void enqueue(struct tcp *t, struct queued frame) {
+    t->queue[t->tail++ % COUNT(t->queue)] = frame;
 }
 
 /* Makes the frame at the head of the queue. */
@@ -98,15 +101,14 @@ static bool flush(struct tcp *t) {
     while (t->head != t->tail && t->fd >= 0 && !t->broken) {
         if (!t->out_begun) begin(t);
         const struct queued *q = &t->queue[t->head % COUNT(t->queue)];
+        if (t->closing && q->lent) break;
         size_t bytes = q->kind == FRAME_DATA ? t->out.envelope.bytes : 0, done = t->out_done;
         struct iovec v[2];
         struct msghdr message = {.msg_iov = v};
         if (done < sizeof t->out)
             v[message.msg_iovlen++] = (struct iovec){(char *)&t->out + done, sizeof t->out - done};
         size_t at = done < sizeof t->out ? 0 : done - sizeof t->out;
-        if (at < bytes)
-            v[message.msg_iovlen++] =
-                (struct iovec){t->lane_out[q->lane].cell[q->number % DEPTH].data + at, bytes - at};
+        if (at < bytes) v[message.msg_iovlen++] = (struct iovec){(char *)q->data + at, bytes - at};
         ssize_t n = sendmsg(t->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0) {
             if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) lost(t);
@@ -114,7 +116,10 @@ static bool flush(struct tcp *t) {
         }
         any = true;
         t->out_done += (size_t)n;
-        if (t->out_done == sizeof t->out + bytes) t->head++, t->out_begun = false;
+        if (t->out_done == sizeof t->out + bytes) {
+            if (q->kind == FRAME_DATA) t->lane_out[q->lane].written++;
+            t->head++, t->out_begun = false;
+        }
     }
     return any;
 }
@@ -127,12 +132,31 @@ static void *reserve(struct channel *channel, int lane, size_t bytes) {
     return cell_data(t, &l->cell[l->posted % DEPTH], lane);
 }
 
+static void post_from(struct tcp *t, int lane, const struct envelope *envelope, bool lent, const char *data) {
+    struct lane *l = &t->lane_out[lane];
+    l->cell[l->posted % DEPTH].envelope = *envelope;
+    enqueue(t, (struct queued){FRAME_DATA, (uint8_t)lane, l->posted++, lent, data});
+    flush(t);
+}
+
 static void post(struct channel *channel, int lane, const struct envelope *envelope) {
     struct tcp *t = (struct tcp *)channel;
     struct lane *l = &t->lane_out[lane];
-    l->cell[l->posted % DEPTH].envelope = *envelope;
-    enqueue(t, FRAME_DATA, lane, l->posted++);
-    flush(t);
+    post_from(t, lane, envelope, false, l->cell[l->posted % DEPTH].data);
+}
+
+/* What is lent is the system's business once it is written. */
+static bool lend(struct channel *channel, int lane, const struct envelope *envelope, const void *memory) {
+    struct tcp *t = (struct tcp *)channel;
+    struct lane *l = &t->lane_out[lane];
+    if (l->posted - l->taken_there >= depth(lane)) return false;
+    post_from(t, lane, envelope, true, memory);
+    return true;
+}
+
+static bool settled(struct channel *channel, int lane) {
+    const struct tcp *t = (const struct tcp *)channel;
+    return t->lane_out[lane].written == t->lane_out[lane].posted;
 }
 
 /* --- in --- */
@@ -221,7 +245,7 @@ static void release(struct channel *channel, int lane) {
     if (l->taken - l->credited >= depth(lane) / 2 &&
         !t->credit_queued[lane]) { /* nothing went out that could tell it */
         t->credit_queued[lane] = true;
-        enqueue(t, FRAME_CREDIT, lane, 0);
+        enqueue(t, (struct queued){.kind = FRAME_CREDIT, .lane = (uint8_t)lane});
     }
 }
 
@@ -255,9 +279,13 @@ static void sleep_on(struct channel *const *channels, int n, double seconds) {
 
 /* --- open and close --- */
 
+/* Frames that wait are sent for a second at most, but nothing from memory that is the caller's again. */
 static void disconnect(struct channel *channel) {
     struct tcp *t = (struct tcp *)channel;
-    for (double until = time_now() + 1; t->head != t->tail && t->fd >= 0 && !t->broken && time_now() < until;)
+    double until = time_now() + 1;
+    t->closing = true;
+    while (t->head != t->tail && t->fd >= 0 && !t->broken && !t->queue[t->head % COUNT(t->queue)].lent &&
+           time_now() < until)
         if (!flush(t)) usleep(100);
     if (t->fd >= 0) control_drain(channel->comm->world, t->fd);
     for (int lane = 0; lane < LANES; lane++)
@@ -296,6 +324,9 @@ const struct transport transport_tcp = {
     .post = post,
     .arrived = arrived,
     .release = release,
+    .lend = lend,
+    .lends_all = true,
+    .settled = settled,
     .progress = progress,
     .sleep = sleep_on,
 };

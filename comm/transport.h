@@ -59,10 +59,11 @@ struct transport {
      * INLINE_BYTES). */
     const void *(*arrived)(struct channel *channel, int lane, struct envelope *envelope);
     void (*release)(struct channel *channel, int lane);
-    /* Pull: instead of reserve and post, the peer works on the BYTES that lie at MEMORY, of shm_alloc; `arrived` gives
-     * it their address. MEMORY must stay as it is until settled. False: no cell is free. NULL: the transport cannot. */
+    /* Instead of reserve and post: the BYTES at MEMORY go without a copy, or are worked on by the peer where they lie
+     * (pull); MEMORY must stay as it is until settled. False: no cell is free. NULL: the transport cannot. */
     bool (*lend)(struct channel *channel, int lane, const struct envelope *envelope, const void *memory);
-    bool (*settled)(struct channel *channel, int lane); /* the peer has released all messages of LANE */
+    bool lends_all;                                     /* memory of any kind; else only that of shm_alloc */
+    bool (*settled)(struct channel *channel, int lane); /* nothing that was lent in LANE is still needed */
     /* The next message of LANE will be written soon. May be NULL. */
     void (*warm)(struct channel *channel, int lane);
     /* Moves bytes that the operating system holds; true if any moved. NULL: bytes move by themselves. */

@@ -181,12 +181,12 @@ static void ask(struct world *world, struct yj_comm *comm, uint64_t sequence) {
     }
 }
 
+/* Only while somebody waits: a rank that computes between start and wait stands still with good reason. */
 static void look(struct world *world, struct yj_comm *comm, double now) {
     int waits = atomic_load_explicit(&comm->waiting_for, memory_order_relaxed);
     uint64_t moves = atomic_load_explicit(&comm->moves, memory_order_relaxed);
     if (atomic_load(&comm->failed)) return;
-    bool idle = waits < 0 && atomic_load(&comm->started) == atomic_load(&comm->ended);
-    if (idle || moves != comm->stall.moves || comm->stall.since == 0) {
+    if (waits < 0 || moves != comm->stall.moves || comm->stall.since == 0) {
         comm->stall.moves = moves, comm->stall.since = now;
         comm->stall.asked = comm->stall.warned = false;
         comm->late_text[0] = 0;

@@ -157,6 +157,32 @@ static void test_mismatch(void **state) {
             run_all(3, transports[t], NULL, mismatch_body, &kind);
 }
 
+/* The same for a rank that only tests. */
+static int polled_mismatch_body(struct yj_comm *comm, void *argument) {
+    float x[8] = {0}, y[8];
+    struct yj_call call = {.size = sizeof call,
+                           .collective = YJ_ALL_REDUCE,
+                           .send = x,
+                           .recv = y,
+                           .count = 1,
+                           .dtype = YJ_F32,
+                           .op = YJ_SUM};
+    if (yj_comm_rank(comm)) call.collective = YJ_BROADCAST, call.root = 1;
+    struct yj_request *request;
+    bool done = false;
+    enum yj_status status = yj_comm_start(comm, &call, &request);
+    while (status == YJ_OK && !done)
+        status = yj_comm_test(request, &done);
+    if (status == YJ_OK) status = yj_barrier(comm); /* the root of a broadcast is through at once */
+    CHECK(status == YJ_ERR_MISMATCH && says("broadcast") && says("all_reduce"));
+    return 0;
+}
+
+static void test_polled_mismatch(void **state) {
+    for (size_t t = 0; t < COUNT(transports); t++)
+        run_all(2, transports[t], NULL, polled_mismatch_body, NULL);
+}
+
 static int pair_mismatch_body(struct yj_comm *comm, void *argument) {
     int x[100] = {0};
     enum yj_status status = yj_comm_rank(comm) ? yj_recv(comm, x, 50, YJ_I32, 0) : yj_send(comm, x, 100, YJ_I32, 1);
@@ -534,21 +560,14 @@ static void test_allocations(void **state) {
 int main(int argc, char **argv) {
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kill),
-        cmocka_unit_test(test_kill_at_each_message),
-        cmocka_unit_test(test_leave),
-        cmocka_unit_test(test_mismatch),
-        cmocka_unit_test(test_pair_mismatch),
-        cmocka_unit_test(test_deadline),
-        cmocka_unit_test(test_late),
-        cmocka_unit_test(test_drop),
-        cmocka_unit_test(test_abort),
-        cmocka_unit_test(test_missing_rank),
-        cmocka_unit_test(test_other_key),
-        cmocka_unit_test(test_strangers),
-        cmocka_unit_test(test_wire),
-        cmocka_unit_test(test_input),
-        cmocka_unit_test(test_fork_after_open),
+        cmocka_unit_test(test_kill),          cmocka_unit_test(test_kill_at_each_message),
+        cmocka_unit_test(test_leave),         cmocka_unit_test(test_mismatch),
+        cmocka_unit_test(test_pair_mismatch), cmocka_unit_test(test_polled_mismatch),
+        cmocka_unit_test(test_deadline),      cmocka_unit_test(test_late),
+        cmocka_unit_test(test_drop),          cmocka_unit_test(test_abort),
+        cmocka_unit_test(test_missing_rank),  cmocka_unit_test(test_other_key),
+        cmocka_unit_test(test_strangers),     cmocka_unit_test(test_wire),
+        cmocka_unit_test(test_input),         cmocka_unit_test(test_fork_after_open),
         cmocka_unit_test(test_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
