@@ -23,7 +23,11 @@ struct bench { const char *name, *text; double flops, bytes; int m, n, k; };
 
 #define GEMM(n) "graph g(a f32 [" #n ", " #n "], b f32 [" #n ", " #n "] format(@P)) { %y = dot(%a, %b) batch_a=[] batch_b=[] contract_a=[1] contract_b=[0] return %y }"
 #define GEMM_PLAIN(n) "graph g(a f32 [" #n ", " #n "], b f32 [" #n ", " #n "]) { %y = dot(%a, %b) batch_a=[] batch_b=[] contract_a=[1] contract_b=[0] return %y }"
+#define GEMM3(m, n, k) "graph g(a f32 [" #m ", " #k "], b f32 [" #k ", " #n "] format(@P)) { %y = dot(%a, %b) batch_a=[] batch_b=[] contract_a=[1] contract_b=[0] return %y }", 2.0 * m * n * k, 0, m, n, k
 static const struct bench benches[] = {
+    {"shallow", GEMM3(1024, 1024, 256)},
+    {"narrow", GEMM3(1024, 256, 1024)},
+    {"flat", GEMM3(264, 1024, 1024)},
     {"gemm512", GEMM(512), 2.0 * 512 * 512 * 512, 0, 512, 512, 512},
     {"gemm1024", GEMM(1024), 2.0 * 1024 * 1024 * 1024, 0, 1024, 1024, 1024},
     {"gemm2048", GEMM(2048), 2.0 * 2048 * 2048 * 2048, 0, 2048, 2048, 2048},
