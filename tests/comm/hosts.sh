@@ -26,7 +26,7 @@ for r in 0 1 2 3; do wait ${pid[r]} || fail "rank $r exits with $?"; done
 grep -q '"ranks":4,"cases":6,"wrong":0' /tmp/$tag.out0 || fail "wrong result"
 grep -q '2 on this host share memory' /tmp/$tag.err0 || fail "ranks of one host should share memory"
 # A death on the other machine
-for r in 3 2 1 0; do rank $r --blocks 100001 --bytes 8 & pid[r]=$!; done
+for r in 3 2 1 0; do rank $r --blocks 101 --bytes 8,16M & pid[r]=$!; done
 sleep 1.5
 start=$(date +%s%N)
 victim=$(for p in $(ip netns pids ${tag}b); do tr '\0' '\n' <"/proc/$p/environ" 2>/dev/null | grep -q 'rank=3,' &&
