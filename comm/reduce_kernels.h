@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The kernels of reduce.c, included once for each instruction set (ISA(name) makes the names differ). Loops are plain and
- * branch-free, so that compilers vectorise them; SAFE_LOOP says that iterations do not depend on each other, although a
- * destination may be a source.
+ * The kernels of reduce.c, included once for each instruction set (ISA(name) makes the names differ). Loops are plain
+ * and branch-free, so that compilers vectorise them; SAFE_LOOP says that iterations do not depend on each other,
+ * although a destination may be a source.
  */
 enum { ISA(chunk) = 512 };
 
@@ -13,7 +13,8 @@ enum { ISA(chunk) = 512 };
         T *d = dst[0], *e = dst[ndst > 1];                                                                             \
         if (nsrc == 2 && ndst == 1) {                                                                                  \
             SAFE_LOOP                                                                                                  \
-            for (size_t i = 0; i < count; i++) d[i] = PUT(OP(GET(a[i]), GET(b[i])));                                   \
+            for (size_t i = 0; i < count; i++)                                                                         \
+                d[i] = PUT(OP(GET(a[i]), GET(b[i])));                                                                  \
             return;                                                                                                    \
         }                                                                                                              \
         if (nsrc == 2 && ndst == 2) {                                                                                  \
@@ -29,20 +30,25 @@ enum { ISA(chunk) = 512 };
         T out[ISA(chunk)];                                                                                             \
         for (size_t at = 0; at < count; at += ISA(chunk)) {                                                            \
             size_t n = count - at < ISA(chunk) ? count - at : ISA(chunk);                                              \
-            for (size_t i = 0; i < n; i++) sum[i] = GET(a[at + i]);                                                    \
+            for (size_t i = 0; i < n; i++)                                                                             \
+                sum[i] = GET(a[at + i]);                                                                               \
             for (int s = 1; s < nsrc; s++) {                                                                           \
                 const T *p = (const T *)src[s] + at;                                                                   \
-                for (size_t i = 0; i < n; i++) sum[i] = OP(sum[i], GET(p[i]));                                         \
+                for (size_t i = 0; i < n; i++)                                                                         \
+                    sum[i] = OP(sum[i], GET(p[i]));                                                                    \
             }                                                                                                          \
-            for (size_t i = 0; i < n; i++) out[i] = PUT(sum[i]);                                                       \
-            for (int k = 0; k < ndst; k++) memcpy((T *)dst[k] + at, out, n * sizeof(T));                               \
+            for (size_t i = 0; i < n; i++)                                                                             \
+                out[i] = PUT(sum[i]);                                                                                  \
+            for (int k = 0; k < ndst; k++)                                                                             \
+                memcpy((T *)dst[k] + at, out, n * sizeof(T));                                                          \
         }                                                                                                              \
     }
 
 #define SCALE(name, T, A, GET, PUT)                                                                                    \
     static void ISA(name##_scale)(void *dst, size_t count, int ranks) {                                                \
         T *d = dst;                                                                                                    \
-        for (size_t i = 0; i < count; i++) d[i] = PUT((A)(GET(d[i]) / (A)ranks));                                      \
+        for (size_t i = 0; i < count; i++)                                                                             \
+            d[i] = PUT((A)(GET(d[i]) / (A)ranks));                                                                     \
     }
 
 #define FLOAT(name, T, A, GET, PUT)                                                                                    \
@@ -102,7 +108,7 @@ JOIN(bool_lxor, uint8_t, uint8_t, SAME, (uint8_t), LXOR)
 
 #define ROW(NAME, name, T)                                                                                             \
     [YJ_##NAME] = {[YJ_SUM] = ISA(name##_sum), [YJ_PROD] = ISA(name##_prod), [YJ_MIN] = ISA(name##_min),               \
-                   [YJ_MAX] = ISA(name##_max), [YJ_AVG] = ISA(name##_sum), [YJ_LAND] = ISA(name##_land),               \
+                   [YJ_MAX] = ISA(name##_max), [YJ_AVG] = ISA(name##_sum),   [YJ_LAND] = ISA(name##_land),             \
                    [YJ_LOR] = ISA(name##_lor), [YJ_LXOR] = ISA(name##_lxor), T}
 #define BITS(name) [YJ_BAND] = ISA(name##_band), [YJ_BOR] = ISA(name##_bor), [YJ_BXOR] = ISA(name##_bxor)
 #define SCALES(NAME, name) [YJ_##NAME] = ISA(name##_scale)
@@ -114,9 +120,14 @@ static const struct reduce_table ISA(table) = {
     {ROW(F32, f32, ), ROW(F64, f64, ), ROW(F16, f16, ), ROW(BF16, bf16, ), ROW(E4M3, e4m3, ), ROW(E5M2, e5m2, ),
      ROW(I8, i8, BITS(i8)), ROW(I16, i16, BITS(i16)), ROW(I32, i32, BITS(i32)), ROW(I64, i64, BITS(i64)),
      ROW(U8, u8, BITS(u8)), ROW(U16, u16, BITS(u16)), ROW(U32, u32, BITS(u32)), ROW(U64, u64, BITS(u64)),
-     [YJ_BOOL] = {[YJ_MIN] = ISA(bool_land), [YJ_MAX] = ISA(bool_lor), [YJ_BAND] = ISA(bool_land),
-                  [YJ_BOR] = ISA(bool_lor), [YJ_BXOR] = ISA(bool_lxor), [YJ_LAND] = ISA(bool_land),
-                  [YJ_LOR] = ISA(bool_lor), [YJ_LXOR] = ISA(bool_lxor)}},
+     [YJ_BOOL] = {[YJ_MIN] = ISA(bool_land),
+                  [YJ_MAX] = ISA(bool_lor),
+                  [YJ_BAND] = ISA(bool_land),
+                  [YJ_BOR] = ISA(bool_lor),
+                  [YJ_BXOR] = ISA(bool_lxor),
+                  [YJ_LAND] = ISA(bool_land),
+                  [YJ_LOR] = ISA(bool_lor),
+                  [YJ_LXOR] = ISA(bool_lxor)}},
     {SCALES(F32, f32), SCALES(F64, f64), SCALES(F16, f16), SCALES(BF16, bf16), SCALES(E4M3, e4m3), SCALES(E5M2, e5m2),
      SCALES(I8, i8), SCALES(I16, i16), SCALES(I32, i32), SCALES(I64, i64), SCALES(U8, u8), SCALES(U16, u16),
      SCALES(U32, u32), SCALES(U64, u64)},

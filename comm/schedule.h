@@ -48,14 +48,14 @@ struct step {
 struct algorithm;
 struct schedule {
     const struct algorithm *algorithm;
-    int rank, size, root;    /* root: 0 where the collective has none, the peer for send and recv */
-    int blocks, tmp_blocks;  /* of IN and OUT; of TMP */
-    int nrounds;             /* after schedule_build */
-    int *first;              /* round r's steps are step[first[r]] .. step[first[r+1]-1] */
+    int rank, size, root;   /* root: 0 where the collective has none, the peer for send and recv */
+    int blocks, tmp_blocks; /* of IN and OUT; of TMP */
+    int nrounds;            /* after schedule_build */
+    int *first;             /* round r's steps are step[first[r]] .. step[first[r+1]-1] */
     struct step *step;
-    int nsteps;              /* of the round that schedule_round made, or of all rounds */
+    int nsteps; /* of the round that schedule_round made, or of all rounds */
     int room, first_room;
-    bool failed;             /* out of memory, or more than INT_MAX steps */
+    bool failed; /* out of memory, or more than INT_MAX steps */
 };
 
 /* Emits the steps of ROUND for RANK. False: there is no such round; all ranks of a size have the same number of rounds,
@@ -125,14 +125,14 @@ static inline int range_block(const struct schedule *s, const struct range *rang
  * layouts, never algorithms. A slice is the same fraction of every block. --- */
 
 struct layout_part {
-    char *base;              /* of block 0; of block ONLY if that is all there is. NULL: this rank has no such part */
-    int only;                /* -1, or the one block that lies here (OUT of reduce_scatter, IN of all_gather) */
-    uint64_t count;          /* elements of all blocks; without COUNTS the first count % blocks have one more */
-    const uint64_t *counts;  /* or NULL: elements of each block */
-    const uint64_t *displs;  /* with COUNTS: elements before each block; else NULL */
+    char *base;             /* of block 0; of block ONLY if that is all there is. NULL: this rank has no such part */
+    int only;               /* -1, or the one block that lies here (OUT of reduce_scatter, IN of all_gather) */
+    uint64_t count;         /* elements of all blocks; without COUNTS the first count % blocks have one more */
+    const uint64_t *counts; /* or NULL: elements of each block */
+    const uint64_t *displs; /* with COUNTS: elements before each block; else NULL */
 };
 struct layout {
-    int blocks;              /* schedule.blocks */
+    int blocks; /* schedule.blocks */
     int slices;
     size_t element_bytes;
     struct layout_part part[SPACES]; /* block t of TMP is as large as block t % blocks of the whole vector */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The whole way from a model to model.yj: import, passes, plan and kernels for each target, one shared object a program,
- * one weights file for all. Each target starts from its own import, since passes read the target's facts.
+ * The whole way from a model to model.yj: import, passes, plan and kernels for each target, one shared object a
+ * program, one weights file for all. Each target starts from its own import, since passes read the target's facts.
  */
 #include "compiler/compile.h"
 #include "compiler/cost.h"
@@ -48,8 +48,10 @@ static enum yj_status read_states(struct compile *c) {
     struct onnx_state *states = NEW_ARRAY(c->arena, struct onnx_state, c->o->n_states + 1);
     for (int i = 0; i < c->o->n_states; i++) {
         const char *text = c->o->states[i], *equal = strchr(text, '=');
-        if (!equal || equal == text || !equal[1]) return report(YJ_ERR_INPUT, "--state %s: write INPUT=OUTPUT, as past_*=present_*", text);
-        states[i] = (struct onnx_state){arena_text(c->arena, "%.*s", (int)(equal - text), text), arena_text(c->arena, "%s", equal + 1)};
+        if (!equal || equal == text || !equal[1])
+            return report(YJ_ERR_INPUT, "--state %s: write INPUT=OUTPUT, as past_*=present_*", text);
+        states[i] = (struct onnx_state){arena_text(c->arena, "%.*s", (int)(equal - text), text),
+                                        arena_text(c->arena, "%s", equal + 1)};
     }
     c->import.n_states = c->o->n_states;
     c->import.states = states;
@@ -62,9 +64,11 @@ static enum yj_status read_mesh(struct compile *c) {
         size_t n = strcspn(at, "=,");
         int64_t size = 0;
         const char *value = at[n] == '=' ? at + n + 1 : at;
-        if (n == 0 || at[n] != '=' || !number(&value, &size) || size < 1 || size > 4096 || (*value && *value != ',') || c->mesh.n == 4)
+        if (n == 0 || at[n] != '=' || !number(&value, &size) || size < 1 || size > 4096 || (*value && *value != ',') ||
+            c->mesh.n == 4)
             return report(YJ_ERR_INPUT, "--shard %s: write AXIS=RANKS, as tp=2", c->o->shard);
-        if (strncmp(at, "tp", n) != 0 || n != 2) return report(YJ_ERR_UNSUPPORTED, "--shard %s: only the axis tp can be sharded over so far", c->o->shard);
+        if (strncmp(at, "tp", n) != 0 || n != 2)
+            return report(YJ_ERR_UNSUPPORTED, "--shard %s: only the axis tp can be sharded over so far", c->o->shard);
         c->mesh.name[c->mesh.n] = arena_text(c->arena, "%.*s", (int)n, at);
         c->mesh.size[c->mesh.n++] = (int)size;
         at = *value == ',' ? value + 1 : value;
@@ -77,7 +81,8 @@ static enum yj_status add_target(struct compile *c, const struct yj_target *t) {
     for (int i = 0; i < c->n_programs; i++)
         if (c->programs[i].target == t) return report(YJ_ERR_INPUT, "target %s twice", t->name);
     for (size_t i = 0; i < COUNT(t->vector_lengths) && (i == 0 || t->vector_lengths[i]); i++) {
-        if (c->n_programs == COMPILE_MAX_PROGRAMS) return report(YJ_ERR_INPUT, "more than %d programs", COMPILE_MAX_PROGRAMS);
+        if (c->n_programs == COMPILE_MAX_PROGRAMS)
+            return report(YJ_ERR_INPUT, "more than %d programs", COMPILE_MAX_PROGRAMS);
         bool several = t->vector_lengths[0] && t->vector_lengths[1];
         struct compile_program *p = &c->programs[c->n_programs++];
         p->target = t;
@@ -105,21 +110,29 @@ static enum yj_status make_graph(struct compile *c, struct compile_program *p) {
     TRY(onnx_import(c->file, c->arena, &c->import, &p->graph));
     p->graph->mesh = c->mesh;
     cost_target(p->target);
-    struct pass_options o = {.target = p->target, .only = c->o->passes, .print_after = c->o->print_after, .print = c->o->print, .user = c->o->user,
-                             .fuse_log = p->fuse_log, .overlap_log = p->overlap_log};
+    struct pass_options o = {.target = p->target,
+                             .only = c->o->passes,
+                             .print_after = c->o->print_after,
+                             .print = c->o->print,
+                             .user = c->o->user,
+                             .fuse_log = p->fuse_log,
+                             .overlap_log = p->overlap_log};
     return pipeline_run(p->graph, &o);
 }
 
 static enum yj_status make_library(struct compile *c, struct compile_program *p) {
     int n = 0;
-    for (int i = 0; i < p->kernels.n; i++) n += p->kernels.kernel[i].n_variants;
+    for (int i = 0; i < p->kernels.n; i++)
+        n += p->kernels.kernel[i].n_variants;
     const struct kernel **all = NEW_ARRAY(c->arena, const struct kernel *, n + 1);
     struct compiled *made = NEW_ARRAY(c->arena, struct compiled, n + 1);
     struct link_object *objects = NEW_ARRAY(c->arena, struct link_object, n + 1);
     n = 0;
     for (int i = 0; i < p->kernels.n; i++)
-        for (int v = 0; v < p->kernels.kernel[i].n_variants; v++) all[n++] = p->kernels.kernel[i].variant[v];
-    struct compile_options o = {.target = p->target, .vector_bits = p->vector_bits, .no_cache = c->o->flags & YJ_COMPILE_NO_CACHE};
+        for (int v = 0; v < p->kernels.kernel[i].n_variants; v++)
+            all[n++] = p->kernels.kernel[i].variant[v];
+    struct compile_options o = {
+        .target = p->target, .vector_bits = p->vector_bits, .no_cache = c->o->flags & YJ_COMPILE_NO_CACHE};
     TRY(compile_kernels(&o, all, n, made));
     for (int i = 0; i < n; i++) {
         objects[i] = (struct link_object){made[i].object, made[i].bytes};
@@ -154,7 +167,8 @@ static enum yj_status fill_weight(void *user, int index, int64_t from, int64_t b
 }
 
 static enum yj_status add_text(struct model_writer *w, const char *name, struct text *text) {
-    enum yj_status status = text->failed ? report(YJ_ERR_MEMORY, "out of memory") : model_add(w, name, text->data ? text->data : "", text->n);
+    enum yj_status status = text->failed ? report(YJ_ERR_MEMORY, "out of memory")
+                                         : model_add(w, name, text->data ? text->data : "", text->n);
     text_free(text);
     return status;
 }
@@ -162,13 +176,21 @@ static enum yj_status add_text(struct model_writer *w, const char *name, struct 
 static enum yj_status write_program(struct compile *c, struct compile_program *p, struct manifest_program *m) {
     struct text plan = {0}, kernels = {0};
     int64_t ranks = 1;
-    for (int i = 0; i < c->mesh.n; i++) ranks *= c->mesh.size[i];
-    *m = (struct manifest_program){.name = p->name, .target = p->target->name, .triple = p->target->triple, .minimum = p->target->minimum,
-                                   .vector_bits = p->vector_bits, .ranks = (int)ranks, .plan = arena_text(c->arena, "%s.plan", p->name),
-                                   .kernels = arena_text(c->arena, "%s.so", p->name), .text = arena_text(c->arena, "%s.kernels", p->name)};
+    for (int i = 0; i < c->mesh.n; i++)
+        ranks *= c->mesh.size[i];
+    *m = (struct manifest_program){.name = p->name,
+                                   .target = p->target->name,
+                                   .triple = p->target->triple,
+                                   .minimum = p->target->minimum,
+                                   .vector_bits = p->vector_bits,
+                                   .ranks = (int)ranks,
+                                   .plan = arena_text(c->arena, "%s.plan", p->name),
+                                   .kernels = arena_text(c->arena, "%s.so", p->name),
+                                   .text = arena_text(c->arena, "%s.kernels", p->name)};
     plan_print(&plan, p->planned.plan);
     for (int i = 0; i < p->kernels.n; i++)
-        for (int v = 0; v < p->kernels.kernel[i].n_variants; v++) kernel_print(&kernels, p->kernels.kernel[i].variant[v]);
+        for (int v = 0; v < p->kernels.kernel[i].n_variants; v++)
+            kernel_print(&kernels, p->kernels.kernel[i].variant[v]);
     TRY(add_text(c->writer, m->plan, &plan));
     TRY(add_text(c->writer, m->text, &kernels));
     TRY(model_add(c->writer, m->kernels, p->library, p->library_bytes));
@@ -181,7 +203,14 @@ static enum yj_status write_program(struct compile *c, struct compile_program *p
 }
 
 static enum yj_status write_model(struct compile *c, const char *name) {
-    struct manifest m = {MANIFEST_FORMAT, YJ_KERNEL_ABI, YJ_VERSION, name, c->n_programs, NEW_ARRAY(c->arena, struct manifest_program, c->n_programs), 0, NULL,
+    struct manifest m = {MANIFEST_FORMAT,
+                         YJ_KERNEL_ABI,
+                         YJ_VERSION,
+                         name,
+                         c->n_programs,
+                         NEW_ARRAY(c->arena, struct manifest_program, c->n_programs),
+                         0,
+                         NULL,
                          c->programs[0].planned.plan};
     struct safetensor *tensors = NEW_ARRAY(c->arena, struct safetensor, c->weights.n + 1);
     weights_tensors(&c->weights, tensors);
@@ -232,7 +261,8 @@ enum yj_status compile_open(const struct yj_compile_options *options, struct com
 
 void compile_close(struct compile *c) {
     if (c->writer) model_abandon(c->writer);
-    for (int i = 0; i < c->n_programs; i++) free(c->programs[i].library);
+    for (int i = 0; i < c->n_programs; i++)
+        free(c->programs[i].library);
     onnx_close(c->file);
     arena_close(c->arena);
     free(c);
@@ -244,13 +274,17 @@ enum yj_status yj_compile(const struct yj_compile_options *options, struct yj_co
     enum yj_status status = arena_guard(compile_all, c);
     if (status == YJ_OK && result) {
         const struct compile_program *p = &c->programs[0];
-        *result = (struct yj_compile_result){.size = sizeof *result, .nodes = p->graph->n_nodes, .seconds = time_now() - c->start};
-        for (const struct op *op = p->graph->first; op; op = op->next) result->ops++;
+        *result = (struct yj_compile_result){
+            .size = sizeof *result, .nodes = p->graph->n_nodes, .seconds = time_now() - c->start};
+        for (const struct op *op = p->graph->first; op; op = op->next)
+            result->ops++;
         for (int i = 0; i < c->n_programs; i++) {
-            for (int k = 0; k < c->programs[i].kernels.n; k++) result->kernels += c->programs[i].kernels.kernel[k].n_variants;
+            for (int k = 0; k < c->programs[i].kernels.n; k++)
+                result->kernels += c->programs[i].kernels.kernel[k].n_variants;
             result->cached += c->programs[i].cached;
         }
-        for (int i = 0; i < c->weights.n; i++) result->weight_bytes += c->weights.weight[i].n_bytes;
+        for (int i = 0; i < c->weights.n; i++)
+            result->weight_bytes += c->weights.weight[i].n_bytes;
     }
     compile_close(c);
     return status;

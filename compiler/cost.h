@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What things cost, in seconds, for the passes that choose: arithmetic and memory from the target's facts, collectives from
- * the walker of the comm room (the same that chooses and simulates algorithms). Only ratios matter.
+ * What things cost, in seconds, for the passes that choose: arithmetic and memory from the target's facts, collectives
+ * from the walker of the comm room (the same that chooses and simulates algorithms). Only ratios matter.
  */
 #ifndef COMPILER_COST_H
 #define COMPILER_COST_H

@@ -11,14 +11,14 @@
 struct source {
     enum source_dialect dialect;
     struct arena *arena;
-    struct kernel *k;        /* a copy: math and reductions expanded */
-    struct map names;        /* symbol, buffer or let -> identifier: the name and an underscore, so never a word of C */
-    struct needed *needed;   /* functions asked for so far */
-    struct text functions;   /* their text */
+    struct kernel *k;      /* a copy: math and reductions expanded */
+    struct map names;      /* symbol, buffer or let -> identifier: the name and an underscore, so never a word of C */
+    struct needed *needed; /* functions asked for so far */
+    struct text functions; /* their text */
     struct text body;
     int indent;
-    bool f64;                /* OpenCL needs an extension for it */
-    enum yj_status status;   /* the first thing that the dialect cannot say */
+    bool f64;              /* OpenCL needs an extension for it */
+    enum yj_status status; /* the first thing that the dialect cannot say */
 };
 
 /* The type's name in the source: f32, bf16, i8, b8. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The emulator as a launcher of the runtime: the plan is walked on this machine, and each launch is a request to the
- * harness with the bytes of its buffers. There is one emulator process a core; the tiles of a launch are shared among them,
- * each on a copy of what the kernel writes, and the bytes that a share has changed are its result.
+ * harness with the bytes of its buffers. There is one emulator process a core; the tiles of a launch are shared among
+ * them, each on a copy of what the kernel writes, and the bytes that a share has changed are its result.
  */
 #include "compiler/link.h"
 #include "runtime/program.h" /* pool_default_threads */
@@ -15,7 +15,10 @@
 
 enum { MOST_BUFFERS = 255, MOST_PARTS = 8 };
 
-struct emulators { int n; struct emulator *each[MOST_PARTS]; };
+struct emulators {
+    int n;
+    struct emulator *each[MOST_PARTS];
+};
 
 struct part {
     struct emulator *emulator;
@@ -31,11 +34,13 @@ struct part {
 
 static void close_kernels(void *kernels) {
     struct emulators *all = kernels;
-    for (int i = 0; i < all->n; i++) emulate_close(all->each[i]);
+    for (int i = 0; i < all->n; i++)
+        emulate_close(all->each[i]);
     free(all);
 }
 
-static enum yj_status open_kernels(const char *name, int32_t bits, const void *library, uint64_t bytes, void **kernels) {
+static enum yj_status open_kernels(const char *name, int32_t bits, const void *library, uint64_t bytes,
+                                   void **kernels) {
     const struct yj_target *target;
     TRY(yj_target_find(name, &target));
     struct emulators *all = calloc(1, sizeof *all);
@@ -46,16 +51,18 @@ static enum yj_status open_kernels(const char *name, int32_t bits, const void *l
         status = emulate_open(target, bits ? bits : target->vector_bits, library, (size_t)bytes, &all->each[all->n]);
         if (status == YJ_OK) all->n++;
     }
-    if (status == YJ_OK) *kernels = all;
-    else close_kernels(all);
+    if (status == YJ_OK)
+        *kernels = all;
+    else
+        close_kernels(all);
     return status;
 }
 
 static void *run_part(void *argument) {
     struct part *p = argument;
     const struct yj_launch *l = p->launch;
-    p->status = emulate_run(p->emulator, l->kernel, l->n_buffers, p->buffers, l->n_scalars, l->scalars, p->begin, p->end,
-                            (size_t)l->scratch_bytes, &p->fault);
+    p->status = emulate_run(p->emulator, l->kernel, l->n_buffers, p->buffers, l->n_scalars, l->scalars, p->begin,
+                            p->end, (size_t)l->scratch_bytes, &p->fault);
     if (p->status != YJ_OK) snprintf(p->error, sizeof p->error, "%s", yj_error_text());
     return NULL;
 }
@@ -91,8 +98,10 @@ static void merge(const struct yj_launch *l, struct part *parts, int n) {
 }
 
 static enum yj_status run_parts(const struct yj_launch *l, struct part *parts, int n, struct yj_fault *fault) {
-    for (int i = 0; i < n; i++) TRY(copy_buffers(&parts[i]));
-    for (int i = 1; i < n; i++) parts[i].has_thread = pthread_create(&parts[i].thread, NULL, run_part, &parts[i]) == 0;
+    for (int i = 0; i < n; i++)
+        TRY(copy_buffers(&parts[i]));
+    for (int i = 1; i < n; i++)
+        parts[i].has_thread = pthread_create(&parts[i].thread, NULL, run_part, &parts[i]) == 0;
     for (int i = 0; i < n; i++) {
         if (!parts[i].has_thread) run_part(&parts[i]);
     }
@@ -112,8 +121,8 @@ static enum yj_status launch(void *kernels, const struct yj_launch *l, struct yj
     int64_t tiles = l->tile_end - l->tile_begin;
     int n = (int)min64(all->n, tiles);
     if (l->n_buffers > MOST_BUFFERS)
-        return report(YJ_ERR_UNSUPPORTED, "kernel %s: %d buffers; %d are possible under an emulator", l->kernel, l->n_buffers,
-                      (int)MOST_BUFFERS);
+        return report(YJ_ERR_UNSUPPORTED, "kernel %s: %d buffers; %d are possible under an emulator", l->kernel,
+                      l->n_buffers, (int)MOST_BUFFERS);
     struct part *parts = calloc((size_t)n, sizeof *parts);
     if (!parts) return report(YJ_ERR_MEMORY, "out of memory");
     for (int i = 0; i < n; i++) {

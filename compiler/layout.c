@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Layout: how values that only kernels see lie in memory. Shapes and ops stay what they are; kernels read and write through
- * the layouts, so no transpose is ever inserted or cancelled. Weights of dot and convolution get the panels of the target's
- * register tile; images (what convolutions read and write, and what is elementwise around them) get channels last. What
- * the outside sees (inputs, outputs, states, operands of collectives and of names for memory) stays row-major.
+ * Layout: how values that only kernels see lie in memory. Shapes and ops stay what they are; kernels read and write
+ * through the layouts, so no transpose is ever inserted or cancelled. Weights of dot and convolution get the panels of
+ * the target's register tile; images (what convolutions read and write, and what is elementwise around them) get
+ * channels last. What the outside sees (inputs, outputs, states, operands of collectives and of names for memory) stays
+ * row-major.
  */
 #include "compiler/lower.h"
 #include "compiler/pass.h"
@@ -13,20 +14,26 @@ struct layouts {
     struct graph *g;
     const struct yj_target *target;
     struct arena *arena;
-    bool *inside;         /* by value id: made by a fused op, used by fused ops alone */
-    bool *image;          /* by value id: its axes are batch, channels, space... */
-    bool *constant;       /* by value id: a constant used by fused ops alone */
+    bool *inside;   /* by value id: made by a fused op, used by fused ops alone */
+    bool *image;    /* by value id: its axes are batch, channels, space... */
+    bool *constant; /* by value id: a constant used by fused ops alone */
 };
 
 /* --- images: sets of values of one region whose axes correspond --- */
 
-struct sets { struct map number; int n; int *parent; bool *image; };
+struct sets {
+    struct map number;
+    int n;
+    int *parent;
+    bool *image;
+};
 
 static int set_find(const struct sets *s, const struct value *v) {
     intptr_t n = (intptr_t)map_get(&s->number, v);
     if (!n) return -1;
     int i = (int)n - 1;
-    while (s->parent[i] != i) i = s->parent[i];
+    while (s->parent[i] != i)
+        i = s->parent[i];
     return i;
 }
 
@@ -41,14 +48,22 @@ static bool keeps_axes(const struct op *op) {
     int n;
     if (op_is(op->kind, 'E')) return true;
     switch (op->kind) {
-    case OP_cast: case OP_pad: case OP_slice: case OP_reverse: case OP_concat: case OP_reduce_window: case OP_update_slice: return true;
+    case OP_cast:
+    case OP_pad:
+    case OP_slice:
+    case OP_reverse:
+    case OP_concat:
+    case OP_reduce_window:
+    case OP_update_slice:
+        return true;
     case OP_broadcast: {
         const int64_t *axes = op_ints(op, "axes", &n);
         for (int i = 0; i < n; i++)
             if (axes[i] != i) return false;
         return op->in[0]->type.rank == op->out[0]->type.rank;
     }
-    default: return false;
+    default:
+        return false;
     }
 }
 
@@ -70,7 +85,8 @@ static struct sets sets_of(struct arena *arena, const struct graph *body) {
     number_values(&s, body, true);
     s.parent = NEW_ARRAY(arena, int, s.n + 1);
     s.image = NEW_ARRAY(arena, bool, s.n + 1);
-    for (int i = 0; i < s.n; i++) s.parent[i] = i;
+    for (int i = 0; i < s.n; i++)
+        s.parent[i] = i;
     s.n = 0;
     number_values(&s, body, false);
     for (const struct op *op = body->first; op; op = op->next) {
@@ -78,7 +94,8 @@ static struct sets sets_of(struct arena *arena, const struct graph *body) {
             s.image[set_find(&s, op->in[0])] = s.image[set_find(&s, op->out[0])] = true;
             set_join(&s, op->in[0], op->out[0]);
         } else if (keeps_axes(op)) {
-            for (int i = 0; i < op->n_in; i++) set_join(&s, op->out[0], op->in[i]);
+            for (int i = 0; i < op->n_in; i++)
+                set_join(&s, op->out[0], op->in[i]);
         }
     }
     return s;
@@ -106,7 +123,8 @@ static bool spread_images(struct layouts *l, const struct op *fused) {
 
 static void channels_last(struct layout *layout, int rank) {
     layout->order[0] = 0;
-    for (int i = 2; i < rank; i++) layout->order[i - 1] = i;
+    for (int i = 2; i < rank; i++)
+        layout->order[i - 1] = i;
     layout->order[rank - 1] = 1;
 }
 
@@ -114,11 +132,13 @@ static void channels_last(struct layout *layout, int rank) {
 
 /* The region's input that V is, through transposes; AXIS[i] becomes the input's axis that is axis i of V. */
 static int input_behind(const struct graph *body, const struct value *v, int *axis) {
-    for (int i = 0; i < v->type.rank; i++) axis[i] = i;
+    for (int i = 0; i < v->type.rank; i++)
+        axis[i] = i;
     while (v->op && v->op->kind == OP_transpose) {
         int n;
         const int64_t *permutation = op_ints(v->op, "permutation", &n);
-        for (int i = 0; i < n; i++) axis[i] = (int)permutation[axis[i]];
+        for (int i = 0; i < n; i++)
+            axis[i] = (int)permutation[axis[i]];
         v = v->op->in[0];
     }
     for (int i = 0; i < body->n_in; i++)
@@ -128,7 +148,8 @@ static int input_behind(const struct graph *body, const struct value *v, int *ax
 
 static bool is_plain(const struct layout *layout, int rank) {
     bool plain = !layout->format;
-    for (int i = 0; i < rank; i++) plain &= layout->order[i] == 0;
+    for (int i = 0; i < rank; i++)
+        plain &= layout->order[i] == 0;
     return plain;
 }
 
@@ -139,18 +160,22 @@ static void want_layout(struct layouts *l, struct op *fused, int operand, struct
     int64_t columns;
     struct format_info format;
     if (!l->constant[v->id] || !is_plain(&v->layout, rank)) return;
-    if (layout.format && format_find(layout.format, &format) && dim_is_const(v->type.shape[layout.order[rank - 1]], &columns) &&
+    if (layout.format && format_find(layout.format, &format) &&
+        dim_is_const(v->type.shape[layout.order[rank - 1]], &columns) &&
         2 * columns < format_columns(&format, v->type.dtype))
         layout.format = NULL; /* mostly zeros */
     bool in_order = true;
-    for (int i = 0; i < rank; i++) in_order &= layout.order[i] == i;
-    for (int i = 0; in_order && i < rank; i++) layout.order[i] = 0;
+    for (int i = 0; i < rank; i++)
+        in_order &= layout.order[i] == i;
+    for (int i = 0; in_order && i < rank; i++)
+        layout.order[i] = 0;
     v->layout = layout;
 }
 
 static void weights_of_dot(struct layouts *l, struct op *fused, const struct op *dot) {
     const struct graph *body = fused->regions[0];
-    int axis[GRAPH_MAX_RANK], nb, nk, rank = dot->in[1]->type.rank, operand = input_behind(body, dot->in[1], axis), at = 0;
+    int axis[GRAPH_MAX_RANK], nb, nk, rank = dot->in[1]->type.rank, operand = input_behind(body, dot->in[1], axis),
+                                      at = 0;
     const int64_t *batch = op_ints(dot, "batch_b", &nb), *contract = op_ints(dot, "contract_b", &nk);
     const char *format = format_of_target(l->target, dot->in[1]->type.dtype);
     if (operand < 0 || nk != 1 || rank != nb + 2 || !format) return;
@@ -171,7 +196,8 @@ static void weights_of_convolution(struct layouts *l, struct op *fused, const st
     int axis[GRAPH_MAX_RANK], operand = input_behind(body, conv->in[1], axis), rank = conv->in[1]->type.rank;
     if (operand < 0 || conv->in[1]->op || !is_channel_first(conv)) return;
     struct layout layout = {{0}, NULL};
-    for (int i = 2; i < rank; i++) layout.order[i - 2] = i;
+    for (int i = 2; i < rank; i++)
+        layout.order[i - 2] = i;
     layout.order[rank - 2] = 1;
     layout.order[rank - 1] = 0;
     if (op_int(conv, "groups", 1) == 1) layout.format = format_of_target(l->target, conv->in[1]->type.dtype);
@@ -199,8 +225,10 @@ static void find_inside(struct layouts *l) {
             l->constant[op->out[i]->id] = op->kind == OP_constant;
         }
     for (struct op *op = g->first; op; op = op->next)
-        for (int i = 0; op->kind != OP_fused && i < op->n_in; i++) seen_outside(l, op->in[i]);
-    for (int i = 0; i < g->n_out; i++) seen_outside(l, g->out[i]);
+        for (int i = 0; op->kind != OP_fused && i < op->n_in; i++)
+            seen_outside(l, op->in[i]);
+    for (int i = 0; i < g->n_out; i++)
+        seen_outside(l, g->out[i]);
     for (int i = 0; i < g->n_states; i++) {
         seen_outside(l, g->states[i].in);
         seen_outside(l, g->states[i].out);
@@ -210,8 +238,12 @@ static void find_inside(struct layouts *l) {
 static void layout_body(struct graph *g, const struct yj_target *target) {
     int n = graph_number(g);
     struct arena *arena = g->arena;
-    struct layouts l = {.g = g, .target = target, .arena = arena, .inside = NEW_ARRAY(arena, bool, n + 1),
-                        .image = NEW_ARRAY(arena, bool, n + 1), .constant = NEW_ARRAY(arena, bool, n + 1)};
+    struct layouts l = {.g = g,
+                        .target = target,
+                        .arena = arena,
+                        .inside = NEW_ARRAY(arena, bool, n + 1),
+                        .image = NEW_ARRAY(arena, bool, n + 1),
+                        .constant = NEW_ARRAY(arena, bool, n + 1)};
     find_inside(&l);
     for (bool changed = true; changed;) {
         changed = false;
@@ -224,7 +256,8 @@ static void layout_body(struct graph *g, const struct yj_target *target) {
             struct value *v = op->out[i];
             if (l.inside[v->id] && l.image[v->id]) channels_last(&v->layout, v->type.rank);
         }
-        for (int r = 0; op->kind != OP_fused && r < op->n_regions; r++) layout_body(op->regions[r], target);
+        for (int r = 0; op->kind != OP_fused && r < op->n_regions; r++)
+            layout_body(op->regions[r], target);
     }
 }
 

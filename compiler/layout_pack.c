@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Packed formats (formats.def) and the bytes of constants under a layout: what the kernel of a `pack` op would write, done
- * once when weights are written. Permute by layout.order, then cut the last axis in panels.
+ * Packed formats (formats.def) and the bytes of constants under a layout: what the kernel of a `pack` op would write,
+ * done once when weights are written. Permute by layout.order, then cut the last axis in panels.
  */
 #include "compiler/lowering.h"
 
@@ -30,22 +30,28 @@ const char *format_of_target(const struct yj_target *target, enum yj_dtype dtype
         const struct yj_tile_shape *t = &target->tiles[i];
         if (t->dtype != dtype) continue;
         for (size_t j = 0; j < COUNT(formats); j++)
-            if (formats[j].k_group == t->k_group && format_columns(&formats[j], dtype) == t->columns) return formats[j].name;
+            if (formats[j].k_group == t->k_group && format_columns(&formats[j], dtype) == t->columns)
+                return formats[j].name;
     }
     return NULL;
 }
 
 /* Sizes in memory order, and where each axis of memory lies in the plain array (in elements). */
-struct packing { int rank, columns, group; int64_t size[GRAPH_MAX_RANK], stride[GRAPH_MAX_RANK], batch, k, n, panels, groups; };
+struct packing {
+    int rank, columns, group;
+    int64_t size[GRAPH_MAX_RANK], stride[GRAPH_MAX_RANK], batch, k, n, panels, groups;
+};
 
 static enum yj_status packing_of(const struct type *t, const struct layout *l, struct packing *p) {
     int order[GRAPH_MAX_RANK];
     int64_t plain[GRAPH_MAX_RANK], size[GRAPH_MAX_RANK], total = 1;
     layout_order(l, t->rank, order);
     for (int i = t->rank - 1; i >= 0; i--) {
-        if (!dim_is_const(t->shape[i], &size[i]) || size[i] < 0) return report(YJ_ERR_UNSUPPORTED, "a constant needs constant sizes");
+        if (!dim_is_const(t->shape[i], &size[i]) || size[i] < 0)
+            return report(YJ_ERR_UNSUPPORTED, "a constant needs constant sizes");
         plain[i] = total;
-        if (__builtin_mul_overflow(total, size[i], &total)) return report(YJ_ERR_INPUT, "a constant of more than 2^63 elements");
+        if (__builtin_mul_overflow(total, size[i], &total))
+            return report(YJ_ERR_INPUT, "a constant of more than 2^63 elements");
     }
     *p = (struct packing){.rank = t->rank, .columns = 1, .group = 1, .batch = 1, .k = 1, .n = 1};
     for (int i = 0; i < t->rank; i++) {
@@ -54,11 +60,13 @@ static enum yj_status packing_of(const struct type *t, const struct layout *l, s
     }
     if (l->format) {
         struct format_info info;
-        if (!format_find(l->format, &info) || t->rank < 2) return report(YJ_ERR_UNSUPPORTED, "a value of rank %d cannot have the format '%s'", t->rank, l->format);
+        if (!format_find(l->format, &info) || t->rank < 2)
+            return report(YJ_ERR_UNSUPPORTED, "a value of rank %d cannot have the format '%s'", t->rank, l->format);
         p->columns = format_columns(&info, t->dtype);
         p->group = info.k_group;
     }
-    for (int i = 0; i < t->rank - 2; i++) p->batch *= p->size[i];
+    for (int i = 0; i < t->rank - 2; i++)
+        p->batch *= p->size[i];
     if (t->rank >= 2) p->k = p->size[t->rank - 2];
     if (t->rank >= 1) p->n = p->size[t->rank - 1];
     if (!l->format) p->columns = p->n > 0 && p->n < INT32_MAX ? (int)p->n : 1;
@@ -73,7 +81,8 @@ enum yj_status layout_bytes(const struct type *t, const struct layout *l, size_t
     size_t n = yj_dtype_bytes(t->dtype);
     int64_t factors[] = {p.batch, p.panels, p.groups, p.columns, p.group};
     for (size_t i = 0; i < COUNT(factors); i++)
-        if (__builtin_mul_overflow(n, (size_t)factors[i], &n)) return report(YJ_ERR_INPUT, "a packed constant of more than 2^64 bytes");
+        if (__builtin_mul_overflow(n, (size_t)factors[i], &n))
+            return report(YJ_ERR_INPUT, "a packed constant of more than 2^64 bytes");
     *bytes = n;
     return YJ_OK;
 }
@@ -102,8 +111,10 @@ enum yj_status layout_pack(const struct type *t, const struct layout *l, const v
                 for (int c = 0; c < p.columns; c++)
                     for (int g = 0; g < p.group; g++, to += each) {
                         int64_t k = kb * p.group + g, n = panel * p.columns + c;
-                        if (k < p.k && n < p.n) memcpy(to, matrix + (size_t)(k * row + n * column) * each, each);
-                        else memset(to, 0, each);
+                        if (k < p.k && n < p.n)
+                            memcpy(to, matrix + (size_t)(k * row + n * column) * each, each);
+                        else
+                            memset(to, 0, each);
                     }
     }
     return YJ_OK;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One group of ops to one plain kernel. The domain (the outputs' shape) becomes loops: tile loops for what is independent,
- * serial ones inside for the axes that some anchor does not depend on (a row). Which those are is found by lowering once on
- * a kernel that is thrown away and looking at what each anchor's index names. Then each output is pulled and stored.
+ * One group of ops to one plain kernel. The domain (the outputs' shape) becomes loops: tile loops for what is
+ * independent, serial ones inside for the axes that some anchor does not depend on (a row). Which those are is found by
+ * lowering once on a kernel that is thrown away and looking at what each anchor's index names. Then each output is
+ * pulled and stored.
  */
 #include "compiler/lowering.h"
 
@@ -12,8 +13,10 @@
 
 void layout_order(const struct layout *layout, int rank, int *order) {
     bool plain = true;
-    for (int i = 0; i < rank; i++) plain &= layout->order[i] == 0;
-    for (int i = 0; i < rank; i++) order[i] = plain ? i : layout->order[i];
+    for (int i = 0; i < rank; i++)
+        plain &= layout->order[i] == 0;
+    for (int i = 0; i < rank; i++)
+        order[i] = plain ? i : layout->order[i];
 }
 
 /* The number of an argument, in the order of the kernel's list: operands, then results. -1: not an argument. */
@@ -45,8 +48,8 @@ static enum yj_status arg_make(struct lowering *l, int number) {
     if (v->layout.format) {
         struct format_info format;
         if (!format_find(v->layout.format, &format) || rank < 2)
-            return report(YJ_ERR_UNSUPPORTED, "%s: value '%s' of rank %d cannot have the format '%s'", op_where(l->fused), v->name, rank,
-                          v->layout.format);
+            return report(YJ_ERR_UNSUPPORTED, "%s: value '%s' of rank %d cannot have the format '%s'",
+                          op_where(l->fused), v->name, rank, v->layout.format);
         struct dim_table *t = l->k->dims;
         dim k = shape[rank - 2], n = shape[rank - 1], columns = dim_const(t, format_columns(&format, v->type.dtype));
         shape[rank - 2] = dim_ceil_div(t, n, columns);
@@ -64,11 +67,13 @@ int arg_subs(struct lowering *l, const struct value *v, const struct index *idx,
     const struct value *outer = outer_value(l, arg_number(l, v));
     int rank = outer->type.rank, order[GRAPH_MAX_RANK];
     layout_order(&outer->layout, rank, order);
-    for (int i = 0; i < rank; i++) subs[i] = idx->at[order[i]];
+    for (int i = 0; i < rank; i++)
+        subs[i] = idx->at[order[i]];
     if (!outer->layout.format) return rank;
     struct format_info format;
     format_find(outer->layout.format, &format);
-    dim columns = dim_const(l->k->dims, format_columns(&format, outer->type.dtype)), group = dim_const(l->k->dims, format.k_group);
+    dim columns = dim_const(l->k->dims, format_columns(&format, outer->type.dtype)),
+        group = dim_const(l->k->dims, format.k_group);
     struct expr *k = subs[rank - 2], *n = subs[rank - 1];
     subs[rank - 2] = ix_div(l, n, columns);
     subs[rank - 1] = ix_div(l, k, group);
@@ -79,7 +84,9 @@ int arg_subs(struct lowering *l, const struct value *v, const struct index *idx,
 
 struct expr *load_arg(struct lowering *l, const struct value *v, const struct index *idx) {
     struct buffer *b = arg_of(l, v);
-    if (!b) return refuse(l, v->type.dtype, "%s: value '%s' comes from outside the region", op_where(l->fused), v->name ? v->name : "?");
+    if (!b)
+        return refuse(l, v->type.dtype, "%s: value '%s' comes from outside the region", op_where(l->fused),
+                      v->name ? v->name : "?");
     struct expr *subs[GRAPH_MAX_RANK + 2];
     int n = arg_subs(l, v, idx, subs);
     return expr_load(l->k, b, n, subs);
@@ -96,8 +103,10 @@ static void enter_composites(struct lowering *l, const struct graph *g) {
     for (const struct op *op = g->first; op; op = op->next) {
         if (op->kind != OP_composite || op->n_regions < 1) continue;
         const struct graph *body = op->regions[0];
-        for (int i = 0; i < body->n_in && i < op->n_in; i++) map_set(&l->same, body->in[i], op->in[i]);
-        for (int i = 0; i < body->n_out && i < op->n_out; i++) map_set(&l->same, op->out[i], body->out[i]);
+        for (int i = 0; i < body->n_in && i < op->n_in; i++)
+            map_set(&l->same, body->in[i], op->in[i]);
+        for (int i = 0; i < body->n_out && i < op->n_out; i++)
+            map_set(&l->same, op->out[i], body->out[i]);
         enter_composites(l, body);
     }
 }
@@ -106,33 +115,43 @@ static void enter_composites(struct lowering *l, const struct graph *g) {
 static void enter_dims(struct lowering *l, const struct graph *g) {
     for (const struct op *op = g->first; op; op = op->next) {
         for (int i = 0; i < op->n_out; i++)
-            for (int j = 0; j < op->out[i]->type.rank; j++) type_dim(l, op->out[i], j);
+            for (int j = 0; j < op->out[i]->type.rank; j++)
+                type_dim(l, op->out[i], j);
         for (const struct attr *a = op->attrs; a; a = a->next)
-            for (int i = 0; (a->kind == ATTR_DIM || a->kind == ATTR_DIMS) && i < a->n; i++) kdim(l, a->dims[i]);
+            for (int i = 0; (a->kind == ATTR_DIM || a->kind == ATTR_DIMS) && i < a->n; i++)
+                kdim(l, a->dims[i]);
         if (op->kind == OP_composite && op->n_regions) enter_dims(l, op->regions[0]);
     }
 }
 
 static void enter_uses(struct lowering *l, const struct graph *g) {
     for (const struct op *op = g->first; op; op = op->next) {
-        if (op->kind == OP_composite) enter_uses(l, op->regions[0]);
+        if (op->kind == OP_composite)
+            enter_uses(l, op->regions[0]);
         else
-            for (int i = 0; i < op->n_in; i++) count_use(l, op->in[i]);
+            for (int i = 0; i < op->n_in; i++)
+                count_use(l, op->in[i]);
     }
-    for (int i = 0; i < g->n_out && g == l->body; i++) count_use(l, g->out[i]);
+    for (int i = 0; i < g->n_out && g == l->body; i++)
+        count_use(l, g->out[i]);
 }
 
 static enum yj_status lowering_open(struct lowering *l, struct arena *arena, const struct op *fused, const char *name,
                                     const struct lower_place *places) {
-    *l = (struct lowering){.arena = arena, .k = kernel_new(arena, name), .fused = fused, .body = fused->regions[0], .places = places};
-    struct map *maps[] = {&l->same, &l->args, &l->uses, &l->symbols, &l->level, &l->axes, &l->size, &l->flats, &l->rows};
-    for (size_t i = 0; i < COUNT(maps); i++) maps[i]->arena = arena;
+    *l = (struct lowering){
+        .arena = arena, .k = kernel_new(arena, name), .fused = fused, .body = fused->regions[0], .places = places};
+    struct map *maps[] = {&l->same, &l->args, &l->uses,  &l->symbols, &l->level,
+                          &l->axes, &l->size, &l->flats, &l->rows};
+    for (size_t i = 0; i < COUNT(maps); i++)
+        maps[i]->arena = arena;
     for (int i = 0; i < fused->n_in; i++)
-        for (int j = 0; j < fused->in[i]->type.rank; j++) type_dim(l, fused->in[i], j);
+        for (int j = 0; j < fused->in[i]->type.rank; j++)
+            type_dim(l, fused->in[i], j);
     enter_composites(l, l->body);
     enter_dims(l, l->body);
     enter_uses(l, l->body);
-    for (int i = 0; i < fused->n_in + fused->n_out; i++) TRY(arg_make(l, i));
+    for (int i = 0; i < fused->n_in + fused->n_out; i++)
+        TRY(arg_make(l, i));
     return YJ_OK;
 }
 
@@ -140,7 +159,8 @@ static enum yj_status lowering_open(struct lowering *l, struct arena *arena, con
 
 static int walked_axes(const struct value *v) {
     int n = 0;
-    for (int i = 0; i < v->type.rank; i++) n += !dim_is(v->type.shape[i], 1);
+    for (int i = 0; i < v->type.rank; i++)
+        n += !dim_is(v->type.shape[i], 1);
     return n;
 }
 
@@ -164,7 +184,8 @@ static struct expr *domain_at(struct lowering *l, int axis) {
     return ix(l, l->axis[axis] ? l->axis[axis] : dim_const(l->k->dims, 0));
 }
 
-/* The index of an output at the current point of the domain; MISSING gets the domain axes that the output does not have. */
+/* The index of an output at the current point of the domain; MISSING gets the domain axes that the output does not
+ * have. */
 static bool output_index(struct lowering *l, const struct value *out, struct index *idx, unsigned *missing) {
     int rank = out->type.rank, i = 0;
     dim shape[GRAPH_MAX_RANK], zero = dim_const(l->k->dims, 0), all = dim_const(l->k->dims, 1), own = all;
@@ -174,7 +195,8 @@ static bool output_index(struct lowering *l, const struct value *out, struct ind
         here.at[d] = domain_at(l, d);
         all = dim_mul(l->k->dims, all, l->shape[d]);
     }
-    for (int j = 0; j < rank; j++) own = dim_mul(l->k->dims, own, shape[j] = type_dim(l, out, j));
+    for (int j = 0; j < rank; j++)
+        own = dim_mul(l->k->dims, own, shape[j] = type_dim(l, out, j));
     if (own == all) {
         *idx = reshape_between(l, &here, l->shape, l->rank, shape, rank);
         return true;
@@ -195,13 +217,16 @@ static void store_output(struct lowering *l, int number) {
     struct index idx = {{NULL}};
     unsigned missing;
     if (!output_index(l, out, &idx, &missing) || (missing & ~l->inner && !l->probe)) {
-        refuse(l, out->type.dtype, "%s: result '%s' has neither the shape of the others nor one value a row", op_where(l->fused), out->name);
+        refuse(l, out->type.dtype, "%s: result '%s' has neither the shape of the others nor one value a row",
+               op_where(l->fused), out->name);
         return;
     }
     int level = 0;
-    for (int i = 0; i < out->type.rank; i++) level = (int)max64(level, expr_level(l, idx.at[i]));
+    for (int i = 0; i < out->type.rank; i++)
+        level = (int)max64(level, expr_level(l, idx.at[i]));
     struct scope *from = l->scope;
-    while (l->scope->level > level) l->scope = l->scope->outer;
+    while (l->scope->level > level)
+        l->scope = l->scope->outer;
     struct expr *e = pull(l, l->body->out[number], &idx), *subs[GRAPH_MAX_RANK + 2];
     int n = arg_subs(l, out, &idx, subs);
     stmt_store(l->k, &l->scope->at, arg_of(l, out), n, subs, e);
@@ -211,7 +236,8 @@ static void store_output(struct lowering *l, int number) {
 /* Domain axes in the order of the first result's memory: the last is the one to walk along. */
 static void domain_order(struct lowering *l, bool written, int *order) {
     const struct value *v = domain_value(l);
-    for (int i = 0; i < l->rank; i++) order[i] = i;
+    for (int i = 0; i < l->rank; i++)
+        order[i] = i;
     if (!written) layout_order(&v->layout, l->rank, order);
 }
 
@@ -227,15 +253,18 @@ static void make_body(struct lowering *l, bool written) {
         scope_open(l, &inner[d], SCOPE_LOOP, ++level);
         level_set(l, l->axis[d], level);
     }
-    if (written) write_body(l);
+    if (written)
+        write_body(l);
     else
-        for (int i = 0; i < l->fused->n_out && l->status == YJ_OK; i++) store_output(l, i);
+        for (int i = 0; i < l->fused->n_out && l->status == YJ_OK; i++)
+            store_output(l, i);
     dim zero = dim_const(l->k->dims, 0);
     for (int i = l->rank - 1; i >= 0; i--) {
         int d = order[i];
         if (!l->axis[d] || !(walked >> d & 1)) continue;
         l->scope = inner[d].outer;
-        if (inner[d].list) stmt_loop(l->k, &l->scope->at, AXIS_SERIAL, l->axis[d], zero, l->shape[d], 1)->body = inner[d].list;
+        if (inner[d].list)
+            stmt_loop(l->k, &l->scope->at, AXIS_SERIAL, l->axis[d], zero, l->shape[d], 1)->body = inner[d].list;
     }
     struct stmt *body = top.list;
     for (int i = l->rank - 1; i >= 0; i--) {
@@ -252,17 +281,24 @@ static void make_body(struct lowering *l, bool written) {
 
 /* --- tidying: adjacent axes of an argument that are always subscripted x / W, x % W become one --- */
 
-struct pair_use { const struct buffer *b; int axis; bool split, other; };
+struct pair_use {
+    const struct buffer *b;
+    int axis;
+    bool split, other;
+};
 
 static bool is_pair(const struct expr *q, const struct expr *r, dim size) {
     if (q->kind != EXPR_DIM || r->kind != EXPR_DIM) return false;
-    return q->dim->op == DIM_DIV && r->dim->op == DIM_MOD && q->dim->a == r->dim->a && q->dim->b == r->dim->b && q->dim->b == size;
+    return q->dim->op == DIM_DIV && r->dim->op == DIM_MOD && q->dim->a == r->dim->a && q->dim->b == r->dim->b &&
+           q->dim->b == size;
 }
 
 static void see_subs(struct pair_use *u, struct expr *const *subs) {
     const struct expr *q = subs[u->axis], *r = subs[u->axis + 1];
-    if (q->kind != EXPR_DIM || r->kind != EXPR_DIM) u->other = true;
-    else u->split |= is_pair(q, r, u->b->shape[u->axis + 1]);
+    if (q->kind != EXPR_DIM || r->kind != EXPR_DIM)
+        u->other = true;
+    else
+        u->split |= is_pair(q, r, u->b->shape[u->axis + 1]);
 }
 
 static void see_expr(void *user, struct expr *e) {
@@ -276,7 +312,13 @@ static void see_stmt(void *user, struct stmt *s) {
     stmt_exprs(s, see_expr, u);
 }
 
-struct joiner { struct kernel *k; const struct buffer *b; int axis; dim size; struct map done; };
+struct joiner {
+    struct kernel *k;
+    const struct buffer *b;
+    int axis;
+    dim size;
+    struct map done;
+};
 
 static struct expr *join_pair(struct joiner *j, struct expr *q, struct expr *r) {
     if (is_pair(q, r, j->size)) return expr_dim(j->k, q->dim->a);
@@ -285,7 +327,8 @@ static struct expr *join_pair(struct joiner *j, struct expr *q, struct expr *r) 
 
 static void join_subs(struct joiner *j, struct expr **subs, int n) {
     subs[j->axis] = join_pair(j, subs[j->axis], subs[j->axis + 1]);
-    for (int i = j->axis + 1; i + 1 < n; i++) subs[i] = subs[i + 1];
+    for (int i = j->axis + 1; i + 1 < n; i++)
+        subs[i] = subs[i + 1];
 }
 
 static void join_expr(void *user, struct expr *e) {
@@ -312,7 +355,8 @@ static void tidy(struct lowering *l) {
             struct joiner j = {k, b, axis, b->shape[axis + 1], {.arena = l->arena}};
             kernel_walk(k->body, join_stmt, &j);
             b->shape[axis] = dim_mul(k->dims, b->shape[axis], b->shape[axis + 1]);
-            for (int i = axis + 1; i + 1 < b->rank; i++) b->shape[i] = b->shape[i + 1];
+            for (int i = axis + 1; i + 1 < b->rank; i++)
+                b->shape[i] = b->shape[i + 1];
             b->rank--;
         }
 }
@@ -324,7 +368,8 @@ static enum yj_status lower_once(struct lowering *l, unsigned inner, bool probe)
     if (!written) {
         const struct value *v = domain_value(l);
         l->rank = v->type.rank;
-        for (int i = 0; i < l->rank; i++) l->shape[i] = type_dim(l, v, i);
+        for (int i = 0; i < l->rank; i++)
+            l->shape[i] = type_dim(l, v, i);
     }
     l->inner = inner;
     l->probe = probe;
@@ -337,7 +382,8 @@ static enum yj_status lower_once(struct lowering *l, unsigned inner, bool probe)
 
 static const char *origin_text(struct arena *arena, const struct op *op) {
     struct text t = {0};
-    for (int i = 0; i < op->n_origin; i++) text_add(&t, "%s%d", i ? "," : "@", op->origin[i]);
+    for (int i = 0; i < op->n_origin; i++)
+        text_add(&t, "%s%d", i ? "," : "@", op->origin[i]);
     const char *text = op->n_origin && !t.failed ? arena_text(arena, "%s", t.data) : NULL;
     text_free(&t);
     return text;
@@ -345,7 +391,8 @@ static const char *origin_text(struct arena *arena, const struct op *op) {
 
 enum yj_status lower_op(struct arena *arena, const struct op *fused, const char *name, const struct lower_place *places,
                         struct kernel **k) {
-    if (fused->n_regions != 1 || fused->n_out < 1) return report(YJ_ERR_INTERNAL, "%s: not a fused op", op_where(fused));
+    if (fused->n_regions != 1 || fused->n_out < 1)
+        return report(YJ_ERR_INTERNAL, "%s: not a fused op", op_where(fused));
     const char *why = NULL;
     if (!lower_form(fused->regions[0], &why)) return report(YJ_ERR_UNSUPPORTED, "%s: %s", op_where(fused), why);
     struct lowering probe, l;

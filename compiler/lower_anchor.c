@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Contractions and reductions of one element. A contraction is a register accumulator, loops over what is contracted, and
- * one store acc = fma(a, b, acc): the form that tile_matrix.c looks for. Order is part of the meaning: dot goes through k
- * ascending; convolution through the window row-major and within it through channels, whatever the layout; elements of
- * the padding are zeros that take part.
+ * Contractions and reductions of one element. A contraction is a register accumulator, loops over what is contracted,
+ * and one store acc = fma(a, b, acc): the form that tile_matrix.c looks for. Order is part of the meaning: dot goes
+ * through k ascending; convolution through the window row-major and within it through channels, whatever the layout;
+ * elements of the padding are zeros that take part.
  */
 #include "compiler/lowering.h"
 
@@ -64,11 +64,13 @@ static bool is_among(int64_t axis, const int64_t *axes, int n) {
     return false;
 }
 
-/* Fills the batch and free axes of one operand from the result's index; free axes start at FIRST. Returns their number. */
-static int place_free(struct index *to, const struct value *v, const struct index *idx, const int64_t *batch, int n_batch,
-                      const int64_t *contract, int n_contract, int first) {
+/* Fills the batch and free axes of one operand from the result's index; free axes start at FIRST. Returns their number.
+ */
+static int place_free(struct index *to, const struct value *v, const struct index *idx, const int64_t *batch,
+                      int n_batch, const int64_t *contract, int n_contract, int first) {
     int n = 0;
-    for (int i = 0; i < n_batch; i++) to->at[batch[i]] = idx->at[i];
+    for (int i = 0; i < n_batch; i++)
+        to->at[batch[i]] = idx->at[i];
     for (int i = 0; i < v->type.rank; i++)
         if (!is_among(i, batch, n_batch) && !is_among(i, contract, n_contract)) to->at[i] = idx->at[first + n++];
     return n;
@@ -93,14 +95,17 @@ struct expr *pull_dot(struct lowering *l, const struct op *op, const struct inde
     }
     struct expr *a = pull(l, x, &ia), *b = pull(l, y, &ib);
     acc_multiply(l, acc, a, b);
-    for (int i = nk - 1; i >= 0; i--) walk_close(l, &loop[i]);
+    for (int i = nk - 1; i >= 0; i--)
+        walk_close(l, &loop[i]);
     return narrow(l, dtype, acc_load(l, acc));
 }
 
 /* --- convolution --- */
 
 /* Where the axes of x (and of the result) and of w stand. */
-struct conv_axes { int n_spatial, x_channel, x_spatial, w_out, w_channel, w_spatial; };
+struct conv_axes {
+    int n_spatial, x_channel, x_spatial, w_out, w_channel, w_spatial;
+};
 
 static struct conv_axes conv_axes_of(const struct op *op, int rank) {
     const char *layout = op_text(op, "layout");
@@ -110,7 +115,8 @@ static struct conv_axes conv_axes_of(const struct op *op, int rank) {
 }
 
 /* No window lies in the padding alone: where there is a result there is an input. */
-static bool reaches_input(struct lowering *l, const struct value *x, int axis, dim low, dim high, dim window, int64_t dilation) {
+static bool reaches_input(struct lowering *l, const struct value *x, int axis, dim low, dim high, dim window,
+                          int64_t dilation) {
     int64_t a, b, k;
     if (x->type.shape[axis]->low >= 1) return true;
     return dim_is_const(low, &a) && dim_is_const(high, &b) && dim_is_const(window, &k) && a + b <= dilation * (k - 1);
@@ -125,7 +131,8 @@ struct expr *pull_convolution(struct lowering *l, const struct op *op, const str
     const int64_t *strides = op_ints(op, "strides", &n), *dilation = op_ints(op, "dilation", &n);
     const dim *low = op_dims(op, "low", &n), *high = op_dims(op, "high", &n);
     struct dim_table *t = l->k->dims;
-    dim groups = dim_const(t, op_int(op, "groups", 1)), outs = type_dim(l, w, at.w_out), width = type_dim(l, w, at.w_channel);
+    dim groups = dim_const(t, op_int(op, "groups", 1)), outs = type_dim(l, w, at.w_out),
+        width = type_dim(l, w, at.w_channel);
     struct index ix_x = {{NULL}}, ix_w = {{NULL}};
     enum yj_dtype sum = sum_type(x, dtype);
     struct buffer *acc = acc_open(l, sum, zero_of(l, sum));
@@ -133,8 +140,10 @@ struct expr *pull_convolution(struct lowering *l, const struct op *op, const str
     struct expr *inside = NULL;
     bool filled = true;
     for (int s = 0; s < at.n_spatial; s++) {
-        struct expr *k = ix(l, walk_open(l, &loop[s], s == at.n_spatial - 1 ? "kw" : "kh", type_dim(l, w, at.w_spatial + s)));
-        struct expr *p = ix_add(l, ix_mul(l, idx->at[at.x_spatial + s], dim_const(t, strides[s])), ix_mul(l, k, dim_const(t, dilation[s])));
+        struct expr *k =
+            ix(l, walk_open(l, &loop[s], s == at.n_spatial - 1 ? "kw" : "kh", type_dim(l, w, at.w_spatial + s)));
+        struct expr *p = ix_add(l, ix_mul(l, idx->at[at.x_spatial + s], dim_const(t, strides[s])),
+                                ix_mul(l, k, dim_const(t, dilation[s])));
         p = ix_sub(l, p, ix(l, kdim(l, low[s])));
         bool padded = !dim_is(low[s], 0) || !dim_is(high[s], 0);
         if (padded) inside = all_of(l, inside, ix_inside(l, p, type_dim(l, x, at.x_spatial + s)));
@@ -150,7 +159,8 @@ struct expr *pull_convolution(struct lowering *l, const struct op *op, const str
     ix_w.at[at.w_channel] = c;
     struct expr *a = pull_guarded(l, inside, x, &ix_x, zero_of(l, x->type.dtype), filled), *b = pull(l, w, &ix_w);
     acc_multiply(l, acc, a, b);
-    for (int i = at.n_spatial; i >= 0; i--) walk_close(l, &loop[i]);
+    for (int i = at.n_spatial; i >= 0; i--)
+        walk_close(l, &loop[i]);
     return narrow(l, dtype, acc_load(l, acc));
 }
 
@@ -163,14 +173,17 @@ static struct expr *reduce_in_order(struct lowering *l, const struct op *op, str
     enum scalar_op join = join_op(op);
     struct buffer *acc = acc_open(l, dtype, expr_neutral(l->k, join, dtype));
     struct loop loop[GRAPH_MAX_RANK];
-    for (int i = 0; i < n; i++) at.at[axes[i]] = ix(l, walk_open(l, &loop[i], "r", type_dim(l, x, axes[i])));
+    for (int i = 0; i < n; i++)
+        at.at[axes[i]] = ix(l, walk_open(l, &loop[i], "r", type_dim(l, x, axes[i])));
     acc_store(l, acc, op2(l, join, acc_load(l, acc), widen(l, pull(l, x, &at))));
-    for (int i = n - 1; i >= 0; i--) walk_close(l, &loop[i]);
+    for (int i = n - 1; i >= 0; i--)
+        walk_close(l, &loop[i]);
     return acc_load(l, acc);
 }
 
 /* The value at position r of a row, as a tree; NULL if that cannot be. */
-static struct expr *row_tree(struct lowering *l, const struct value *x, struct index at, const dim *shape, const int *axes, int n, dim r) {
+static struct expr *row_tree(struct lowering *l, const struct value *x, struct index at, const dim *shape,
+                             const int *axes, int n, dim r) {
     struct scope scope;
     scope_open(l, &scope, SCOPE_TREE, l->scope->level + 1);
     level_set(l, r, scope.level);
@@ -180,7 +193,8 @@ static struct expr *row_tree(struct lowering *l, const struct value *x, struct i
     return scope.wanted || expr_size(l, e) > 48 ? NULL : e;
 }
 
-static struct buffer *row_in_scratch(struct lowering *l, const struct value *x, struct index at, const dim *shape, const int *axes, int n, dim size) {
+static struct buffer *row_in_scratch(struct lowering *l, const struct value *x, struct index at, const dim *shape,
+                                     const int *axes, int n, dim size) {
     struct buffer *row = stmt_buffer(l->k, &l->scope->at, SPACE_SCRATCH, "row", x->type.dtype, 1, &size);
     level_set(l, row, l->scope->level);
     struct loop loop;
@@ -209,13 +223,15 @@ struct expr *pull_reduce(struct lowering *l, const struct op *op, const struct i
             at.at[i] = idx->at[kept++];
         }
     }
-    for (int i = 0; i < n_listed; i++) trailing &= listed[i] == x->type.rank - n_listed + i;
+    for (int i = 0; i < n_listed; i++)
+        trailing &= listed[i] == x->type.rank - n_listed + i;
     if (!trailing) return narrow(l, dtype, reduce_in_order(l, op, at, axes, n));
     dim zero = dim_const(l->k->dims, 0), r = kernel_axis(l->k, "r", zero, size);
     struct expr *e = row_tree(l, x, at, shape, axes, n, r);
     if (!e) e = widen(l, expr_load_dims(l->k, row_in_scratch(l, x, at, shape, axes, n, size), 1, &r));
     enum scalar_op join = join_op(op);
-    struct expr *sum = stmt_reduce(l->k, &l->scope->at, op->out[0]->name ? op->out[0]->name : "sum", join, 32, r, zero, size, e);
+    struct expr *sum =
+        stmt_reduce(l->k, &l->scope->at, op->out[0]->name ? op->out[0]->name : "sum", join, 32, r, zero, size, e);
     level_set(l, sum->let, l->scope->level);
     return narrow(l, dtype, sum);
 }
@@ -226,7 +242,8 @@ struct expr *pull_reduce_window(struct lowering *l, const struct op *op, const s
     const struct value *x = resolve(l, op->in[0]);
     if (!can_state(l)) return zero_of(l, x->type.dtype);
     int n;
-    const int64_t *window = op_ints(op, "window", &n), *strides = op_ints(op, "strides", &n), *dilation = op_ints(op, "dilation", &n);
+    const int64_t *window = op_ints(op, "window", &n), *strides = op_ints(op, "strides", &n),
+                  *dilation = op_ints(op, "dilation", &n);
     const dim *low = op_dims(op, "low", &n), *high = op_dims(op, "high", &n);
     struct dim_table *t = l->k->dims;
     enum scalar_op join = join_op(op);
@@ -238,14 +255,17 @@ struct expr *pull_reduce_window(struct lowering *l, const struct op *op, const s
     bool filled = true;
     for (int i = 0; i < x->type.rank; i++) {
         struct expr *k = ix(l, walk_open(l, &loop[i], "w", dim_const(t, window[i])));
-        struct expr *p = ix_add(l, ix_mul(l, idx->at[i], dim_const(t, strides[i])), ix_mul(l, k, dim_const(t, dilation[i])));
+        struct expr *p =
+            ix_add(l, ix_mul(l, idx->at[i], dim_const(t, strides[i])), ix_mul(l, k, dim_const(t, dilation[i])));
         at.at[i] = ix_sub(l, p, ix(l, kdim(l, low[i])));
-        if (!dim_is(low[i], 0) || !dim_is(high[i], 0)) inside = all_of(l, inside, ix_inside(l, at.at[i], type_dim(l, x, i)));
+        if (!dim_is(low[i], 0) || !dim_is(high[i], 0))
+            inside = all_of(l, inside, ix_inside(l, at.at[i], type_dim(l, x, i)));
         filled &= reaches_input(l, x, i, low[i], high[i], dim_const(t, window[i]), dilation[i]);
     }
     struct expr *e = widen(l, pull_guarded(l, inside, x, &at, expr_neutral(l->k, join, x->type.dtype), filled));
     acc_store(l, acc, op2(l, join, acc_load(l, acc), e));
-    for (int i = x->type.rank - 1; i >= 0; i--) walk_close(l, &loop[i]);
+    for (int i = x->type.rank - 1; i >= 0; i--)
+        walk_close(l, &loop[i]);
     return narrow(l, x->type.dtype, acc_load(l, acc));
 }
 

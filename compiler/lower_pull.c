@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The element of a value as an expression: scopes, hoisting, what is named by a let, and the elementwise ops. Values keep
- * the dtype they have in the graph between ops: f16, bf16 and fp8 are widened for each op and rounded after it, so the bits
- * do not depend on what was fused.
+ * The element of a value as an expression: scopes, hoisting, what is named by a let, and the elementwise ops. Values
+ * keep the dtype they have in the graph between ops: f16, bf16 and fp8 are widened for each op and rounded after it, so
+ * the bits do not depend on what was fused.
  */
 #include "compiler/lowering.h"
 
@@ -25,7 +25,8 @@ struct expr *refuse(struct lowering *l, enum yj_dtype dtype, const char *format,
 }
 
 const struct value *resolve(struct lowering *l, const struct value *v) {
-    for (const struct value *next; (next = map_get(&l->same, v)); v = next) continue;
+    for (const struct value *next; (next = map_get(&l->same, v)); v = next)
+        continue;
     return v;
 }
 
@@ -85,7 +86,10 @@ static int level_get(struct lowering *l, const void *key) {
     return level ? (int)level - 1 : 0;
 }
 
-struct level_of { struct lowering *l; int level; };
+struct level_of {
+    struct lowering *l;
+    int level;
+};
 
 static void symbol_level(void *user, dim symbol) {
     struct level_of *of = user;
@@ -110,7 +114,8 @@ int expr_size(struct lowering *l, const struct expr *e) {
     intptr_t known = (intptr_t)map_get(&l->size, e);
     if (known) return (int)known;
     int size = 1;
-    for (int i = 0; i < e->n; i++) size += expr_size(l, e->arg[i]);
+    for (int i = 0; i < e->n; i++)
+        size += expr_size(l, e->arg[i]);
     if (size > 1000000) size = 1000000;
     map_set(&l->size, e, (void *)(intptr_t)size);
     return size;
@@ -123,11 +128,12 @@ struct expr *let(struct lowering *l, const char *hint, struct expr *e) {
     return named;
 }
 
-/* The innermost scope that need not be left to compute something of LEVEL. Nothing leaves an if: its condition may be what
- * makes an index legal. */
+/* The innermost scope that need not be left to compute something of LEVEL. Nothing leaves an if: its condition may be
+ * what makes an index legal. */
 static struct scope *scope_at(struct lowering *l, int level) {
     struct scope *s = l->scope;
-    while (s->level > level && s->kind != SCOPE_IF) s = s->outer;
+    while (s->level > level && s->kind != SCOPE_IF)
+        s = s->outer;
     return s;
 }
 
@@ -143,7 +149,8 @@ struct memo *memo_find(struct lowering *l, const struct value *v, unsigned mask,
         for (struct memo *m = s->memos; m; m = m->next) {
             if (m->v != v || m->mask != mask) continue;
             bool same = true;
-            for (int i = 0; i < v->type.rank && same; i++) same = (mask >> i & 1) || same_at(m->idx.at[i], idx->at[i]);
+            for (int i = 0; i < v->type.rank && same; i++)
+                same = (mask >> i & 1) || same_at(m->idx.at[i], idx->at[i]);
             if (same) return m;
         }
     return NULL;
@@ -176,7 +183,8 @@ struct expr *op2(struct lowering *l, enum scalar_op op, struct expr *a, struct e
 }
 
 static bool is_zero_free(const struct expr *e) {
-    return (e->kind == EXPR_CONST && e->constant.i != 0) || (e->kind == EXPR_DIM && (e->dim->low > 0 || e->dim->high < 0));
+    return (e->kind == EXPR_CONST && e->constant.i != 0) ||
+           (e->kind == EXPR_DIM && (e->dim->low > 0 || e->dim->high < 0));
 }
 
 /* The number of the element is what a fault about it says. */
@@ -251,27 +259,49 @@ struct expr *compute(struct lowering *l, const struct value *v, const struct ind
     if (!op) return load_arg(l, v, idx);
     if (op_is(op->kind, 'E')) return pull_elementwise(l, op, idx);
     switch (op->kind) {
-    case OP_constant: return pull_constant(l, op);
-    case OP_iota: return narrow(l, v->type.dtype, idx->at[op_int(op, "axis", 0)]);
-    case OP_dims: return pull_dims(l, op, idx);
-    case OP_cast: return narrow(l, v->type.dtype, pull(l, op->in[0], idx));
+    case OP_constant:
+        return pull_constant(l, op);
+    case OP_iota:
+        return narrow(l, v->type.dtype, idx->at[op_int(op, "axis", 0)]);
+    case OP_dims:
+        return pull_dims(l, op, idx);
+    case OP_cast:
+        return narrow(l, v->type.dtype, pull(l, op->in[0], idx));
     case OP_bitcast: {
         struct expr *e = pull(l, op->in[0], idx);
         return e->dtype == v->type.dtype ? e : expr_bitcast(l->k, v->type.dtype, e);
     }
-    case OP_reshape: case OP_transpose: case OP_broadcast: case OP_slice: case OP_reverse: case OP_concat: case OP_pad:
-    case OP_update_slice: return pull_view(l, op, idx);
-    case OP_pack: return pull(l, op->in[0], idx);
-    case OP_gather: return pull_gather(l, op, idx);
-    case OP_gather_nd: return pull_gather_nd(l, op, idx);
-    case OP_reduce: return pull_reduce(l, op, idx);
-    case OP_arg_reduce: return pull_arg_reduce(l, op, idx);
-    case OP_cumulative: return pull_cumulative(l, op, idx);
-    case OP_sort: return pull_sort(l, v, idx);
-    case OP_dot: return pull_dot(l, op, idx);
-    case OP_convolution: return pull_convolution(l, op, idx);
-    case OP_reduce_window: return pull_reduce_window(l, op, idx);
-    default: return refuse(l, v->type.dtype, "%s: %s cannot stand inside a kernel", op_where(op), op_info[op->kind].name);
+    case OP_reshape:
+    case OP_transpose:
+    case OP_broadcast:
+    case OP_slice:
+    case OP_reverse:
+    case OP_concat:
+    case OP_pad:
+    case OP_update_slice:
+        return pull_view(l, op, idx);
+    case OP_pack:
+        return pull(l, op->in[0], idx);
+    case OP_gather:
+        return pull_gather(l, op, idx);
+    case OP_gather_nd:
+        return pull_gather_nd(l, op, idx);
+    case OP_reduce:
+        return pull_reduce(l, op, idx);
+    case OP_arg_reduce:
+        return pull_arg_reduce(l, op, idx);
+    case OP_cumulative:
+        return pull_cumulative(l, op, idx);
+    case OP_sort:
+        return pull_sort(l, v, idx);
+    case OP_dot:
+        return pull_dot(l, op, idx);
+    case OP_convolution:
+        return pull_convolution(l, op, idx);
+    case OP_reduce_window:
+        return pull_reduce_window(l, op, idx);
+    default:
+        return refuse(l, v->type.dtype, "%s: %s cannot stand inside a kernel", op_where(op), op_info[op->kind].name);
     }
 }
 
@@ -288,14 +318,22 @@ static unsigned axes_through(struct lowering *l, const struct op *op, const stru
     unsigned mask = 0, from = x ? axes_of(l, x) : 0;
     int n;
     if (op_is(op->kind, 'E')) {
-        for (int i = 0; i < op->n_in; i++) mask |= axes_of(l, resolve(l, op->in[i]));
+        for (int i = 0; i < op->n_in; i++)
+            mask |= axes_of(l, resolve(l, op->in[i]));
         return mask;
     }
     switch (op->kind) {
-    case OP_constant: return 0;
-    case OP_iota: return 1u << op_int(op, "axis", 0);
-    case OP_cast: case OP_bitcast: case OP_reverse: case OP_slice: return from;
-    case OP_reshape: return from ? all_axes(v) : 0;
+    case OP_constant:
+        return 0;
+    case OP_iota:
+        return 1u << op_int(op, "axis", 0);
+    case OP_cast:
+    case OP_bitcast:
+    case OP_reverse:
+    case OP_slice:
+        return from;
+    case OP_reshape:
+        return from ? all_axes(v) : 0;
     case OP_broadcast: {
         const int64_t *axes = op_ints(op, "axes", &n);
         for (int i = 0; i < n; i++)
@@ -308,7 +346,8 @@ static unsigned axes_through(struct lowering *l, const struct op *op, const stru
             if (from >> permutation[i] & 1) mask |= 1u << i;
         return mask;
     }
-    default: return all_axes(v);
+    default:
+        return all_axes(v);
     }
 }
 

@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Values that are made a row at a time and kept in scratch: what sort and cumulative give, and what is expensive and used
- * by several passes over a row (the exponentials of a softmax: once for the sum, once for the result). The row is made in
- * the scope that knows the other axes; after that an element of it is a load.
+ * Values that are made a row at a time and kept in scratch: what sort and cumulative give, and what is expensive and
+ * used by several passes over a row (the exponentials of a softmax: once for the sum, once for the result). The row is
+ * made in the scope that knows the other axes; after that an element of it is a load.
  */
 #include "compiler/lowering.h"
 
 /* --- where a row is made --- */
 
 /* Goes to the scope that knows IDX without the axes of MASK; gives the row already made there or above. */
-static struct memo *row_find(struct lowering *l, const struct value *v, unsigned mask, const struct index *idx, struct scope **from) {
+static struct memo *row_find(struct lowering *l, const struct value *v, unsigned mask, const struct index *idx,
+                             struct scope **from) {
     int level = 0;
     *from = l->scope;
     for (int i = 0; i < v->type.rank; i++) {
         int n = mask >> i & 1 ? 0 : expr_level(l, idx->at[i]);
         if (n > level) level = n;
     }
-    while (l->scope->level > level && l->scope->kind != SCOPE_IF) l->scope = l->scope->outer;
+    while (l->scope->level > level && l->scope->kind != SCOPE_IF)
+        l->scope = l->scope->outer;
     return memo_find(l, v, mask, idx);
 }
 
@@ -39,15 +41,18 @@ dim size_of_axes(struct lowering *l, const dim *shape, unsigned mask) {
 
 /* --- kept values --- */
 
-static struct memo *make_row(struct lowering *l, const struct value *v, const struct index *idx, const dim *shape, const int *axes, int n) {
+static struct memo *make_row(struct lowering *l, const struct value *v, const struct index *idx, const dim *shape,
+                             const int *axes, int n) {
     struct memo *m = memo_add(l, v, l->row_mask, idx);
     m->buffers[0] = scratch_row(l, v->name ? v->name : "row", v->type.dtype, size_of_axes(l, shape, l->row_mask));
     struct loop loop[GRAPH_MAX_RANK];
     struct index at = *idx;
-    for (int i = 0; i < n; i++) at.at[axes[i]] = ix(l, walk_open(l, &loop[i], "r", shape[axes[i]]));
+    for (int i = 0; i < n; i++)
+        at.at[axes[i]] = ix(l, walk_open(l, &loop[i], "r", shape[axes[i]]));
     struct expr *sub = flatten(l, &at, shape, axes, n);
     stmt_store(l->k, &l->scope->at, m->buffers[0], 1, &sub, compute(l, v, &at));
-    for (int i = n - 1; i >= 0; i--) walk_close(l, &loop[i]);
+    for (int i = n - 1; i >= 0; i--)
+        walk_close(l, &loop[i]);
     return m;
 }
 
@@ -76,7 +81,10 @@ static int op_weight(const struct op *op) {
     return op->kind == OP_div || op->kind == OP_sqrt || op->kind == OP_rem ? 6 : 1;
 }
 
-struct passes { unsigned mask; int cost; };
+struct passes {
+    unsigned mask;
+    int cost;
+};
 
 static bool is_row_value(struct lowering *l, const struct value *v, const struct type *row) {
     if (!v->op || v->type.rank != row->rank || !(value_axes(l, v) & l->row_mask)) return false;
@@ -85,8 +93,8 @@ static bool is_row_value(struct lowering *l, const struct value *v, const struct
     return op_is(v->op->kind, 'E') || v->op->kind == OP_cast;
 }
 
-/* Costs forward, passes backward. A value of two passes or more that costs more than a load and a store is kept; for what
- * it is made of, making it is one pass. */
+/* Costs forward, passes backward. A value of two passes or more that costs more than a load and a store is kept; for
+ * what it is made of, making it is one pass. */
 static void choose_rows(struct lowering *l, struct op **ops, int n, const struct type *row) {
     struct map seen = {.arena = l->arena};
     for (int i = 0; i < n; i++) {
@@ -145,13 +153,16 @@ void rows_plan(struct lowering *l) {
         if (ops[i]->kind != OP_reduce) continue;
         int na, nb;
         const int64_t *a = op_ints(ops[i], "axes", &na), *b = first ? op_ints(first, "axes", &nb) : NULL;
-        if (!first) first = ops[i];
-        else if (na != nb || memcmp(a, b, (size_t)na * sizeof *a) != 0) return;
+        if (!first)
+            first = ops[i];
+        else if (na != nb || memcmp(a, b, (size_t)na * sizeof *a) != 0)
+            return;
     }
     if (!first || !l->inner) return;
     int na;
     const int64_t *a = op_ints(first, "axes", &na);
-    for (int i = 0; i < na; i++) l->row_mask |= 1u << a[i];
+    for (int i = 0; i < na; i++)
+        l->row_mask |= 1u << a[i];
     choose_rows(l, ops, n, &resolve(l, first->in[0])->type);
 }
 
@@ -194,12 +205,18 @@ struct expr *pull_cumulative(struct lowering *l, const struct op *op, const stru
     return expr_neutral(l->k, join_op(op), v->type.dtype);
 }
 
-/* --- sort: Batcher's merge exchange, whose comparisons need no data to be known; the index breaks ties, so it is stable. --- */
+/* --- sort: Batcher's merge exchange, whose comparisons need no data to be known; the index breaks ties, so it is
+ * stable. --- */
 
-struct sorter { struct buffer *keys, *at; dim n; bool descending; };
+struct sorter {
+    struct buffer *keys, *at;
+    dim n;
+    bool descending;
+};
 
 /* Number order with NaN above all; DESCENDING turns it round. */
-static struct expr *goes_before(struct lowering *l, const struct sorter *s, struct expr *a, struct expr *ia, struct expr *b, struct expr *ib) {
+static struct expr *goes_before(struct lowering *l, const struct sorter *s, struct expr *a, struct expr *ia,
+                                struct expr *b, struct expr *ib) {
     struct expr *less = op2(l, s->descending ? SCALAR_gt : SCALAR_lt, a, b), *equal = op2(l, SCALAR_eq, a, b);
     if (dtype_kind(a->dtype) == 'f') {
         struct expr *nan_a = op2(l, SCALAR_ne, a, a), *nan_b = op2(l, SCALAR_ne, b, b);
@@ -224,12 +241,13 @@ static void exchange(struct lowering *l, const struct sorter *s, struct expr *x,
     l->scope = scope.outer;
 }
 
-/* For p = 1, 2, 4, .. < n, for step = p, p/2, .. 1: x and x + step are compared if x counts in a lower half of its block of
- * 2*step (blocks begin at step mod p) and both lie in one block of 2p. */
+/* For p = 1, 2, 4, .. < n, for step = p, p/2, .. 1: x and x + step are compared if x counts in a lower half of its
+ * block of 2*step (blocks begin at step mod p) and both lie in one block of 2p. */
 static void sort_network(struct lowering *l, const struct sorter *s) {
     struct kernel *k = l->k;
     int rounds = 1;
-    while (rounds < 62 && (s->n->high == DIM_UNBOUNDED || (INT64_C(1) << rounds) < s->n->high)) rounds++;
+    while (rounds < 62 && (s->n->high == DIM_UNBOUNDED || (INT64_C(1) << rounds) < s->n->high))
+        rounds++;
     struct expr *one = expr_const_i(k, YJ_I64, 1), *two = expr_const_i(k, YJ_I64, 2), *n = ix(l, s->n);
     struct loop outer, middle, inner;
     struct scope in_range, in_step, compares;
@@ -242,7 +260,8 @@ static void sort_network(struct lowering *l, const struct sorter *s) {
     struct expr *first = let(l, "first", op2(l, SCALAR_rem, step, p));
     walk_open(l, &inner, "x", s->n);
     struct expr *x = ix(l, inner.axis), *above = op2(l, SCALAR_add, x, step), *block = op2(l, SCALAR_mul, p, two);
-    struct expr *in_lower = op2(l, SCALAR_lt, op2(l, SCALAR_rem, op2(l, SCALAR_sub, x, first), op2(l, SCALAR_mul, step, two)), step);
+    struct expr *in_lower =
+        op2(l, SCALAR_lt, op2(l, SCALAR_rem, op2(l, SCALAR_sub, x, first), op2(l, SCALAR_mul, step, two)), step);
     struct expr *together = op2(l, SCALAR_eq, op2(l, SCALAR_div, x, block), op2(l, SCALAR_div, above, block));
     struct expr *legal = op2(l, SCALAR_and, op2(l, SCALAR_lt, above, n), op2(l, SCALAR_ge, x, first));
     if_open(l, &compares, op2(l, SCALAR_and, legal, op2(l, SCALAR_and, in_lower, together)));

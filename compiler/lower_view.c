@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Views as index transformations. Indices are i64 expressions that stay dim expressions as long as no data is in them, so
- * that a reshape's division by a size disappears where the dim engine can see that it does.
+ * Views as index transformations. Indices are i64 expressions that stay dim expressions as long as no data is in them,
+ * so that a reshape's division by a size disappears where the dim engine can see that it does.
  */
 #include "compiler/lowering.h"
 
 /* --- dims of the graph in the kernel --- */
 
-struct renaming { struct lowering *l; dim from[64], to[64]; int n; };
+struct renaming {
+    struct lowering *l;
+    dim from[64], to[64];
+    int n;
+};
 
 static void move_symbol(void *user, dim symbol) {
     struct renaming *r = user;
@@ -100,11 +104,18 @@ struct expr *ix_inside(struct lowering *l, struct expr *a, dim n) {
     return all_of(l, low, high);
 }
 
-/* What a flat index was made of, so that taking it apart gives the parts back where the dim engine, which knows ranges as
- * numbers only, cannot see that i < W in (i*W + j) / W. */
-struct flat { dim flat; int n; dim size[GRAPH_MAX_RANK]; struct expr *at[GRAPH_MAX_RANK]; struct flat *next; };
+/* What a flat index was made of, so that taking it apart gives the parts back where the dim engine, which knows ranges
+ * as numbers only, cannot see that i < W in (i*W + j) / W. */
+struct flat {
+    dim flat;
+    int n;
+    dim size[GRAPH_MAX_RANK];
+    struct expr *at[GRAPH_MAX_RANK];
+    struct flat *next;
+};
 
-static struct expr *remember_flat(struct lowering *l, struct expr *e, const struct index *idx, const dim *shape, const int *axes, int n) {
+static struct expr *remember_flat(struct lowering *l, struct expr *e, const struct index *idx, const dim *shape,
+                                  const int *axes, int n) {
     if (e->kind != EXPR_DIM || n < 2) return e;
     struct flat *f = NEW(l->arena, struct flat);
     *f = (struct flat){.flat = e->dim, .n = n, .next = map_get(&l->flats, e->dim)};
@@ -121,19 +132,23 @@ struct expr *flatten(struct lowering *l, const struct index *idx, const dim *sha
     /* (x / W, x % W) came from one x. */
     if (n == 2 && idx->at[axes[0]]->kind == EXPR_DIM && idx->at[axes[1]]->kind == EXPR_DIM) {
         dim q = idx->at[axes[0]]->dim, r = idx->at[axes[1]]->dim;
-        if (q->op == DIM_DIV && r->op == DIM_MOD && q->a == r->a && q->b == r->b && q->b == shape[axes[1]]) return ix(l, q->a);
+        if (q->op == DIM_DIV && r->op == DIM_MOD && q->a == r->a && q->b == r->b && q->b == shape[axes[1]])
+            return ix(l, q->a);
     }
-    for (int i = 0; i < n; i++) flat = ix_add(l, ix_mul(l, flat, shape[axes[i]]), idx->at[axes[i]]);
+    for (int i = 0; i < n; i++)
+        flat = ix_add(l, ix_mul(l, flat, shape[axes[i]]), idx->at[axes[i]]);
     return remember_flat(l, flat, idx, shape, axes, n);
 }
 
 /* The coordinates that FLAT was made of, if runs of them make up the sizes asked for. */
-static bool recall_flat(struct lowering *l, const struct flat *f, const dim *shape, const int *axes, int n, struct index *idx) {
+static bool recall_flat(struct lowering *l, const struct flat *f, const dim *shape, const int *axes, int n,
+                        struct index *idx) {
     int part = f->n, from[GRAPH_MAX_RANK + 1];
     from[n] = part;
     for (int i = n - 1; i >= 0; i--) {
         dim size = dim_const(l->k->dims, 1);
-        while (part > 0 && (size != shape[axes[i]] || (i == 0 && part > 0))) size = dim_mul(l->k->dims, size, f->size[--part]);
+        while (part > 0 && (size != shape[axes[i]] || (i == 0 && part > 0)))
+            size = dim_mul(l->k->dims, size, f->size[--part]);
         if (size != shape[axes[i]]) return false;
         from[i] = part;
     }
@@ -164,7 +179,8 @@ void unflatten(struct lowering *l, struct expr *flat, const dim *shape, const in
             continue;
         }
         bool rest_is_one = true;
-        for (int j = 0; j < i; j++) rest_is_one &= dim_is(shape[axes[j]], 1);
+        for (int j = 0; j < i; j++)
+            rest_is_one &= dim_is(shape[axes[j]], 1);
         idx->at[axes[i]] = rest_is_one ? flat : ix_mod(l, flat, size);
         flat = rest_is_one ? ix(l, dim_const(l->k->dims, 0)) : ix_div(l, flat, size);
     }
@@ -173,9 +189,10 @@ void unflatten(struct lowering *l, struct expr *flat, const dim *shape, const in
 
 /* --- views --- */
 
-/* The index in shape SX of the element at IDX in shape SY. Splits both shapes into the shortest runs with equal products
- * and maps run by run, so that a size that is kept stays free of divisions. */
-struct index reshape_between(struct lowering *l, const struct index *idx, const dim *sy, int ny, const dim *sx, int nx) {
+/* The index in shape SX of the element at IDX in shape SY. Splits both shapes into the shortest runs with equal
+ * products and maps run by run, so that a size that is kept stays free of divisions. */
+struct index reshape_between(struct lowering *l, const struct index *idx, const dim *sy, int ny, const dim *sx,
+                             int nx) {
     struct dim_table *t = l->k->dims;
     int axes_x[GRAPH_MAX_RANK], axes_y[GRAPH_MAX_RANK];
     struct index to = {{NULL}};
@@ -186,9 +203,12 @@ struct index reshape_between(struct lowering *l, const struct index *idx, const 
         if (j < ny && !(n && dim_is(px, 1) && !dim_is(sy[j], 1))) py = sy[axes_y[m++] = j++];
         if (n == 0 && m == 0) px = sx[axes_x[n++] = i++];
         while (px != py && (i < nx || j < ny)) {
-            bool more_x = i < nx && (j >= ny || dim_less(t, px, py) == DIM_YES || (dim_less(t, py, px) != DIM_YES && n <= m));
-            if (more_x) px = dim_mul(t, px, sx[axes_x[n++] = i++]);
-            else py = dim_mul(t, py, sy[axes_y[m++] = j++]);
+            bool more_x =
+                i < nx && (j >= ny || dim_less(t, px, py) == DIM_YES || (dim_less(t, py, px) != DIM_YES && n <= m));
+            if (more_x)
+                px = dim_mul(t, px, sx[axes_x[n++] = i++]);
+            else
+                py = dim_mul(t, py, sy[axes_y[m++] = j++]);
         }
         if (n) unflatten(l, flatten(l, idx, sy, axes_y, m), sx, axes_x, n, &to);
     }
@@ -198,8 +218,10 @@ struct index reshape_between(struct lowering *l, const struct index *idx, const 
 static struct index reshape_index(struct lowering *l, const struct op *op, const struct index *idx) {
     const struct value *x = resolve(l, op->in[0]), *y = op->out[0];
     dim sx[GRAPH_MAX_RANK], sy[GRAPH_MAX_RANK];
-    for (int i = 0; i < x->type.rank; i++) sx[i] = type_dim(l, x, i);
-    for (int i = 0; i < y->type.rank; i++) sy[i] = type_dim(l, y, i);
+    for (int i = 0; i < x->type.rank; i++)
+        sx[i] = type_dim(l, x, i);
+    for (int i = 0; i < y->type.rank; i++)
+        sy[i] = type_dim(l, y, i);
     return reshape_between(l, idx, sy, y->type.rank, sx, x->type.rank);
 }
 
@@ -211,8 +233,10 @@ static struct index broadcast_index(struct lowering *l, const struct op *op, con
     for (int i = 0; i < x->type.rank; i++) {
         dim size = type_dim(l, x, i);
         struct expr *at = idx->at[axes[i]];
-        if (dim_is(size, 1)) at = ix(l, dim_const(l->k->dims, 0));
-        else if (size != type_dim(l, y, (int)axes[i])) at = ix_clamp(l, at, size); /* 1 at run time, or equal */
+        if (dim_is(size, 1))
+            at = ix(l, dim_const(l->k->dims, 0));
+        else if (size != type_dim(l, y, (int)axes[i]))
+            at = ix_clamp(l, at, size); /* 1 at run time, or equal */
         to.at[i] = at;
     }
     return to;
@@ -243,13 +267,18 @@ struct index view_index(struct lowering *l, const struct op *op, const struct in
     struct index to = {{NULL}};
     int n;
     switch (op->kind) {
-    case OP_reshape: return reshape_index(l, op, idx);
-    case OP_broadcast: return broadcast_index(l, op, idx);
-    case OP_slice: return slice_index(l, op, idx);
-    case OP_reverse: return reverse_index(l, op, idx);
+    case OP_reshape:
+        return reshape_index(l, op, idx);
+    case OP_broadcast:
+        return broadcast_index(l, op, idx);
+    case OP_slice:
+        return slice_index(l, op, idx);
+    case OP_reverse:
+        return reverse_index(l, op, idx);
     default: {
         const int64_t *permutation = op_ints(op, "permutation", &n);
-        for (int i = 0; i < op->out[0]->type.rank; i++) to.at[permutation[i]] = idx->at[i];
+        for (int i = 0; i < op->out[0]->type.rank; i++)
+            to.at[permutation[i]] = idx->at[i];
         return to;
     }
     }
@@ -257,10 +286,14 @@ struct index view_index(struct lowering *l, const struct op *op, const struct in
 
 /* --- one of several sources, by where the index lies --- */
 
-/* A source that stands where CONDITION holds (NULL: always). In a body of statements each is computed under an `if`, so a
- * source may be empty and no index is clamped; in a tree they are joined by select, with indices clamped, which needs
+/* A source that stands where CONDITION holds (NULL: always). In a body of statements each is computed under an `if`, so
+ * a source may be empty and no index is clamped; in a tree they are joined by select, with indices clamped, which needs
  * sources that are not empty. */
-struct source { const struct value *v; struct index idx; struct expr *condition; };
+struct source {
+    const struct value *v;
+    struct index idx;
+    struct expr *condition;
+};
 
 static bool never_empty(struct lowering *l, const struct value *v) {
     for (int i = 0; i < v->type.rank; i++)
@@ -277,7 +310,8 @@ static struct expr *join_in_tree(struct lowering *l, struct source *s, int n) {
             return refuse(l, v->type.dtype, "an operand of %s may be empty", v->name ? v->name : "a concat");
         }
         struct index idx = s[i].idx;
-        for (int a = 0; a < v->type.rank; a++) idx.at[a] = ix_clamp(l, idx.at[a], type_dim(l, v, a));
+        for (int a = 0; a < v->type.rank; a++)
+            idx.at[a] = ix_clamp(l, idx.at[a], type_dim(l, v, a));
         struct expr *here = pull(l, v, &idx);
         e = e ? expr_op(l->k, SCALAR_select, s[i].condition, here, e) : here;
     }
@@ -298,12 +332,14 @@ static struct expr *join_by_if(struct lowering *l, struct source *s, int n) {
     return let(l, "part", expr_load_dims(l->k, part, 1, &zero));
 }
 
-struct expr *pull_guarded(struct lowering *l, struct expr *inside, const struct value *x, const struct index *idx, struct expr *fill, bool filled) {
+struct expr *pull_guarded(struct lowering *l, struct expr *inside, const struct value *x, const struct index *idx,
+                          struct expr *fill, bool filled) {
     x = resolve(l, x);
     if (!inside) return pull(l, x, idx);
     if (filled || never_empty(l, x)) {
         struct index at = *idx;
-        for (int a = 0; a < x->type.rank; a++) at.at[a] = ix_clamp(l, at.at[a], type_dim(l, x, a));
+        for (int a = 0; a < x->type.rank; a++)
+            at.at[a] = ix_clamp(l, at.at[a], type_dim(l, x, a));
         return expr_op(l->k, SCALAR_select, inside, pull(l, x, &at), fill);
     }
     if (!can_state(l)) return fill;
@@ -355,7 +391,8 @@ static struct expr *pull_concat(struct lowering *l, const struct op *op, const s
 
 static struct expr *inside_all(struct lowering *l, const struct index *idx, const struct value *v) {
     struct expr *inside = NULL;
-    for (int i = 0; i < v->type.rank; i++) inside = all_of(l, inside, ix_inside(l, idx->at[i], type_dim(l, v, i)));
+    for (int i = 0; i < v->type.rank; i++)
+        inside = all_of(l, inside, ix_inside(l, idx->at[i], type_dim(l, v, i)));
     return inside;
 }
 
@@ -364,7 +401,8 @@ static struct expr *pull_pad(struct lowering *l, const struct op *op, const stru
     int n;
     const dim *low = op_dims(op, "low", &n);
     struct index at = *idx;
-    for (int i = 0; i < x->type.rank; i++) at.at[i] = ix_sub(l, idx->at[i], ix(l, kdim(l, low[i])));
+    for (int i = 0; i < x->type.rank; i++)
+        at.at[i] = ix_sub(l, idx->at[i], ix(l, kdim(l, low[i])));
     struct expr *inside = inside_all(l, &at, x);
     if (!inside) return pull(l, x, &at);
     struct source s[2] = {{x, at, inside}, {op->in[1], {{NULL}}, not_of(l, inside)}};
@@ -376,7 +414,8 @@ static struct expr *pull_update_slice(struct lowering *l, const struct op *op, c
     int n;
     const dim *start = op_dims(op, "start", &n);
     struct index at = *idx;
-    for (int i = 0; i < part->type.rank; i++) at.at[i] = ix_sub(l, idx->at[i], ix(l, kdim(l, start[i])));
+    for (int i = 0; i < part->type.rank; i++)
+        at.at[i] = ix_sub(l, idx->at[i], ix(l, kdim(l, start[i])));
     struct expr *inside = inside_all(l, &at, part);
     if (!inside) return pull(l, part, &at);
     struct source s[2] = {{part, at, inside}, {op->in[0], *idx, not_of(l, inside)}};

@@ -37,7 +37,8 @@ struct expr *pull_gather(struct lowering *l, const struct op *op, const struct i
     if (!can_state(l)) return zero_of(l, x->type.dtype);
     int axis = (int)op_int(op, "axis", 0), n = indices->type.rank;
     struct index where = {{NULL}}, at = {{NULL}};
-    for (int i = 0; i < n; i++) where.at[i] = idx->at[axis + i];
+    for (int i = 0; i < n; i++)
+        where.at[i] = idx->at[axis + i];
     for (int i = 0; i < x->type.rank; i++)
         if (i != axis) at.at[i] = idx->at[i < axis ? i : i + n - 1];
     at.at[axis] = checked(l, pull(l, indices, &where), type_dim(l, x, axis));
@@ -52,7 +53,8 @@ struct expr *pull_gather_nd(struct lowering *l, const struct op *op, const struc
     if (!dim_is_const(indices->type.shape[q - 1], &depth))
         return refuse(l, x->type.dtype, "%s: the last size of the indices must be constant", op_where(op));
     struct index where = {{NULL}}, at = {{NULL}};
-    for (int i = 0; i < q - 1; i++) where.at[i] = idx->at[i];
+    for (int i = 0; i < q - 1; i++)
+        where.at[i] = idx->at[i];
     unsigned mask = 0;
     for (int i = 0; i < x->type.rank; i++) {
         if (i < batch) {
@@ -81,11 +83,13 @@ static void copy_operand(struct lowering *l, const struct op *op, struct index a
     const struct value *x = resolve(l, op->in[0]);
     struct loop loop[GRAPH_MAX_RANK];
     struct expr *subs[GRAPH_MAX_RANK + 2];
-    for (int i = 0; i < depth; i++) at.at[i] = ix(l, walk_open(l, &loop[i], "c", type_dim(l, x, i)));
+    for (int i = 0; i < depth; i++)
+        at.at[i] = ix(l, walk_open(l, &loop[i], "c", type_dim(l, x, i)));
     struct expr *e = pull(l, x, &at);
     int n = arg_subs(l, l->fused->out[0], &at, subs);
     stmt_store(l->k, &l->scope->at, arg_of(l, l->fused->out[0]), n, subs, e);
-    for (int i = depth - 1; i >= 0; i--) walk_close(l, &loop[i]);
+    for (int i = depth - 1; i >= 0; i--)
+        walk_close(l, &loop[i]);
 }
 
 /* One tile is one place in the slices; it copies its column of the operand and then applies the updates in order. */
@@ -94,11 +98,13 @@ static void write_scatter(struct lowering *l, const struct op *op, bool in_place
     int q = indices->type.rank, depth = x->type.rank - l->rank;
     struct buffer *out = arg_of(l, l->fused->out[0]);
     struct index at = {{NULL}}, where = {{NULL}}, from = {{NULL}};
-    for (int i = 0; i < l->rank; i++) at.at[depth + i] = from.at[q - 1 + i] = ix(l, l->axis[i] ? l->axis[i] : dim_const(l->k->dims, 0));
+    for (int i = 0; i < l->rank; i++)
+        at.at[depth + i] = from.at[q - 1 + i] = ix(l, l->axis[i] ? l->axis[i] : dim_const(l->k->dims, 0));
     if (!in_place) copy_operand(l, op, at, depth);
     struct loop loop[GRAPH_MAX_RANK];
     struct expr *inside = NULL, *subs[GRAPH_MAX_RANK + 2];
-    for (int i = 0; i < q - 1; i++) where.at[i] = from.at[i] = ix(l, walk_open(l, &loop[i], "u", type_dim(l, indices, i)));
+    for (int i = 0; i < q - 1; i++)
+        where.at[i] = from.at[i] = ix(l, walk_open(l, &loop[i], "u", type_dim(l, indices, i)));
     for (int i = 0; i < depth; i++) {
         where.at[q - 1] = ix(l, dim_const(l->k->dims, i));
         at.at[i] = checked(l, pull(l, indices, &where), type_dim(l, x, i));
@@ -113,7 +119,8 @@ static void write_scatter(struct lowering *l, const struct op *op, bool in_place
     if (combines) e = narrow(l, out->dtype, op2(l, join, widen(l, expr_load(l->k, out, n, subs)), widen(l, e)));
     stmt_store(l->k, &l->scope->at, out, n, subs, e);
     if (inside) l->scope = scope.outer;
-    for (int i = q - 2; i >= 0; i--) walk_close(l, &loop[i]);
+    for (int i = q - 2; i >= 0; i--)
+        walk_close(l, &loop[i]);
 }
 
 /* --- update_slice in place --- */
@@ -146,9 +153,11 @@ static void write_pack(struct lowering *l, const struct op *op) {
     layout_order(&out->layout, rank, order);
     dim columns = dim_const(l->k->dims, format_columns(&format, x->type.dtype));
     struct expr *subs[GRAPH_MAX_RANK + 2];
-    for (int i = 0; i < l->rank; i++) subs[i] = ix(l, l->axis[i] ? l->axis[i] : dim_const(l->k->dims, 0));
+    for (int i = 0; i < l->rank; i++)
+        subs[i] = ix(l, l->axis[i] ? l->axis[i] : dim_const(l->k->dims, 0));
     struct index at = {{NULL}};
-    for (int i = 0; i < rank - 2; i++) at.at[order[i]] = subs[i];
+    for (int i = 0; i < rank - 2; i++)
+        at.at[order[i]] = subs[i];
     struct expr *k = subs[rank - 1], *n = ix_add(l, ix_mul(l, subs[rank - 2], columns), subs[rank]);
     if (g > 1) k = ix_add(l, ix_mul(l, k, dim_const(l->k->dims, g)), subs[rank + 1]);
     at.at[order[rank - 2]] = k;
@@ -165,7 +174,8 @@ static const struct op *write_op(struct lowering *l, bool *in_place) {
     const struct value *out = resolve(l, l->body->out[0]);
     if (!out->op || l->body->n_out != 1) return NULL;
     int operand = l->places ? l->places[l->fused->n_in].in_place : -1;
-    *in_place = operand >= 0 && operand < l->body->n_in && out->op->n_in > 0 && resolve(l, out->op->in[0]) == l->body->in[operand];
+    *in_place = operand >= 0 && operand < l->body->n_in && out->op->n_in > 0 &&
+                resolve(l, out->op->in[0]) == l->body->in[operand];
     if (out->op->kind == OP_pack || out->op->kind == OP_scatter) return out->op;
     return out->op->kind == OP_update_slice && *in_place ? out->op : NULL;
 }
@@ -179,7 +189,8 @@ bool write_domain(struct lowering *l) {
         struct buffer *b = arg_of(l, l->fused->out[0]);
         if (!l->fused->out[0]->layout.format) return false;
         l->rank = b->rank;
-        for (int i = 0; i < b->rank; i++) l->shape[i] = b->shape[i];
+        for (int i = 0; i < b->rank; i++)
+            l->shape[i] = b->shape[i];
         return true;
     }
     int64_t depth = 0;
@@ -193,14 +204,18 @@ bool write_domain(struct lowering *l) {
         x = resolve(l, op->in[1]);
     }
     l->rank = x->type.rank - (int)depth;
-    for (int i = 0; i < l->rank; i++) l->shape[i] = type_dim(l, x, (int)depth + i);
+    for (int i = 0; i < l->rank; i++)
+        l->shape[i] = type_dim(l, x, (int)depth + i);
     return true;
 }
 
 void write_body(struct lowering *l) {
     bool in_place;
     const struct op *op = write_op(l, &in_place);
-    if (op->kind == OP_scatter) write_scatter(l, op, in_place);
-    else if (op->kind == OP_pack) write_pack(l, op);
-    else write_update(l, op);
+    if (op->kind == OP_scatter)
+        write_scatter(l, op, in_place);
+    else if (op->kind == OP_pack)
+        write_pack(l, op);
+    else
+        write_update(l, op);
 }

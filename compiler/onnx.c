@@ -8,9 +8,15 @@
 
 /* ---- scopes: name -> item; an inner scope (a subgraph) sees the outer ones */
 
-struct arena *import_arena(struct import *im) { return im->arena; }
-struct dim_table *import_dims(struct import *im) { return im->g->dims; }
-const char *import_folder(struct import *im) { return im->file->folder; }
+struct arena *import_arena(struct import *im) {
+    return im->arena;
+}
+struct dim_table *import_dims(struct import *im) {
+    return im->g->dims;
+}
+const char *import_folder(struct import *im) {
+    return im->file->folder;
+}
 
 struct scope *scope_new(struct import *im, struct scope *outer, size_t names) {
     struct scope *s = NEW(im->arena, struct scope);
@@ -35,7 +41,8 @@ struct item *scope_here(const struct scope *s, const char *name) {
 
 struct item *scope_add(struct import *im, const char *name) {
     struct scope *s = im->scope;
-    struct entry *e = NEW(im->arena, struct entry), **bucket = &s->buckets[hash_bytes(name, strlen(name), 0) % s->n_buckets];
+    struct entry *e = NEW(im->arena, struct entry),
+                 **bucket = &s->buckets[hash_bytes(name, strlen(name), 0) % s->n_buckets];
     *e = (struct entry){name, NEW(im->arena, struct item), *bucket};
     *bucket = e;
     return e->item;
@@ -43,7 +50,11 @@ struct item *scope_add(struct import *im, const char *name) {
 
 /* ---- the table of operators */
 
-struct row { const char *domain, *type; int since; node_fn *fn; };
+struct row {
+    const char *domain, *type;
+    int since;
+    node_fn *fn;
+};
 #define ONNX(domain, type, since, fn) bool fn(struct node *n);
 #include "compiler/onnx_ops.def"
 #undef ONNX
@@ -67,7 +78,8 @@ static bool opset_in(size_t n, Onnx__OperatorSetIdProto *const *sets, const char
 int import_opset(const struct import *im, const char *domain) {
     const Onnx__ModelProto *m = im->file->model;
     int version = 1;
-    if (im->function && opset_in(im->function->n_opset_import, im->function->opset_import, domain, &version)) return version;
+    if (im->function && opset_in(im->function->n_opset_import, im->function->opset_import, domain, &version))
+        return version;
     opset_in(m->n_opset_import, m->opset_import, domain, &version);
     return version;
 }
@@ -90,7 +102,8 @@ static void remember_name(struct import *im, const Onnx__NodeProto *p) {
         if (im->n_nodes) memcpy(more, im->node_names, sizeof *more * (size_t)im->n_nodes);
         im->node_names = more;
     }
-    im->node_names[im->n_nodes++] = arena_text(im->arena, "%s (%s)", p->name ? p->name : "", p->op_type ? p->op_type : "?");
+    im->node_names[im->n_nodes++] =
+        arena_text(im->arena, "%s (%s)", p->name ? p->name : "", p->op_type ? p->op_type : "?");
 }
 
 static void refuse_results(struct node *n) {
@@ -112,8 +125,14 @@ static const Onnx__FunctionProto *function_find(const struct import *im, const c
 static void import_node(struct import *im, struct graph *g, const Onnx__NodeProto *p, struct item **in) {
     const char *domain = p->domain && strcmp(p->domain, "ai.onnx") ? p->domain : "";
     const char *type = p->op_type ? p->op_type : "";
-    struct node n = {.import = im, .proto = p, .number = im->n_nodes, .version = import_opset(im, domain), .n_in = (int)p->n_input,
-                     .in = in, .g = g, .dims = g->dims};
+    struct node n = {.import = im,
+                     .proto = p,
+                     .number = im->n_nodes,
+                     .version = import_opset(im, domain),
+                     .n_in = (int)p->n_input,
+                     .in = in,
+                     .g = g,
+                     .dims = g->dims};
     int *origin = NEW(im->arena, int);
     *origin = n.number;
     n.b = (struct builder){g, NULL, 1, origin};
@@ -125,11 +144,14 @@ static void import_node(struct import *im, struct graph *g, const Onnx__NodeProt
         }
     for (size_t i = 0; i < p->n_attribute; i++)
         if (p->attribute[i]->ref_attr_name && p->attribute[i]->ref_attr_name[0])
-            node_refuse(&n, "attribute %s refers to one of a function, from within a subgraph", p->attribute[i]->name ? p->attribute[i]->name : "");
+            node_refuse(&n, "attribute %s refers to one of a function, from within a subgraph",
+                        p->attribute[i]->name ? p->attribute[i]->name : "");
     const struct row *row = row_find(domain, type, n.version);
     const Onnx__FunctionProto *f = row ? NULL : function_find(im, p->domain, type);
-    bool ok = n.refused ? false : row ? onnx_known(&n) || (!n.refused && row->fn(&n)) : f ? import_function(&n, f)
-            : node_refuse(&n, "there is no such operator in Yunjin");
+    bool ok = n.refused ? false
+              : row     ? onnx_known(&n) || (!n.refused && row->fn(&n))
+              : f       ? import_function(&n, f)
+                        : node_refuse(&n, "there is no such operator in Yunjin");
     if (ok && !n.refused) return;
     if (!n.refused) node_refuse(&n, "%s", yj_error_text());
     refuse_results(&n);
@@ -151,9 +173,12 @@ static bool subgraphs_ready(struct import *im, const Onnx__GraphProto *g, int de
             const char *name = g->node[i]->input[k];
             bool inner = !name[0] || scope_find(im->scope, name) != NULL;
             for (size_t j = 0; j < g->n_node && !inner; j++)
-                for (size_t o = 0; o < g->node[j]->n_output && !inner; o++) inner = !strcmp(g->node[j]->output[o], name);
-            for (size_t j = 0; j < g->n_input && !inner; j++) inner = g->input[j]->name && !strcmp(g->input[j]->name, name);
-            for (size_t j = 0; j < g->n_initializer && !inner; j++) inner = g->initializer[j]->name && !strcmp(g->initializer[j]->name, name);
+                for (size_t o = 0; o < g->node[j]->n_output && !inner; o++)
+                    inner = !strcmp(g->node[j]->output[o], name);
+            for (size_t j = 0; j < g->n_input && !inner; j++)
+                inner = g->input[j]->name && !strcmp(g->input[j]->name, name);
+            for (size_t j = 0; j < g->n_initializer && !inner; j++)
+                inner = g->initializer[j]->name && !strcmp(g->initializer[j]->name, name);
             if (!inner) return false;
         }
     return true;
@@ -169,10 +194,11 @@ static bool node_ready(struct import *im, const Onnx__NodeProto *p, struct item 
 static enum yj_status results_are_new(const struct import *im, const Onnx__NodeProto *p) {
     for (size_t i = 0; i < p->n_output; i++) {
         bool again = p->output[i][0] && scope_here(im->scope, p->output[i]) != NULL;
-        for (size_t k = 0; k < i && k < 64 && !again; k++) again = p->output[i][0] && !strcmp(p->output[i], p->output[k]);
+        for (size_t k = 0; k < i && k < 64 && !again; k++)
+            again = p->output[i][0] && !strcmp(p->output[i], p->output[k]);
         if (again)
-            return report(YJ_ERR_INPUT, "node %d '%s' (%s) makes '%s', which exists already", im->n_nodes, p->name ? p->name : "",
-                          p->op_type ? p->op_type : "?", p->output[i]);
+            return report(YJ_ERR_INPUT, "node %d '%s' (%s) makes '%s', which exists already", im->n_nodes,
+                          p->name ? p->name : "", p->op_type ? p->op_type : "?", p->output[i]);
     }
     return YJ_OK;
 }
@@ -180,17 +206,20 @@ static enum yj_status results_are_new(const struct import *im, const Onnx__NodeP
 #define MOST_NODES 1000000
 
 /* Nodes that wait for others are tried again, from the other end each time: a list in reverse takes two rounds. */
-enum yj_status import_nodes(struct import *im, struct graph *g, size_t n, Onnx__NodeProto *const *nodes, const char *where) {
+enum yj_status import_nodes(struct import *im, struct graph *g, size_t n, Onnx__NodeProto *const *nodes,
+                            const char *where) {
     struct item ***in = NEW_ARRAY(im->arena, struct item **, n + 1);
     bool *done = NEW_ARRAY(im->arena, bool, n + 1);
     size_t left = n;
-    for (size_t i = 0; i < n; i++) in[i] = NEW_ARRAY(im->arena, struct item *, nodes[i]->n_input + 1);
+    for (size_t i = 0; i < n; i++)
+        in[i] = NEW_ARRAY(im->arena, struct item *, nodes[i]->n_input + 1);
     for (bool backwards = false; left; backwards = !backwards) {
         size_t before = left;
         for (size_t k = 0; k < n; k++) {
             size_t i = backwards ? n - 1 - k : k;
             if (done[i] || !node_ready(im, nodes[i], in[i])) continue;
-            if (im->n_nodes == MOST_NODES) return report(YJ_ERR_UNSUPPORTED, "more than %d nodes, functions written out", MOST_NODES);
+            if (im->n_nodes == MOST_NODES)
+                return report(YJ_ERR_UNSUPPORTED, "more than %d nodes, functions written out", MOST_NODES);
             TRY(results_are_new(im, nodes[i]));
             import_node(im, g, nodes[i], in[i]);
             done[i] = true;
@@ -200,7 +229,8 @@ enum yj_status import_nodes(struct import *im, struct graph *g, size_t n, Onnx__
         for (size_t i = 0; i < n; i++)
             for (size_t k = 0; k < nodes[i]->n_input && !done[i]; k++)
                 if (nodes[i]->input[k][0] && !scope_find(im->scope, nodes[i]->input[k]))
-                    return report(YJ_ERR_INPUT, "node %zu '%s' (%s) needs '%s', which nothing makes, or a cycle of nodes", i,
+                    return report(YJ_ERR_INPUT,
+                                  "node %zu '%s' (%s) needs '%s', which nothing makes, or a cycle of nodes", i,
                                   nodes[i]->name ? nodes[i]->name : "", nodes[i]->op_type ? nodes[i]->op_type : "?",
                                   nodes[i]->input[k]);
         return report(YJ_ERR_INPUT, "the nodes of graph '%s' depend on each other in a cycle", where ? where : "");
@@ -218,7 +248,8 @@ static void know_constant(struct import *im, struct item *item) {
     dim *known = NEW_ARRAY(im->arena, dim, n + 1);
     for (int64_t i = 0; i < n; i++) {
         int64_t v = 0;
-        if (t->dtype == YJ_I64) memcpy(&v, (const char *)data->bytes + 8 * i, 8);
+        if (t->dtype == YJ_I64)
+            memcpy(&v, (const char *)data->bytes + 8 * i, 8);
         else {
             int32_t w;
             memcpy(&w, (const char *)data->bytes + 4 * i, 4);
@@ -257,7 +288,8 @@ enum yj_status import_initializers(struct import *im, struct graph *g, const Onn
         if (!v) return YJ_ERR_INPUT;
         v->op->data.name = t->name;
         number_weight(im, v);
-        if (scope_here(im->scope, t->name ? t->name : "")) return report(YJ_ERR_INPUT, "two initializers are named '%s'", t->name ? t->name : "");
+        if (scope_here(im->scope, t->name ? t->name : ""))
+            return report(YJ_ERR_INPUT, "two initializers are named '%s'", t->name ? t->name : "");
         struct item *item = scope_add(im, t->name ? t->name : "");
         item->value = v;
         know_constant(im, item);
@@ -291,13 +323,16 @@ static enum yj_status import_input(struct import *im, struct graph *g, const Onn
     if (made) return report(YJ_ERR_INPUT, "two inputs are named '%s'", name);
     const Onnx__TypeProto *type = v->type;
     if (!type || !type->tensor_type)
-        return report(YJ_ERR_UNSUPPORTED, "input '%s' is not a tensor (sequences, maps and optionals are not supported)", name);
+        return report(YJ_ERR_UNSUPPORTED,
+                      "input '%s' is not a tensor (sequences, maps and optionals are not supported)", name);
     enum yj_dtype dtype;
     if (!dtype_from_onnx(type->tensor_type->elem_type, &dtype))
-        return report(YJ_ERR_UNSUPPORTED, "input '%s' has element type %d, which Yunjin does not have", name, type->tensor_type->elem_type);
+        return report(YJ_ERR_UNSUPPORTED, "input '%s' has element type %d, which Yunjin does not have", name,
+                      type->tensor_type->elem_type);
     const Onnx__TensorShapeProto *s = type->tensor_type->shape;
     if (!s) return report(YJ_ERR_UNSUPPORTED, "input '%s' has no shape: its rank must be known", name);
-    if (s->n_dim > GRAPH_MAX_RANK) return report(YJ_ERR_UNSUPPORTED, "input '%s' has rank %zu; at most %d", name, s->n_dim, GRAPH_MAX_RANK);
+    if (s->n_dim > GRAPH_MAX_RANK)
+        return report(YJ_ERR_UNSUPPORTED, "input '%s' has rank %zu; at most %d", name, s->n_dim, GRAPH_MAX_RANK);
     dim shape[GRAPH_MAX_RANK];
     for (size_t d = 0; d < s->n_dim; d++) {
         if (s->dim[d]->has_dim_value && (s->dim[d]->dim_value < 0 || s->dim[d]->dim_value > INT64_C(1) << 40))
@@ -311,7 +346,8 @@ static enum yj_status import_input(struct import *im, struct graph *g, const Onn
 
 size_t import_names(const Onnx__GraphProto *p) {
     size_t n = p->n_input + p->n_initializer;
-    for (size_t i = 0; i < p->n_node; i++) n += p->node[i]->n_output;
+    for (size_t i = 0; i < p->n_node; i++)
+        n += p->node[i]->n_output;
     return n;
 }
 
@@ -339,19 +375,23 @@ static enum yj_status import_states(struct import *im, struct graph *g, const On
             size_t length;
             if (!pattern_match(im->options->states[s].in, g->in[i]->name, &middle, &length)) continue;
             const char *pattern = im->options->states[s].out;
-            char *want = star ? arena_text(im->arena, "%.*s%.*s%s", (int)(star - pattern), pattern, (int)length, middle, star + 1)
+            char *want = star ? arena_text(im->arena, "%.*s%.*s%s", (int)(star - pattern), pattern, (int)length, middle,
+                                           star + 1)
                               : arena_text(im->arena, "%s", pattern);
             for (size_t o = 0; o < p->n_output; o++)
                 if (p->output[o]->name && !strcmp(p->output[o]->name, want) && (int)o < g->n_out)
                     graph_state(g, g->in[i], g->out[o]);
         }
         if (g->n_states == before)
-            return report(YJ_ERR_INPUT, "--state %s=%s: no input and output have such names", im->options->states[s].in, im->options->states[s].out);
+            return report(YJ_ERR_INPUT, "--state %s=%s: no input and output have such names", im->options->states[s].in,
+                          im->options->states[s].out);
     }
     return YJ_OK;
 }
 
-static void name_dim(void *user, dim symbol) { text_add(user, " %s", symbol->name); }
+static void name_dim(void *user, dim symbol) {
+    text_add(user, " %s", symbol->name);
+}
 
 /* A bound for a dimension that no input has is a mistake. */
 static enum yj_status check_bounds(const struct import *im) {
@@ -359,7 +399,8 @@ static enum yj_status check_bounds(const struct import *im) {
         if (im->bound_used[i]) continue;
         struct text names = {0};
         for (int k = 0; k < im->g->n_in; k++)
-            for (int d = 0; d < im->g->in[k]->type.rank; d++) dim_symbols(im->g->in[k]->type.shape[d], name_dim, &names);
+            for (int d = 0; d < im->g->in[k]->type.rank; d++)
+                dim_symbols(im->g->in[k]->type.shape[d], name_dim, &names);
         report(YJ_ERR_INPUT, "no input has a dimension '%s'; those without a bound:%s", im->options->bounds[i].name,
                names.data ? names.data : " none");
         text_free(&names);
@@ -372,19 +413,23 @@ static enum yj_status import_main(struct import *im, const Onnx__GraphProto *p) 
     struct graph *g = im->g;
     TRY(import_initializers(im, g, p));
     im->bound_used = NEW_ARRAY(im->arena, bool, im->options->n_bounds + 1);
-    for (size_t i = 0; i < p->n_input; i++) TRY(import_input(im, g, p->input[i]));
+    for (size_t i = 0; i < p->n_input; i++)
+        TRY(import_input(im, g, p->input[i]));
     TRY(check_bounds(im));
     TRY(import_nodes(im, g, p->n_node, p->node, p->name));
     if (im->n_refusals) {
         const char *more = im->n_refusals > 200 ? "\n  ... and more" : "";
-        return report(YJ_ERR_UNSUPPORTED, "%d node%s of the model %s not supported:%s%s", im->n_refusals, im->n_refusals > 1 ? "s" : "",
-                      im->n_refusals > 1 ? "are" : "is", im->file->refusals.data ? im->file->refusals.data : "", more);
+        return report(YJ_ERR_UNSUPPORTED, "%d node%s of the model %s not supported:%s%s", im->n_refusals,
+                      im->n_refusals > 1 ? "s" : "", im->n_refusals > 1 ? "are" : "is",
+                      im->file->refusals.data ? im->file->refusals.data : "", more);
     }
     if (p->n_output == 0) return report(YJ_ERR_INPUT, "the model has no output");
     struct node last = {.import = im, .g = g, .dims = g->dims, .b = {g, NULL, 0, NULL}};
     for (size_t i = 0; i < p->n_output; i++) {
         struct item *item = output_item(im, p->output[i]);
-        if (!item || item->sequence) return report(YJ_ERR_INPUT, "output '%s' is not made by any node, or is a sequence", p->output[i]->name ? p->output[i]->name : "");
+        if (!item || item->sequence)
+            return report(YJ_ERR_INPUT, "output '%s' is not made by any node, or is a sequence",
+                          p->output[i]->name ? p->output[i]->name : "");
         struct value *v = item_value(&last, item);
         if (!v) return YJ_ERR_INTERNAL;
         graph_output(g, v, p->output[i]->name);
@@ -392,11 +437,13 @@ static enum yj_status import_main(struct import *im, const Onnx__GraphProto *p) 
     return import_states(im, g, p);
 }
 
-enum yj_status onnx_import(struct onnx_file *file, struct arena *arena, const struct onnx_options *options, struct graph **g) {
+enum yj_status onnx_import(struct onnx_file *file, struct arena *arena, const struct onnx_options *options,
+                           struct graph **g) {
     const Onnx__GraphProto *p = file->model->graph;
     text_free(&file->refusals);
     struct import im = {.file = file, .arena = arena, .options = options};
-    if (import_opset(&im, "") > 28) log_line(YJ_LOG_WARN, "opset %d is newer than the newest that was tested (23)", import_opset(&im, ""));
+    if (import_opset(&im, "") > 28)
+        log_line(YJ_LOG_WARN, "opset %d is newer than the newest that was tested (23)", import_opset(&im, ""));
     im.g = graph_new(arena, p->name && p->name[0] ? p->name : "main");
     im.scope = scope_new(&im, NULL, import_names(p));
     enum yj_status status = import_main(&im, p);

@@ -4,21 +4,28 @@
  */
 #include "compiler/onnx.h"
 
-dim node_c(struct node *n, int64_t value) { return dim_const(n->dims, value); }
+dim node_c(struct node *n, int64_t value) {
+    return dim_const(n->dims, value);
+}
 
 bool node_broadcast_shape(struct node *n, const struct type *a, const struct type *b, int *rank, dim *shape) {
     int r = a->rank > b->rank ? a->rank : b->rank;
     for (int i = 0; i < r; i++) {
         int ia = i - (r - a->rank), ib = i - (r - b->rank);
         dim da = ia >= 0 ? a->shape[ia] : node_c(n, 1), db = ib >= 0 ? b->shape[ib] : node_c(n, 1);
-        if (dim_is(da, 1)) shape[i] = db;
-        else if (dim_is(db, 1) || dim_equal(n->dims, da, db) == DIM_YES) shape[i] = da;
+        if (dim_is(da, 1))
+            shape[i] = db;
+        else if (dim_is(db, 1) || dim_equal(n->dims, da, db) == DIM_YES)
+            shape[i] = da;
         else {
             struct text t = {0};
             dim_print(&t, da);
             text_add(&t, " and ");
             dim_print(&t, db);
-            node_refuse(n, "dimensions %s do not match for sure; if they are equal, give both one name in the model or fix them with --dim", t.data ? t.data : "?");
+            node_refuse(n,
+                        "dimensions %s do not match for sure; if they are equal, give both one name in the model or "
+                        "fix them with --dim",
+                        t.data ? t.data : "?");
             text_free(&t);
             return false;
         }
@@ -40,14 +47,16 @@ bool node_broadcast_2(struct node *n, struct value **a, struct value **b) {
 struct value *node_like(struct node *n, double value, struct value *x) {
     if (!x) return NULL;
     bool real = dtype_kind(x->type.dtype) == 'f';
-    struct value *s = real ? build_scalar_f(&n->b, x->type.dtype, value) : build_scalar_i(&n->b, x->type.dtype, (int64_t)value);
+    struct value *s =
+        real ? build_scalar_f(&n->b, x->type.dtype, value) : build_scalar_i(&n->b, x->type.dtype, (int64_t)value);
     return build_broadcast_to(&n->b, s, x->type.rank, x->type.shape);
 }
 
 struct value *node_expand(struct node *n, struct value *v, const struct type *like, int axis0) {
     int64_t axes[GRAPH_MAX_RANK];
     if (!v) return NULL;
-    for (int i = 0; i < v->type.rank; i++) axes[i] = axis0 + i;
+    for (int i = 0; i < v->type.rank; i++)
+        axes[i] = axis0 + i;
     return build_broadcast(&n->b, v, like->rank, like->shape, axes);
 }
 
@@ -68,7 +77,8 @@ struct value *node_reduce_keep(struct node *n, struct value *x, enum scalar_op k
     int k = 0;
     for (int i = 0; i < x->type.rank; i++) {
         bool reduced = false;
-        for (int j = 0; j < count; j++) reduced |= axes[j] == i;
+        for (int j = 0; j < count; j++)
+            reduced |= axes[j] == i;
         if (!reduced) kept[k++] = i;
     }
     return build_broadcast(&n->b, r, x->type.rank, x->type.shape, kept);
@@ -80,7 +90,8 @@ struct value *node_squeeze(struct node *n, struct value *x, int count, const int
     if (!x) return NULL;
     for (int i = 0; i < x->type.rank; i++) {
         bool gone = false;
-        for (int j = 0; j < count; j++) gone |= axes[j] == i;
+        for (int j = 0; j < count; j++)
+            gone |= axes[j] == i;
         if (!gone) shape[rank++] = x->type.shape[i];
     }
     return build_reshape(&n->b, x, rank, shape);
@@ -91,7 +102,8 @@ struct value *node_unsqueeze(struct node *n, struct value *x, int count, const i
     if (!x || x->type.rank + count > GRAPH_MAX_RANK) return NULL;
     for (int i = 0, from = 0; i < x->type.rank + count; i++) {
         bool made = false;
-        for (int j = 0; j < count; j++) made |= axes[j] == i;
+        for (int j = 0; j < count; j++)
+            made |= axes[j] == i;
         shape[i] = made ? node_c(n, 1) : x->type.shape[from++];
     }
     return build_reshape(&n->b, x, x->type.rank + count, shape);
@@ -117,7 +129,8 @@ struct value *node_iota(struct node *n, enum yj_dtype dtype, int rank, const dim
 
 struct value *node_sizes(struct node *n, int count, const dim *dims) {
     struct op *op;
-    return build(&n->b, OP_dims, 0, NULL, attr_dims(n->g, "values", count, dims, NULL), &op) == YJ_OK ? op->out[0] : NULL;
+    return build(&n->b, OP_dims, 0, NULL, attr_dims(n->g, "values", count, dims, NULL), &op) == YJ_OK ? op->out[0]
+                                                                                                      : NULL;
 }
 
 struct value *node_size(struct node *n, dim d, enum yj_dtype dtype) {
@@ -138,7 +151,8 @@ struct value *node_cut(struct node *n, struct value *x, int axis, dim from, dim 
     dim start[GRAPH_MAX_RANK], limit[GRAPH_MAX_RANK];
     int64_t stride[GRAPH_MAX_RANK];
     if (!x) return NULL;
-    for (int i = 0; i < x->type.rank; i++) start[i] = node_c(n, 0), limit[i] = x->type.shape[i], stride[i] = 1;
+    for (int i = 0; i < x->type.rank; i++)
+        start[i] = node_c(n, 0), limit[i] = x->type.shape[i], stride[i] = 1;
     start[axis] = from;
     limit[axis] = to;
     return build_slice(&n->b, x, start, limit, stride);
@@ -149,7 +163,8 @@ bool node_must_be(struct node *n, struct value *v, int count, const dim *dims) {
     dim symbols[GRAPH_MAX_RANK + 1];
     if (!v || count > GRAPH_MAX_RANK) return false;
     for (int i = 0; i < count; i++) {
-        if (dims[i]->low != dims[i]->high) return node_refuse(n, "a size is known only at run time, and a shape says what it must be");
+        if (dims[i]->low != dims[i]->high)
+            return node_refuse(n, "a size is known only at run time, and a shape says what it must be");
         char *name;
         for (int k = i;; k++)
             if (!dim_find(n->dims, name = arena_text(import_arena(n->import), "c%d_%d", n->number, k))) break;

@@ -9,13 +9,45 @@
 #define B (&n->b)
 
 /* Operators that are one core op after broadcasting. */
-static const struct { const char *type; enum op_kind kind; } direct[] = {
-    {"Add", OP_add}, {"Sub", OP_sub}, {"Mul", OP_mul}, {"Div", OP_div}, {"And", OP_and}, {"Or", OP_or}, {"Xor", OP_xor},
-    {"BitwiseAnd", OP_and}, {"BitwiseOr", OP_or}, {"BitwiseXor", OP_xor}, {"Equal", OP_eq}, {"Greater", OP_gt},
-    {"GreaterOrEqual", OP_ge}, {"Less", OP_lt}, {"LessOrEqual", OP_le}, {"Max", OP_max}, {"Min", OP_min}, {"Sum", OP_add},
-    {"Mean", OP_add}, {"Abs", OP_abs}, {"Neg", OP_neg}, {"Sign", OP_sign}, {"Floor", OP_floor}, {"Ceil", OP_ceil},
-    {"Round", OP_round_nearest_even}, {"Sqrt", OP_sqrt}, {"Exp", OP_exp}, {"Log", OP_log}, {"Tanh", OP_tanh},
-    {"Erf", OP_erf}, {"Sin", OP_sin}, {"Cos", OP_cos}, {"Sigmoid", OP_sigmoid}, {"Not", OP_not}, {"BitwiseNot", OP_not},
+static const struct {
+    const char *type;
+    enum op_kind kind;
+} direct[] = {
+    {"Add", OP_add},
+    {"Sub", OP_sub},
+    {"Mul", OP_mul},
+    {"Div", OP_div},
+    {"And", OP_and},
+    {"Or", OP_or},
+    {"Xor", OP_xor},
+    {"BitwiseAnd", OP_and},
+    {"BitwiseOr", OP_or},
+    {"BitwiseXor", OP_xor},
+    {"Equal", OP_eq},
+    {"Greater", OP_gt},
+    {"GreaterOrEqual", OP_ge},
+    {"Less", OP_lt},
+    {"LessOrEqual", OP_le},
+    {"Max", OP_max},
+    {"Min", OP_min},
+    {"Sum", OP_add},
+    {"Mean", OP_add},
+    {"Abs", OP_abs},
+    {"Neg", OP_neg},
+    {"Sign", OP_sign},
+    {"Floor", OP_floor},
+    {"Ceil", OP_ceil},
+    {"Round", OP_round_nearest_even},
+    {"Sqrt", OP_sqrt},
+    {"Exp", OP_exp},
+    {"Log", OP_log},
+    {"Tanh", OP_tanh},
+    {"Erf", OP_erf},
+    {"Sin", OP_sin},
+    {"Cos", OP_cos},
+    {"Sigmoid", OP_sigmoid},
+    {"Not", OP_not},
+    {"BitwiseNot", OP_not},
 };
 
 static enum op_kind kind_of(const struct node *n) {
@@ -24,7 +56,9 @@ static enum op_kind kind_of(const struct node *n) {
     return OP_COUNT;
 }
 
-static bool is_float(const struct value *v) { return v && dtype_kind(v->type.dtype) == 'f'; }
+static bool is_float(const struct value *v) {
+    return v && dtype_kind(v->type.dtype) == 'f';
+}
 
 bool onnx_unary(struct node *n) {
     struct value *x = node_in(n, 0);
@@ -88,10 +122,13 @@ bool onnx_mod(struct node *n) {
 bool onnx_bit_shift(struct node *n) {
     struct value *a = node_in(n, 0), *b = node_in(n, 1);
     const char *direction = node_text(n, "direction", "");
-    return node_broadcast_2(n, &a, &b) && node_out(n, 0, build_2(B, !strcmp(direction, "LEFT") ? OP_shift_left : OP_shift_right, a, b));
+    return node_broadcast_2(n, &a, &b) &&
+           node_out(n, 0, build_2(B, !strcmp(direction, "LEFT") ? OP_shift_left : OP_shift_right, a, b));
 }
 
-bool onnx_identity(struct node *n) { return node_out(n, 0, node_in(n, 0)); }
+bool onnx_identity(struct node *n) {
+    return node_out(n, 0, node_in(n, 0));
+}
 
 /* Inference: the identity, and a mask of all true. */
 bool onnx_dropout(struct node *n) {
@@ -166,7 +203,8 @@ static struct value *above_zero(struct node *n, struct value *x, struct value *o
 
 bool onnx_leaky_relu(struct node *n) {
     struct value *x = node_in(n, 0);
-    return node_out(n, 0, above_zero(n, x, build_2(B, OP_mul, x, node_like(n, (float)node_float(n, "alpha", 0.01f), x))));
+    return node_out(n, 0,
+                    above_zero(n, x, build_2(B, OP_mul, x, node_like(n, (float)node_float(n, "alpha", 0.01f), x))));
 }
 
 bool onnx_prelu(struct node *n) {
@@ -180,10 +218,12 @@ bool onnx_prelu(struct node *n) {
 bool onnx_elu(struct node *n) {
     struct value *x = node_in(n, 0);
     bool selu = !strcmp(n->proto->op_type, "Selu"), celu = !strcmp(n->proto->op_type, "Celu");
-    double alpha = node_float(n, "alpha", selu ? 1.67326319217681884765625 : 1), gamma = selu ? node_float(n, "gamma", 1.05070102214813232421875) : 1;
+    double alpha = node_float(n, "alpha", selu ? 1.67326319217681884765625 : 1),
+           gamma = selu ? node_float(n, "gamma", 1.05070102214813232421875) : 1;
     struct value *inner = celu ? build_2(B, OP_div, x, node_like(n, alpha, x)) : x;
     struct value *e = build_2(B, OP_sub, build_1(B, OP_exp, inner), node_like(n, 1, x));
-    struct value *y = build_3(B, OP_select, build_2(B, OP_gt, x, node_like(n, 0, x)), x, build_2(B, OP_mul, e, node_like(n, alpha, x)));
+    struct value *y = build_3(B, OP_select, build_2(B, OP_gt, x, node_like(n, 0, x)), x,
+                              build_2(B, OP_mul, e, node_like(n, alpha, x)));
     return node_out(n, 0, selu ? build_2(B, OP_mul, y, node_like(n, gamma, x)) : y);
 }
 
@@ -204,10 +244,13 @@ bool onnx_hard_swish(struct node *n) {
 /* log(1 + exp(-|x|)) + max(x, 0): no overflow */
 static struct value *softplus(struct node *n, struct value *x) {
     struct value *e = build_1(B, OP_exp, build_1(B, OP_neg, build_1(B, OP_abs, x)));
-    return build_2(B, OP_add, build_1(B, OP_log, build_2(B, OP_add, e, node_like(n, 1, x))), build_2(B, OP_max, x, node_like(n, 0, x)));
+    return build_2(B, OP_add, build_1(B, OP_log, build_2(B, OP_add, e, node_like(n, 1, x))),
+                   build_2(B, OP_max, x, node_like(n, 0, x)));
 }
 
-bool onnx_softplus(struct node *n) { return node_out(n, 0, softplus(n, node_in(n, 0))); }
+bool onnx_softplus(struct node *n) {
+    return node_out(n, 0, softplus(n, node_in(n, 0)));
+}
 
 bool onnx_mish(struct node *n) {
     struct value *x = node_in(n, 0);
@@ -245,7 +288,8 @@ bool onnx_is_nan(struct node *n) {
 
 bool onnx_is_inf(struct node *n) {
     struct value *x = node_in(n, 0);
-    struct value *plus = build_2(B, OP_eq, x, node_like(n, INFINITY, x)), *minus = build_2(B, OP_eq, x, node_like(n, -INFINITY, x));
+    struct value *plus = build_2(B, OP_eq, x, node_like(n, INFINITY, x)),
+                 *minus = build_2(B, OP_eq, x, node_like(n, -INFINITY, x));
     bool up = node_int(n, "detect_positive", 1), down = node_int(n, "detect_negative", 1);
     if (!up && !down) return node_out(n, 0, build_2(B, OP_and, plus, minus));
     return node_out(n, 0, up && down ? build_2(B, OP_or, plus, minus) : up ? plus : minus);
@@ -253,7 +297,8 @@ bool onnx_is_inf(struct node *n) {
 
 bool onnx_hyperbolic(struct node *n) {
     struct value *x = node_in(n, 0), *half = node_like(n, 0.5, x);
-    struct value *a = build_2(B, OP_mul, build_1(B, OP_exp, x), half), *b = build_2(B, OP_mul, build_1(B, OP_exp, build_1(B, OP_neg, x)), half);
+    struct value *a = build_2(B, OP_mul, build_1(B, OP_exp, x), half),
+                 *b = build_2(B, OP_mul, build_1(B, OP_exp, build_1(B, OP_neg, x)), half);
     return node_out(n, 0, build_2(B, !strcmp(n->proto->op_type, "Cosh") ? OP_add : OP_sub, a, b));
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * An ONNX file in memory. Messages of protobuf may nest as deep as a file likes and are unpacked by recursion, so the depth is
- * counted on the bytes first.
+ * An ONNX file in memory. Messages of protobuf may nest as deep as a file likes and are unpacked by recursion, so the
+ * depth is counted on the bytes first.
  */
 #include "compiler/onnx_inside.h"
 #include <errno.h>
@@ -45,7 +45,8 @@ static bool shallow(const ProtobufCMessageDescriptor *d, const uint8_t *p, const
             p += n;
             break;
         }
-        default: return true;
+        default:
+            return true;
         }
     }
     return true;
@@ -56,7 +57,8 @@ enum yj_status onnx_open(const char *path, struct onnx_file **file) {
     struct stat st;
     if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode)) {
         if (fd >= 0) close(fd);
-        return report(fd < 0 ? YJ_ERR_IO : YJ_ERR_INPUT, "cannot open the model %s: %s", path, fd < 0 ? strerror(errno) : "not a file");
+        return report(fd < 0 ? YJ_ERR_IO : YJ_ERR_INPUT, "cannot open the model %s: %s", path,
+                      fd < 0 ? strerror(errno) : "not a file");
     }
     size_t bytes = (size_t)st.st_size;
     void *map = bytes ? mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;

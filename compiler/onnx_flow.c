@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Subgraphs and model-local functions. A function, and a branch on a constant, are imported in place. Other subgraphs become
- * regions, which see only their own inputs: every outer name that a subgraph mentions is passed in.
+ * Subgraphs and model-local functions. A function, and a branch on a constant, are imported in place. Other subgraphs
+ * become regions, which see only their own inputs: every outer name that a subgraph mentions is passed in.
  */
 #include "compiler/onnx_inside.h"
 
@@ -10,7 +10,9 @@
 
 /* ---- in place */
 
-static bool too_deep(struct node *n) { return n->import->depth > 16 && !node_refuse(n, "subgraphs and functions nest more than 16 deep"); }
+static bool too_deep(struct node *n) {
+    return n->import->depth > 16 && !node_refuse(n, "subgraphs and functions nest more than 16 deep");
+}
 
 static bool give_item(struct node *n, int i, const struct item *item) {
     if (!node_wants(n, i)) return true;
@@ -30,7 +32,8 @@ static bool import_in_place(struct node *n, const Onnx__GraphProto *p) {
     im->depth++;
     enum yj_status status = import_initializers(im, n->g, p);
     if (status == YJ_OK) status = import_nodes(im, n->g, p->n_node, p->node, p->name);
-    for (size_t i = 0; i < p->n_output && status == YJ_OK; i++) made[i] = p->output[i]->name ? scope_find(im->scope, p->output[i]->name) : NULL;
+    for (size_t i = 0; i < p->n_output && status == YJ_OK; i++)
+        made[i] = p->output[i]->name ? scope_find(im->scope, p->output[i]->name) : NULL;
     im->depth--;
     im->scope = outer;
     if (status != YJ_OK) return node_refuse(n, "%s", yj_error_text());
@@ -65,7 +68,8 @@ bool import_function(struct node *n, const Onnx__FunctionProto *f) {
     struct import *im = n->import;
     struct scope *outer = im->scope;
     if (too_deep(n)) return false;
-    if (n->n_in > (int)f->n_input) return node_refuse(n, "the function %s takes %zu operands, %d were given", f->name, f->n_input, n->n_in);
+    if (n->n_in > (int)f->n_input)
+        return node_refuse(n, "the function %s takes %zu operands, %d were given", f->name, f->n_input, n->n_in);
     Onnx__NodeProto **nodes = NEW_ARRAY(im->arena, Onnx__NodeProto *, f->n_node + 1);
     size_t names = f->n_input;
     for (size_t i = 0; i < f->n_node; i++) {
@@ -102,8 +106,14 @@ bool import_function(struct node *n, const Onnx__FunctionProto *f) {
 
 /* ---- regions */
 
-struct capture { const char *name; struct item *item; };
-struct captures { int n; struct capture c[MAX_CAPTURES]; };
+struct capture {
+    const char *name;
+    struct item *item;
+};
+struct captures {
+    int n;
+    struct capture c[MAX_CAPTURES];
+};
 
 static bool capture(struct node *n, struct captures *all, const Onnx__GraphProto *p, int depth) {
     if (depth > 16) return node_refuse(n, "subgraphs nest more than 16 deep");
@@ -113,10 +123,12 @@ static bool capture(struct node *n, struct captures *all, const Onnx__GraphProto
             const char *name = q ? q->input[k] : p->output[i - p->n_node]->name;
             struct item *item = name && name[0] ? scope_find(n->import->scope, name) : NULL;
             bool known = !item;
-            for (int j = 0; j < all->n && !known; j++) known = all->c[j].item == item;
+            for (int j = 0; j < all->n && !known; j++)
+                known = all->c[j].item == item;
             if (known) continue;
             if (item->refused) return !(n->refused = true);
-            if (item->sequence || all->n == MAX_CAPTURES) return node_refuse(n, "a subgraph uses a sequence, or more than %d outer names", MAX_CAPTURES);
+            if (item->sequence || all->n == MAX_CAPTURES)
+                return node_refuse(n, "a subgraph uses a sequence, or more than %d outer names", MAX_CAPTURES);
             all->c[all->n++] = (struct capture){name, item};
         }
         for (size_t a = 0; q && a < q->n_attribute; a++)
@@ -132,32 +144,39 @@ static int captured_values(const struct captures *all, struct value **in, int at
     return at;
 }
 
-/* Imports P into REGION. Its inputs are GIVEN; captured values become further inputs of the region. MADE: its results. */
-static bool fill_region(struct node *n, const Onnx__GraphProto *p, struct graph *region, const struct captures *all, int n_given,
-                        const struct item *given, struct value **made) {
+/* Imports P into REGION. Its inputs are GIVEN; captured values become further inputs of the region. MADE: its results.
+ */
+static bool fill_region(struct node *n, const Onnx__GraphProto *p, struct graph *region, const struct captures *all,
+                        int n_given, const struct item *given, struct value **made) {
     struct import *im = n->import;
     struct scope *outer = im->scope;
     struct node inner = *n;
     inner.g = region;
     inner.b.graph = region;
     if (too_deep(n)) return false;
-    if ((int)p->n_input != n_given) return node_refuse(n, "a subgraph takes %zu inputs, %d are given", p->n_input, n_given);
+    if ((int)p->n_input != n_given)
+        return node_refuse(n, "a subgraph takes %zu inputs, %d are given", p->n_input, n_given);
     int before = im->n_refusals;
     im->scope = scope_new(im, outer, import_names(p) + (size_t)all->n);
     im->depth++;
     for (int i = 0; i < all->n; i++) {
         struct item copy = *all->c[i].item;
-        if (copy.value) copy.value = graph_input(region, all->c[i].name, copy.value->type.dtype, copy.value->type.rank, copy.value->type.shape);
+        if (copy.value)
+            copy.value = graph_input(region, all->c[i].name, copy.value->type.dtype, copy.value->type.rank,
+                                     copy.value->type.shape);
         *scope_add(im, all->c[i].name) = copy;
     }
-    for (int i = 0; i < n_given; i++) *scope_add(im, p->input[i]->name ? p->input[i]->name : "") = given[i];
+    for (int i = 0; i < n_given; i++)
+        *scope_add(im, p->input[i]->name ? p->input[i]->name : "") = given[i];
     enum yj_status status = import_initializers(im, region, p);
     if (status == YJ_OK) status = import_nodes(im, region, p->n_node, p->node, p->name);
     bool ok = status == YJ_OK && im->n_refusals == before;
     for (size_t i = 0; i < p->n_output && ok; i++) {
         struct item *item = p->output[i]->name ? scope_find(im->scope, p->output[i]->name) : NULL;
-        if (item && item->sequence) ok = node_refuse(n, "a subgraph gives a sequence");
-        else if (!(made[i] = item ? item_value(&inner, item) : NULL)) ok = node_refuse(n, "result %zu of a subgraph is not made", i);
+        if (item && item->sequence)
+            ok = node_refuse(n, "a subgraph gives a sequence");
+        else if (!(made[i] = item ? item_value(&inner, item) : NULL))
+            ok = node_refuse(n, "result %zu of a subgraph is not made", i);
     }
     im->depth--;
     im->scope = outer;
@@ -192,7 +211,8 @@ bool onnx_if(struct node *n) {
     for (int i = 0; i < 2; i++) {
         struct graph *region = graph_region(op, i ? "else" : "then");
         if (!fill_region(n, p[i], region, all, 0, NULL, made)) return false;
-        for (size_t k = 0; k < p[i]->n_output; k++) graph_output(region, made[k], NULL);
+        for (size_t k = 0; k < p[i]->n_output; k++)
+            graph_output(region, made[k], NULL);
     }
     if (graph_infer(op) != YJ_OK) return node_refuse(n, "%s", yj_error_text());
     for (int i = 0; i < op->n_out; i++)
@@ -201,7 +221,13 @@ bool onnx_if(struct node *n) {
 }
 
 /* What Loop and Scan share: trip count, start condition, carried values, captured values, and the body. */
-struct looping { const Onnx__GraphProto *p; struct captures *all; int n_carried, n_scans; struct value *in[MAX_CAPTURES + 128]; dim length; };
+struct looping {
+    const Onnx__GraphProto *p;
+    struct captures *all;
+    int n_carried, n_scans;
+    struct value *in[MAX_CAPTURES + 128];
+    dim length;
+};
 
 static struct value *constant_true(struct node *n, struct graph *g) {
     struct builder b = n->b;
@@ -227,7 +253,8 @@ static bool import_loop(struct node *n, struct looping *l, bool scan) {
     struct op *op;
     struct item given[64] = {0};
     struct value *made[64];
-    int first = 2 + l->n_carried, n_in = first + l->n_scans, counted = scan ? 0 : 1, stacked = (int)l->p->n_output - counted - l->n_carried;
+    int first = 2 + l->n_carried, n_in = first + l->n_scans, counted = scan ? 0 : 1,
+        stacked = (int)l->p->n_output - counted - l->n_carried;
     if (!capture(n, l->all, l->p, 0)) return false;
     int total = captured_values(l->all, l->in, n_in), extra = total - 2 - l->n_carried; /* carried along unchanged */
     if (stacked < 0) return node_refuse(n, "the body gives %zu results", l->p->n_output);
@@ -260,9 +287,12 @@ static bool import_loop(struct node *n, struct looping *l, bool scan) {
         if (!given[i].value) return node_refuse(n, "%s", yj_error_text());
     if (!fill_region(n, l->p, region, l->all, at, given, made)) return false;
     graph_output(region, scan ? constant_true(n, region) : made[0], NULL);
-    for (int i = 0; i < l->n_carried; i++) graph_output(region, made[counted + i], NULL);
-    for (int i = 0; i < extra; i++) graph_output(region, region->in[1 + l->n_carried + i], NULL);
-    for (int i = 0; i < stacked; i++) graph_output(region, made[counted + l->n_carried + i], NULL);
+    for (int i = 0; i < l->n_carried; i++)
+        graph_output(region, made[counted + i], NULL);
+    for (int i = 0; i < extra; i++)
+        graph_output(region, region->in[1 + l->n_carried + i], NULL);
+    for (int i = 0; i < stacked; i++)
+        graph_output(region, made[counted + l->n_carried + i], NULL);
     if (graph_infer(op) != YJ_OK) return node_refuse(n, "%s", yj_error_text());
     return loop_results(n, op, l->n_carried, extra, stacked);
 }
@@ -279,7 +309,8 @@ bool onnx_loop(struct node *n) {
     bool counted = node_has(n, 0) && node_known(n, 0, &count, &known) && count == 1;
     l->in[0] = node_has(n, 0) ? scalar_of(n, node_in(n, 0), YJ_I64) : build_scalar_i(B, YJ_I64, INT64_MAX);
     l->in[1] = node_has(n, 1) ? scalar_of(n, node_in(n, 1), YJ_BOOL) : constant_true(n, n->g);
-    for (int i = 0; i < l->n_carried; i++) l->in[2 + i] = node_in(n, 2 + i);
+    for (int i = 0; i < l->n_carried; i++)
+        l->in[2 + i] = node_in(n, 2 + i);
     int64_t high = counted ? known[0]->high : DIM_UNBOUNDED;
     for (int i = l->n_carried; i < (int)n->proto->n_output; i++)
         if (node_declared(n, i, &rank, shape) && rank > 0) high = min64(high, shape[0]->high);
@@ -288,13 +319,15 @@ bool onnx_loop(struct node *n) {
 }
 
 bool onnx_scan(struct node *n) {
-    static const char *const plain[] = {"scan_input_directions", "scan_output_directions", "scan_input_axes", "scan_output_axes"};
+    static const char *const plain[] = {"scan_input_directions", "scan_output_directions", "scan_input_axes",
+                                        "scan_output_axes"};
     struct looping *l = NEW(import_arena(n->import), struct looping);
     int count;
     int64_t scans = node_int(n, "num_scan_inputs", 0);
     if (n->version < 9) return node_refuse(n, "the batched Scan of opset 8 is not supported");
     if (!(l->p = subgraph(n, "body"))) return false;
-    if (scans < 1 || scans > n->n_in || n->n_in > 60) return node_refuse(n, "num_scan_inputs %lld of %d operands", (long long)scans, n->n_in);
+    if (scans < 1 || scans > n->n_in || n->n_in > 60)
+        return node_refuse(n, "num_scan_inputs %lld of %d operands", (long long)scans, n->n_in);
     for (size_t k = 0; k < COUNT(plain); k++) {
         const int64_t *list = node_list(n, plain[k], &count);
         for (int i = 0; i < count; i++)
@@ -303,7 +336,8 @@ bool onnx_scan(struct node *n) {
     l->all = NEW(import_arena(n->import), struct captures);
     l->n_scans = (int)scans;
     l->n_carried = n->n_in - l->n_scans;
-    for (int i = 0; i < n->n_in; i++) l->in[2 + i] = node_in(n, i);
+    for (int i = 0; i < n->n_in; i++)
+        l->in[2 + i] = node_in(n, i);
     struct value *x = l->in[2 + l->n_carried];
     if (!x || x->type.rank < 1) return node_refuse(n, "a scanned operand must have an axis");
     l->length = x->type.shape[0];

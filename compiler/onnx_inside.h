@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Inside the importer: what the files that walk a model share; builders of operators need only onnx.h.
- *   onnx_file.c   opens the file, checks how deep it nests       onnx_node.c   operands, attributes and results of a node
- *   onnx.c        names, nodes, inputs and outputs of a graph    onnx_flow.c   subgraphs and model-local functions
+ *   onnx_file.c   opens the file, checks how deep it nests       onnx_node.c   operands, attributes and results of a
+ * node onnx.c        names, nodes, inputs and outputs of a graph    onnx_flow.c   subgraphs and model-local functions
  */
 #ifndef COMPILER_ONNX_INSIDE_H
 #define COMPILER_ONNX_INSIDE_H
@@ -12,11 +12,19 @@
 struct onnx_file {
     char *folder;
     Onnx__ModelProto *model;
-    struct text refusals;        /* here, so that a jump out of the import loses no memory */
+    struct text refusals; /* here, so that a jump out of the import loses no memory */
 };
 
-struct entry { const char *name; struct item *item; struct entry *next; };
-struct scope { struct scope *outer; size_t n_buckets; struct entry **buckets; };
+struct entry {
+    const char *name;
+    struct item *item;
+    struct entry *next;
+};
+struct scope {
+    struct scope *outer;
+    size_t n_buckets;
+    struct entry **buckets;
+};
 
 struct import {
     struct onnx_file *file;
@@ -26,7 +34,7 @@ struct import {
     struct scope *scope;
     const Onnx__FunctionProto *function; /* whose nodes are imported; it has opsets of its own */
     int n_refusals, n_nodes, n_weights, depth;
-    bool *bound_used;            /* of each bound of the options: some input has the dimension */
+    bool *bound_used; /* of each bound of the options: some input has the dimension */
     const char **node_names;
     int room_nodes;
 };
@@ -41,7 +49,8 @@ bool import_declared(const Onnx__ValueInfoProto *v, struct onnx_declared *d);
 int import_opset(const struct import *im, const char *domain);
 size_t import_names(const Onnx__GraphProto *p);
 enum yj_status import_initializers(struct import *im, struct graph *g, const Onnx__GraphProto *p);
-enum yj_status import_nodes(struct import *im, struct graph *g, size_t n, Onnx__NodeProto *const *nodes, const char *where);
+enum yj_status import_nodes(struct import *im, struct graph *g, size_t n, Onnx__NodeProto *const *nodes,
+                            const char *where);
 bool import_function(struct node *n, const Onnx__FunctionProto *f);
 
 #endif

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Integer tensors of rank 0 or 1 whose elements are dim expressions: what exporters compute with Shape, Gather, Concat and
- * arithmetic to say a shape. They are computed here, at import, and never become data unless something asks for it.
+ * Integer tensors of rank 0 or 1 whose elements are dim expressions: what exporters compute with Shape, Gather, Concat
+ * and arithmetic to say a shape. They are computed here, at import, and never become data unless something asks for it.
  */
 #include "compiler/onnx.h"
 
 #define MAX_KNOWN 256
 
-struct known { int rank, n; const dim *dims; enum yj_dtype dtype; };
+struct known {
+    int rank, n;
+    const dim *dims;
+    enum yj_dtype dtype;
+};
 
 static bool operand(struct node *n, int i, struct known *k) {
     if (!node_has(n, i) || !n->in[i]->known) return false;
@@ -15,7 +19,9 @@ static bool operand(struct node *n, int i, struct known *k) {
     return true;
 }
 
-static bool constant_at(const struct known *k, int i, int64_t *value) { return i < k->n && dim_is_const(k->dims[i], value); }
+static bool constant_at(const struct known *k, int i, int64_t *value) {
+    return i < k->n && dim_is_const(k->dims[i], value);
+}
 
 static bool give(struct node *n, int rank, int count, const dim *dims, enum yj_dtype dtype) {
     return node_out_known(n, 0, rank, count, dims, dtype);
@@ -89,7 +95,8 @@ static bool known_slice(struct node *n) {
     start = max64(step > 0 ? 0 : -1, min64(high, start < 0 ? start + x.n : start));
     end = max64(low, min64(x.n, end < 0 && end >= -x.n ? end + x.n : end));
     int count = 0;
-    for (int64_t i = start; (step > 0 ? i < end : i > end) && count < MAX_KNOWN; i += step) out[count++] = x.dims[i];
+    for (int64_t i = start; (step > 0 ? i < end : i > end) && count < MAX_KNOWN; i += step)
+        out[count++] = x.dims[i];
     return give(n, 1, count, out, x.dtype);
 }
 
@@ -98,8 +105,10 @@ static bool known_reshaping(struct node *n) { /* Squeeze, Unsqueeze, Reshape bet
     int rank;
     const char *type = n->proto->op_type;
     if (!operand(n, 0, &x)) return false;
-    if (!strcmp(type, "Squeeze")) rank = x.n == 1 ? 0 : -1;
-    else if (!strcmp(type, "Unsqueeze")) rank = x.rank == 0 ? 1 : -1;
+    if (!strcmp(type, "Squeeze"))
+        rank = x.n == 1 ? 0 : -1;
+    else if (!strcmp(type, "Unsqueeze"))
+        rank = x.rank == 0 ? 1 : -1;
     else {
         struct known shape;
         int64_t size;
@@ -121,15 +130,24 @@ static bool known_cast(struct node *n) {
 
 static bool combine(struct node *n, const char *type, dim a, dim b, dim *out) {
     struct dim_table *t = n->dims;
-    if (!strcmp(type, "Add")) *out = dim_add(t, a, b);
-    else if (!strcmp(type, "Sub")) *out = dim_sub(t, a, b);
-    else if (!strcmp(type, "Mul")) *out = dim_mul(t, a, b);
-    else if (!strcmp(type, "Min")) *out = dim_min(t, a, b);
-    else if (!strcmp(type, "Max")) *out = dim_max(t, a, b);
-    else if (a->low < 0 || b->low <= 0) return false; /* truncating and flooring division differ below 0 */
-    else if (!strcmp(type, "Div")) *out = dim_div(t, a, b);
-    else if (!strcmp(type, "Mod")) *out = dim_mod(t, a, b);
-    else return false;
+    if (!strcmp(type, "Add"))
+        *out = dim_add(t, a, b);
+    else if (!strcmp(type, "Sub"))
+        *out = dim_sub(t, a, b);
+    else if (!strcmp(type, "Mul"))
+        *out = dim_mul(t, a, b);
+    else if (!strcmp(type, "Min"))
+        *out = dim_min(t, a, b);
+    else if (!strcmp(type, "Max"))
+        *out = dim_max(t, a, b);
+    else if (a->low < 0 || b->low <= 0)
+        return false; /* truncating and flooring division differ below 0 */
+    else if (!strcmp(type, "Div"))
+        *out = dim_div(t, a, b);
+    else if (!strcmp(type, "Mod"))
+        *out = dim_mod(t, a, b);
+    else
+        return false;
     return true;
 }
 
@@ -164,7 +182,8 @@ static bool known_product(struct node *n) {
     struct known x;
     if (!operand(n, 0, &x) || x.n == 0) return false;
     dim p = x.dims[0];
-    for (int i = 1; i < x.n; i++) p = dim_mul(n->dims, p, x.dims[i]);
+    for (int i = 1; i < x.n; i++)
+        p = dim_mul(n->dims, p, x.dims[i]);
     return give(n, node_int(n, "keepdims", 1) ? x.rank : 0, 1, &p, x.dtype);
 }
 
@@ -175,10 +194,13 @@ static bool known_filled(struct node *n) { /* ConstantOfShape of a short integer
     const Onnx__AttributeProto *a = node_attribute(n, "value");
     struct type type = {.dtype = YJ_F32};
     struct data data;
-    if (!operand(n, 0, &shape) || shape.n != 1 || !constant_at(&shape, 0, &count) || count > MAX_KNOWN || count < 0) return false;
-    if (!a || !a->t || onnx_tensor(n->import, a->t, &type, &data) != YJ_OK || type.dtype != YJ_I64 || data.n_bytes != 8) return false;
+    if (!operand(n, 0, &shape) || shape.n != 1 || !constant_at(&shape, 0, &count) || count > MAX_KNOWN || count < 0)
+        return false;
+    if (!a || !a->t || onnx_tensor(n->import, a->t, &type, &data) != YJ_OK || type.dtype != YJ_I64 || data.n_bytes != 8)
+        return false;
     memcpy(&value, data.bytes, 8);
-    for (int64_t i = 0; i < count; i++) out[i] = node_c(n, value);
+    for (int64_t i = 0; i < count; i++)
+        out[i] = node_c(n, value);
     return give(n, 1, (int)count, out, YJ_I64);
 }
 
@@ -208,12 +230,21 @@ static bool known_where(struct node *n) {
     return give(n, c.rank, c.n, out, x.dtype);
 }
 
-static const struct { const char *type; bool (*fn)(struct node *n); } known_rows[] = {
-    {"Shape", known_shape}, {"Size", known_size}, {"Gather", known_gather}, {"Concat", known_concat},
-    {"Slice", known_slice}, {"Squeeze", known_reshaping}, {"Unsqueeze", known_reshaping}, {"Reshape", known_reshaping},
-    {"Cast", known_cast}, {"Identity", known_cast}, {"Add", known_binary}, {"Sub", known_binary}, {"Mul", known_binary},
-    {"Div", known_binary}, {"Mod", known_binary}, {"Min", known_binary}, {"Max", known_binary}, {"Range", known_range},
-    {"ReduceProd", known_product}, {"ConstantOfShape", known_filled}, {"Equal", known_equal}, {"Where", known_where},
+static const struct {
+    const char *type;
+    bool (*fn)(struct node *n);
+} known_rows[] = {
+    {"Shape", known_shape},         {"Size", known_size},
+    {"Gather", known_gather},       {"Concat", known_concat},
+    {"Slice", known_slice},         {"Squeeze", known_reshaping},
+    {"Unsqueeze", known_reshaping}, {"Reshape", known_reshaping},
+    {"Cast", known_cast},           {"Identity", known_cast},
+    {"Add", known_binary},          {"Sub", known_binary},
+    {"Mul", known_binary},          {"Div", known_binary},
+    {"Mod", known_binary},          {"Min", known_binary},
+    {"Max", known_binary},          {"Range", known_range},
+    {"ReduceProd", known_product},  {"ConstantOfShape", known_filled},
+    {"Equal", known_equal},         {"Where", known_where},
 };
 
 bool onnx_known(struct node *n) {

@@ -17,7 +17,8 @@ bool onnx_skip_rms_norm(struct node *n) {
     if (!node_broadcast_2(n, &x, &skip)) return false;
     if (node_wants(n, 1) || node_wants(n, 2)) return node_refuse(n, "results 1 and 2 are not supported");
     struct value *sum = build_2(B, OP_add, x, skip);
-    if (node_has(n, 3) && sum) sum = build_2(B, OP_add, sum, build_broadcast_to(B, node_in(n, 3), sum->type.rank, sum->type.shape));
+    if (node_has(n, 3) && sum)
+        sum = build_2(B, OP_add, sum, build_broadcast_to(B, node_in(n, 3), sum->type.rank, sum->type.shape));
     if (!sum) return node_out(n, 0, NULL);
     if (node_wants(n, 3)) node_out(n, 3, sum);
     return node_out(n, 0, onnx_rms(n, sum, node_in(n, 2), sum->type.rank - 1, node_float(n, "epsilon", 1e-5f)));
@@ -28,7 +29,8 @@ static struct value *cut_last(struct node *n, struct value *x, int64_t from, int
     int64_t stride[MAX];
     if (!x) return NULL;
     int last = x->type.rank - 1;
-    for (int i = 0; i <= last; i++) start[i] = node_c(n, 0), limit[i] = x->type.shape[i], stride[i] = 1;
+    for (int i = 0; i <= last; i++)
+        start[i] = node_c(n, 0), limit[i] = x->type.shape[i], stride[i] = 1;
     start[last] = node_c(n, from);
     limit[last] = node_c(n, to);
     stride[last] = step;
@@ -90,7 +92,8 @@ bool onnx_rotary(struct node *n) {
         x = build_transpose(B, x, swap);
     } else if (t.rank == 3 && dim_is_const(t.shape[2], &width) && dim_is_const(cos->type.shape[1], &half)) {
         int64_t rotated = node_int(n, "rotary_embedding_dim", 0), head = rotated && heads ? width / heads : 2 * half;
-        if (head < 1 || width % head) return node_refuse(n, "%lld elements are not a number of heads of %lld", (long long)width, (long long)head);
+        if (head < 1 || width % head)
+            return node_refuse(n, "%lld elements are not a number of heads of %lld", (long long)width, (long long)head);
         dim shape[4] = {t.shape[0], t.shape[1], node_c(n, width / head), node_c(n, head)};
         x = build_reshape(B, x, 4, shape);
     } else {
@@ -100,12 +103,14 @@ bool onnx_rotary(struct node *n) {
     if (ids->type.rank == 1) { /* one offset: positions offset, offset + 1, ... */
         struct op *op;
         dim shape[2] = {x->type.shape[0], x->type.shape[1]};
-        struct attr *a = attr_dims(n->g, "shape", 2, shape, attr_int(n->g, "axis", 1, attr_text(n->g, "dtype", "i64", NULL)));
+        struct attr *a =
+            attr_dims(n->g, "shape", 2, shape, attr_int(n->g, "axis", 1, attr_text(n->g, "dtype", "i64", NULL)));
         if (build(B, OP_iota, 0, NULL, a, &op) != YJ_OK) return node_out(n, 0, NULL);
         ids = build_2(B, OP_add, op->out[0], build_broadcast_to(B, build_cast(B, ids, YJ_I64), 2, shape));
     }
     ids = build_cast(B, ids, YJ_I64);
-    struct value *y = rotate(n, x, build_gather(B, cos, ids, 0), build_gather(B, sin, ids, 0), node_int(n, "interleaved", 0));
+    struct value *y =
+        rotate(n, x, build_gather(B, cos, ids, 0), build_gather(B, sin, ids, 0), node_int(n, "interleaved", 0));
     y = t.rank == 4 ? build_transpose(B, y, swap) : y ? build_reshape(B, y, 3, t.shape) : NULL;
     return !n->refused && node_out(n, 0, y);
 }
@@ -115,12 +120,17 @@ static struct value *dot_f32(struct node *n, struct value *a, struct value *b, i
     int64_t batch[1] = {0}, ca[1] = {2}, cb[1] = {contract_b};
     struct value *in[2] = {a, b};
     if (!a || !b) return NULL;
-    struct attr *attrs = attr_ints(n->g, "contract_b", 1, cb, a->type.dtype == YJ_F32 ? NULL : attr_text(n->g, "dtype", "f32", NULL));
-    attrs = attr_ints(n->g, "batch_a", 1, batch, attr_ints(n->g, "batch_b", 1, batch, attr_ints(n->g, "contract_a", 1, ca, attrs)));
+    struct attr *attrs =
+        attr_ints(n->g, "contract_b", 1, cb, a->type.dtype == YJ_F32 ? NULL : attr_text(n->g, "dtype", "f32", NULL));
+    attrs = attr_ints(n->g, "batch_a", 1, batch,
+                      attr_ints(n->g, "batch_b", 1, batch, attr_ints(n->g, "contract_a", 1, ca, attrs)));
     return build(B, OP_dot, 2, in, attrs, &op) == YJ_OK ? op->out[0] : NULL;
 }
 
-struct attention { int64_t heads, kv, head, group; dim s, t, past; };
+struct attention {
+    int64_t heads, kv, head, group;
+    dim s, t, past;
+};
 
 /* scores [KV, G, S, T] masked so that row i sees columns up to past + i (and a window of them), in f32 */
 static struct value *mask_causal(struct node *n, const struct attention *a, struct value *scores) {
@@ -129,7 +139,8 @@ static struct value *mask_causal(struct node *n, const struct attention *a, stru
     struct value *index[2];
     if (!scores) return NULL;
     for (int axis = 0; axis < 2; axis++) {
-        struct attr *at = attr_dims(n->g, "shape", 2, square, attr_int(n->g, "axis", axis, attr_text(n->g, "dtype", "i64", NULL)));
+        struct attr *at =
+            attr_dims(n->g, "shape", 2, square, attr_int(n->g, "axis", axis, attr_text(n->g, "dtype", "i64", NULL)));
         if (build(B, OP_iota, 0, NULL, at, &op) != YJ_OK) return NULL;
         index[axis] = op->out[0];
     }
@@ -138,13 +149,15 @@ static struct value *mask_causal(struct node *n, const struct attention *a, stru
     struct value *row = build_2(B, OP_add, index[0], past), *seen = build_2(B, OP_le, index[1], row);
     int64_t window = node_int(n, "local_window_size", -1);
     if (window >= 0)
-        seen = build_2(B, OP_and, seen, build_2(B, OP_gt, index[1], build_2(B, OP_sub, row, node_like(n, (double)window, row))));
+        seen = build_2(B, OP_and, seen,
+                       build_2(B, OP_gt, index[1], build_2(B, OP_sub, row, node_like(n, (double)window, row))));
     seen = build_broadcast_to(B, seen, 4, scores->type.shape);
     return build_3(B, OP_select, seen, scores, node_like(n, -INFINITY, scores));
 }
 
 /* q [1, S, heads, D]; keys, values [1, KV, T, D] -> [1, S, heads * D] */
-static struct value *attend(struct node *n, const struct attention *a, struct value *q, struct value *keys, struct value *values) {
+static struct value *attend(struct node *n, const struct attention *a, struct value *q, struct value *keys,
+                            struct value *values) {
     static const int64_t by_head[4] = {1, 2, 0, 3}, back[4] = {2, 0, 1, 3};
     dim grouped[4] = {a->s, node_c(n, a->kv), node_c(n, a->group), node_c(n, a->head)};
     dim rows = dim_mul(n->dims, a->s, node_c(n, a->group));
@@ -156,7 +169,8 @@ static struct value *attend(struct node *n, const struct attention *a, struct va
     double scale = node_float(n, "scale", 0), cap = node_float(n, "softcap", 0);
     if (scale == 0) scale = 1 / sqrt((double)a->head);
     s = build_2(B, OP_mul, s, node_like(n, scale, s));
-    if (cap > 0) s = build_2(B, OP_mul, build_1(B, OP_tanh, build_2(B, OP_div, s, node_like(n, cap, s))), node_like(n, cap, s));
+    if (cap > 0)
+        s = build_2(B, OP_mul, build_1(B, OP_tanh, build_2(B, OP_div, s, node_like(n, cap, s))), node_like(n, cap, s));
     s = node_softmax(n, mask_causal(n, a, build_reshape(B, s, 4, wide)), 3);
     dim probabilities[3] = {grouped[1], rows, a->t}, merged[3] = {node_c(n, 1), a->s, node_c(n, a->heads * a->head)};
     s = build_cast(B, build_reshape(B, s, 3, probabilities), dtype);
@@ -165,7 +179,8 @@ static struct value *attend(struct node *n, const struct attention *a, struct va
 }
 
 /* The cache with the new rows: in place where it has room for them, else longer. */
-static struct value *extend(struct node *n, const struct attention *a, struct value *past, struct value *rows, struct value **seen) {
+static struct value *extend(struct node *n, const struct attention *a, struct value *past, struct value *rows,
+                            struct value **seen) {
     static const int64_t by_head[4] = {0, 2, 1, 3};
     struct op *op;
     rows = build_transpose(B, rows, by_head); /* [1, KV, S, D] */
@@ -173,7 +188,8 @@ static struct value *extend(struct node *n, const struct attention *a, struct va
     dim zero = node_c(n, 0), start[4] = {zero, zero, a->past, zero}, none[4] = {zero, zero, zero, zero}, limit[4];
     int64_t stride[4] = {1, 1, 1, 1};
     struct value *in[2] = {past, rows};
-    struct value *all = build(B, OP_update_slice, 2, in, attr_dims(n->g, "start", 4, start, NULL), &op) == YJ_OK ? op->out[0] : NULL;
+    struct value *all =
+        build(B, OP_update_slice, 2, in, attr_dims(n->g, "start", 4, start, NULL), &op) == YJ_OK ? op->out[0] : NULL;
     if (!all) return NULL;
     memcpy(limit, all->type.shape, sizeof limit);
     limit[2] = a->t;
@@ -193,8 +209,10 @@ bool onnx_group_query_attention(struct node *n) {
     int count;
     const dim *lengths;
     if (!q || !past_k || !past_v) return false;
-    if (a.heads < 1 || a.kv < 1 || a.heads % a.kv) return node_refuse(n, "num_heads %lld, kv_num_heads %lld", (long long)a.heads, (long long)a.kv);
-    if (q->type.rank != 3 || !dim_is(q->type.shape[0], 1)) return node_refuse(n, "query must be [1, S, width]: a batch of more than one is not supported");
+    if (a.heads < 1 || a.kv < 1 || a.heads % a.kv)
+        return node_refuse(n, "num_heads %lld, kv_num_heads %lld", (long long)a.heads, (long long)a.kv);
+    if (q->type.rank != 3 || !dim_is(q->type.shape[0], 1))
+        return node_refuse(n, "query must be [1, S, width]: a batch of more than one is not supported");
     if (!dim_is_const(q->type.shape[2], &width)) return node_refuse(n, "the width of query is not known");
     bool packed = !node_has(n, 1);
     a.head = width / (packed ? a.heads + 2 * a.kv : a.heads);
@@ -210,9 +228,12 @@ bool onnx_group_query_attention(struct node *n) {
         v = node_in(n, 2);
     }
     if (past_k->type.rank != 4 || !dim_is_const(past_k->type.shape[2], &capacity))
-        return node_refuse(n, "past_key must be [1, kv_num_heads, CAPACITY, head] with a fixed capacity (use --dim), shared with present_key");
-    if (node_text(n, "smooth_softmax", NULL) || node_int(n, "smooth_softmax", 0) || node_has(n, 10)) return node_refuse(n, "smooth_softmax and attention_bias are not supported");
-    if (!node_dims(n, 5, 0, capacity - 1, &count, &lengths) || count != 1) return node_refuse(n, "seqlens_k must have one element");
+        return node_refuse(n, "past_key must be [1, kv_num_heads, CAPACITY, head] with a fixed capacity (use --dim), "
+                              "shared with present_key");
+    if (node_text(n, "smooth_softmax", NULL) || node_int(n, "smooth_softmax", 0) || node_has(n, 10))
+        return node_refuse(n, "smooth_softmax and attention_bias are not supported");
+    if (!node_dims(n, 5, 0, capacity - 1, &count, &lengths) || count != 1)
+        return node_refuse(n, "seqlens_k must have one element");
     a.t = dim_add(n->dims, lengths[0], node_c(n, 1));
     a.past = dim_sub(n->dims, a.t, a.s);
     q = heads_of(n, q, a.s, a.heads, a.head);
@@ -244,15 +265,18 @@ static struct value *unpack_nibbles(struct node *n, struct value *x) {
 
 /* Per block of the inner dimension: (number - zero point) * scale. */
 bool onnx_matmul_nbits(struct node *n) {
-    int64_t K = node_int(n, "K", 0), N = node_int(n, "N", 0), block = node_int(n, "block_size", 32), bits = node_int(n, "bits", 4);
+    int64_t K = node_int(n, "K", 0), N = node_int(n, "N", 0), block = node_int(n, "block_size", 32),
+            bits = node_int(n, "bits", 4);
     struct value *x = node_in(n, 0), *w = node_in(n, 1), *scale = node_in(n, 2), *zero;
     if (!x || !w || !scale) return false;
     if (bits != 4 && bits != 8) return node_refuse(n, "%lld bits are not supported", (long long)bits);
     if (node_has(n, 4)) return node_refuse(n, "g_idx is not supported");
-    if (K < 1 || N < 1 || block < 2) return node_refuse(n, "K %lld, N %lld, block_size %lld", (long long)K, (long long)N, (long long)block);
+    if (K < 1 || N < 1 || block < 2)
+        return node_refuse(n, "K %lld, N %lld, block_size %lld", (long long)K, (long long)N, (long long)block);
     int64_t blocks = (K + block - 1) / block;
     dim flat[2] = {node_c(n, N), node_c(n, blocks * block * bits / 8)}, grid[2] = {node_c(n, N), node_c(n, blocks)};
-    dim cube[3] = {node_c(n, N), node_c(n, blocks), node_c(n, block)}, whole[2] = {node_c(n, N), node_c(n, blocks * block)};
+    dim cube[3] = {node_c(n, N), node_c(n, blocks), node_c(n, block)},
+        whole[2] = {node_c(n, N), node_c(n, blocks * block)};
     enum yj_dtype dtype = scale->type.dtype;
     w = build_reshape(B, w, 2, flat);
     if (bits == 4) w = unpack_nibbles(n, w);
@@ -272,6 +296,7 @@ bool onnx_matmul_nbits(struct node *n) {
     w = cut_last(n, build_reshape(B, w, 2, whole), 0, K, 1);
     int64_t ca[1] = {x->type.rank - 1}, cb[1] = {1};
     struct value *y = build_dot(B, x, build_cast(B, w, x->type.dtype), 0, NULL, NULL, 1, ca, cb);
-    if (node_has(n, 5) && y) y = build_2(B, OP_add, y, build_broadcast_to(B, node_in(n, 5), y->type.rank, y->type.shape));
+    if (node_has(n, 5) && y)
+        y = build_2(B, OP_add, y, build_broadcast_to(B, node_in(n, 5), y->type.rank, y->type.shape));
     return node_out(n, 0, y);
 }

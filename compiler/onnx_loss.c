@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * NegativeLogLikelihoodLoss and SoftmaxCrossEntropyLoss. The class is chosen by comparing its number with the index along
- * axis 1, so that an ignored label, which may be any number, is never used as an index.
+ * NegativeLogLikelihoodLoss and SoftmaxCrossEntropyLoss. The class is chosen by comparing its number with the index
+ * along axis 1, so that an ignored label, which may be any number, is never used as an index.
  */
 #include "compiler/onnx.h"
 
@@ -20,26 +20,32 @@ static struct value *loss(struct node *n, struct value *x, struct value *labels,
     }
     labels = build_cast(B, labels, YJ_I64);
     struct value *spread = node_unsqueeze(n, labels, 1, one);
-    struct value *hit = build_2(B, OP_eq, node_iota(n, YJ_I64, t.rank, t.shape, 1), spread ? build_broadcast_to(B, spread, t.rank, t.shape) : NULL);
+    struct value *hit = build_2(B, OP_eq, node_iota(n, YJ_I64, t.rank, t.shape, 1),
+                                spread ? build_broadcast_to(B, spread, t.rank, t.shape) : NULL);
     struct value *w = weights ? node_along(n, weights, x, 1) : node_like(n, 1, x);
     struct value *zero = node_like(n, 0, x);
     struct value *weight = build_reduce(B, build_3(B, OP_select, hit, w, zero), SCALAR_add, 1, one);
     struct value *y = build_reduce(B, build_3(B, OP_select, hit, build_2(B, OP_mul, x, w), zero), SCALAR_add, 1, one);
     if (ignore && y && labels) {
-        struct value *skip = build_2(B, OP_eq, labels, build_broadcast_to(B, build_scalar_i(B, YJ_I64, ignore->i), t.rank - 1, labels->type.shape));
+        struct value *skip =
+            build_2(B, OP_eq, labels,
+                    build_broadcast_to(B, build_scalar_i(B, YJ_I64, ignore->i), t.rank - 1, labels->type.shape));
         y = build_3(B, OP_select, skip, node_like(n, 0, y), y);
         weight = build_3(B, OP_select, skip, node_like(n, 0, y), weight);
     }
     y = build_1(B, OP_neg, y);
     if (!strcmp(how, "none") || !y) return y;
-    for (int i = 0; i < t.rank - 1; i++) all[i] = i;
+    for (int i = 0; i < t.rank - 1; i++)
+        all[i] = i;
     y = build_reduce(B, y, SCALAR_add, t.rank - 1, all);
     if (!strcmp(how, "mean")) return build_2(B, OP_div, y, build_reduce(B, weight, SCALAR_add, t.rank - 1, all));
     if (strcmp(how, "sum")) node_refuse(n, "reduction %s is not supported", how);
     return y;
 }
 
-static bool is_float(const struct value *v) { return v && dtype_kind(v->type.dtype) == 'f'; }
+static bool is_float(const struct value *v) {
+    return v && dtype_kind(v->type.dtype) == 'f';
+}
 
 bool onnx_nll_loss(struct node *n) {
     struct value *y = loss(n, node_in(n, 0), node_in(n, 1), node_has(n, 2) ? node_in(n, 2) : NULL);
@@ -52,7 +58,8 @@ bool onnx_cross_entropy_loss(struct node *n) {
     if (!x) return false;
     if (!is_float(x) || x->type.rank < 2) return node_refuse(n, "scores must be floats of rank 2 or more");
     struct value *d = build_2(B, OP_sub, x, node_reduce_keep(n, x, SCALAR_max, 1, axes));
-    struct value *logs = build_2(B, OP_sub, d, build_1(B, OP_log, node_reduce_keep(n, build_1(B, OP_exp, d), SCALAR_add, 1, axes)));
+    struct value *logs =
+        build_2(B, OP_sub, d, build_1(B, OP_log, node_reduce_keep(n, build_1(B, OP_exp, d), SCALAR_add, 1, axes)));
     struct value *y = loss(n, logs, node_in(n, 1), node_has(n, 2) ? node_in(n, 2) : NULL);
     if (n->refused || !node_out(n, 0, y)) return false;
     return !node_wants(n, 1) || node_out(n, 1, logs);

@@ -7,9 +7,12 @@
 #define B (&n->b)
 #define MAX GRAPH_MAX_RANK
 
-static bool is_small_float(const struct value *v) { return v && (v->type.dtype == YJ_F16 || v->type.dtype == YJ_BF16); }
+static bool is_small_float(const struct value *v) {
+    return v && (v->type.dtype == YJ_F16 || v->type.dtype == YJ_BF16);
+}
 
-/* Numpy's matmul: vectors become matrices, leading axes are broadcast; an operand without them is shared by the batch. */
+/* Numpy's matmul: vectors become matrices, leading axes are broadcast; an operand without them is shared by the batch.
+ */
 struct value *node_matmul(struct node *n, struct value *a, struct value *b) {
     if (!a || !b) return NULL;
     if (a->type.rank == 0 || b->type.rank == 0) {
@@ -36,10 +39,12 @@ struct value *node_matmul(struct node *n, struct value *a, struct value *b) {
         if (rank + 2 > MAX) return NULL;
         memcpy(sa, shape, sizeof sa);
         memcpy(sb, shape, sizeof sb);
-        for (int i = 0; i < 2; i++) sa[rank + i] = a->type.shape[ra - 2 + i], sb[rank + i] = b->type.shape[rb - 2 + i];
+        for (int i = 0; i < 2; i++)
+            sa[rank + i] = a->type.shape[ra - 2 + i], sb[rank + i] = b->type.shape[rb - 2 + i];
         a = build_broadcast_to(B, a, rank + 2, sa);
         b = build_broadcast_to(B, b, rank + 2, sb);
-        for (int i = 0; i < rank; i++) batch[i] = i;
+        for (int i = 0; i < rank; i++)
+            batch[i] = i;
         ca[0] = rank + 1;
         cb[0] = rank;
         y = build_dot(B, a, b, rank, batch, batch, 1, ca, cb);
@@ -55,7 +60,8 @@ struct value *node_matmul(struct node *n, struct value *a, struct value *b) {
 static struct value *swap_last(struct node *n, struct value *x) {
     int64_t p[MAX];
     if (!x || x->type.rank < 2) return NULL;
-    for (int i = 0; i < x->type.rank; i++) p[i] = i;
+    for (int i = 0; i < x->type.rank; i++)
+        p[i] = i;
     p[x->type.rank - 1] = x->type.rank - 2;
     p[x->type.rank - 2] = x->type.rank - 1;
     return build_transpose(B, x, p);
@@ -63,7 +69,8 @@ static struct value *swap_last(struct node *n, struct value *x) {
 
 bool onnx_matmul(struct node *n) {
     struct value *a = node_in(n, 0), *b = node_in(n, 1);
-    if (node_int(n, "transBatchA", 0) || node_int(n, "transBatchB", 0)) return node_refuse(n, "transBatch is not supported");
+    if (node_int(n, "transBatchA", 0) || node_int(n, "transBatchB", 0))
+        return node_refuse(n, "transBatch is not supported");
     if (node_int(n, "transA", 0)) a = swap_last(n, a);
     if (node_int(n, "transB", 0)) b = swap_last(n, b);
     struct value *y = node_matmul(n, a, b);
@@ -88,7 +95,11 @@ bool onnx_gemm(struct node *n) {
     return node_out(n, 0, y);
 }
 
-struct window { int n; int64_t size[MAX], stride[MAX], dilation[MAX]; dim low[MAX], high[MAX]; };
+struct window {
+    int n;
+    int64_t size[MAX], stride[MAX], dilation[MAX];
+    dim low[MAX], high[MAX];
+};
 
 static bool spatial_list(struct node *n, const char *name, int count, int64_t otherwise, int64_t *out) {
     int given;
@@ -106,7 +117,8 @@ static bool window_of(struct node *n, const struct value *x, struct window *w) {
     int given;
     const int64_t *pads = node_list(n, "pads", &given);
     const char *automatic = node_text(n, "auto_pad", "NOTSET");
-    if (!spatial_list(n, "strides", w->n, 1, w->stride) || !spatial_list(n, "dilations", w->n, 1, w->dilation)) return false;
+    if (!spatial_list(n, "strides", w->n, 1, w->stride) || !spatial_list(n, "dilations", w->n, 1, w->dilation))
+        return false;
     if (pads && given != 2 * w->n) return node_refuse(n, "pads has %d elements, %d are needed", given, 2 * w->n);
     struct dim_table *t = n->dims;
     for (int i = 0; i < w->n; i++) {
@@ -132,7 +144,8 @@ struct value *node_channel_bias(struct node *n, struct value *y, struct value *b
     return build_2(B, OP_add, y, node_along(n, bias, y, 1));
 }
 
-static struct value *convolve(struct node *n, struct value *x, struct value *w, const struct window *win, int64_t groups) {
+static struct value *convolve(struct node *n, struct value *x, struct value *w, const struct window *win,
+                              int64_t groups) {
     struct op *op;
     struct value *in[2] = {x, w};
     struct attr *a = attr_int(n->g, "groups", groups, NULL);
@@ -194,7 +207,8 @@ static void ceil_pads(struct node *n, const struct value *x, struct window *w) {
         int64_t extent = (w->size[i] - 1) * w->dilation[i] + 1;
         dim padded = dim_add(t, dim_add(t, size, w->low[i]), w->high[i]);
         dim steps = dim_ceil_div(t, dim_sub(t, padded, node_c(n, extent)), stride);
-        dim inside = dim_div(t, dim_sub(t, dim_add(t, size, w->low[i]), node_c(n, 1)), stride); /* the last start before the end padding */
+        dim inside = dim_div(t, dim_sub(t, dim_add(t, size, w->low[i]), node_c(n, 1)),
+                             stride); /* the last start before the end padding */
         dim need = dim_add(t, dim_mul(t, dim_min(t, steps, inside), stride), node_c(n, extent));
         w->high[i] = dim_max(t, dim_sub(t, need, dim_add(t, size, w->low[i])), node_c(n, 0));
     }
@@ -218,10 +232,13 @@ bool onnx_pool(struct node *n) {
     if (max) return node_out(n, 0, y);
     /* the number of elements under each window: with padding counted, the ones are padded by ones first */
     bool include = node_int(n, "count_include_pad", 0), padded = false;
-    for (int i = 0; i < w.n; i++) padded |= !dim_is(w.low[i], 0) || !dim_is(w.high[i], 0);
+    for (int i = 0; i < w.n; i++)
+        padded |= !dim_is(w.low[i], 0) || !dim_is(w.high[i], 0);
     double all = 1;
-    for (int i = 0; i < w.n; i++) all *= (double)w.size[i];
-    if (!padded || (include && !node_int(n, "ceil_mode", 0))) return node_out(n, 0, build_2(B, OP_div, y, node_like(n, all, y)));
+    for (int i = 0; i < w.n; i++)
+        all *= (double)w.size[i];
+    if (!padded || (include && !node_int(n, "ceil_mode", 0)))
+        return node_out(n, 0, build_2(B, OP_div, y, node_like(n, all, y)));
     struct value *ones = node_like(n, 1, x);
     if (include) {
         dim low[MAX] = {node_c(n, 0), node_c(n, 0)}, high[MAX] = {node_c(n, 0), node_c(n, 0)};
@@ -243,7 +260,8 @@ bool onnx_global_pool(struct node *n) {
     int64_t axes[MAX];
     dim shape[MAX];
     if (!x || x->type.rank < 3) return node_refuse(n, "needs a rank of at least 3");
-    for (int i = 2; i < x->type.rank; i++) axes[i - 2] = i;
+    for (int i = 2; i < x->type.rank; i++)
+        axes[i - 2] = i;
     bool max = !strcmp(n->proto->op_type, "GlobalMaxPool");
     struct value *y = build_reduce(B, x, max ? SCALAR_max : SCALAR_add, x->type.rank - 2, axes);
     dim count = node_c(n, 1);
@@ -253,7 +271,8 @@ bool onnx_global_pool(struct node *n) {
     }
     if (!max && y) {
         struct op *op;
-        if (build(B, OP_dims, 0, NULL, attr_dims(n->g, "values", 1, &count, NULL), &op) != YJ_OK) return node_out(n, 0, NULL);
+        if (build(B, OP_dims, 0, NULL, attr_dims(n->g, "values", 1, &count, NULL), &op) != YJ_OK)
+            return node_out(n, 0, NULL);
         struct value *c = build_cast(B, build_reshape(B, op->out[0], 0, NULL), x->type.dtype);
         y = build_2(B, OP_div, y, build_broadcast_to(B, c, y->type.rank, y->type.shape));
     }
@@ -268,9 +287,12 @@ bool onnx_batch_norm(struct node *n) {
         if (!(p[i] = node_in(n, 1 + i))) return false;
     if (!x || x->type.rank < 2) return node_refuse(n, "needs a rank of at least 2");
     enum yj_dtype dtype = x->type.dtype;
-    for (int i = 0; i < 4; i++) p[i] = build_cast(B, p[i], is_small_float(x) ? YJ_F32 : dtype);
-    struct value *root = build_1(B, OP_sqrt, build_2(B, OP_add, p[3], node_like(n, node_float(n, "epsilon", 1e-5f), p[3])));
-    struct value *gain = build_2(B, OP_div, p[0], root), *offset = build_2(B, OP_sub, p[1], build_2(B, OP_mul, p[2], gain));
+    for (int i = 0; i < 4; i++)
+        p[i] = build_cast(B, p[i], is_small_float(x) ? YJ_F32 : dtype);
+    struct value *root =
+        build_1(B, OP_sqrt, build_2(B, OP_add, p[3], node_like(n, node_float(n, "epsilon", 1e-5f), p[3])));
+    struct value *gain = build_2(B, OP_div, p[0], root),
+                 *offset = build_2(B, OP_sub, p[1], build_2(B, OP_mul, p[2], gain));
     if (is_small_float(x)) x = build_cast(B, x, YJ_F32);
     if (!x || !gain || !offset) return node_out(n, 0, NULL);
     struct value *y = build_2(B, OP_mul, x, node_along(n, gain, x, 1));
@@ -283,7 +305,8 @@ static struct value *mean_keep(struct node *n, struct value *x, int count, const
     struct op *op;
     dim elements = node_c(n, 1);
     if (!x) return NULL;
-    for (int i = 0; i < count; i++) elements = dim_mul(n->dims, elements, x->type.shape[axes[i]]);
+    for (int i = 0; i < count; i++)
+        elements = dim_mul(n->dims, elements, x->type.shape[axes[i]]);
     struct value *sum = build_reduce(B, x, SCALAR_add, count, axes);
     int64_t fixed;
     struct value *c;
@@ -292,14 +315,16 @@ static struct value *mean_keep(struct node *n, struct value *x, int count, const
         c = node_like(n, (double)fixed, sum);
     } else {
         if (build(B, OP_dims, 0, NULL, attr_dims(n->g, "values", 1, &elements, NULL), &op) != YJ_OK) return NULL;
-        c = build_broadcast_to(B, build_cast(B, build_reshape(B, op->out[0], 0, NULL), x->type.dtype), sum->type.rank, sum->type.shape);
+        c = build_broadcast_to(B, build_cast(B, build_reshape(B, op->out[0], 0, NULL), x->type.dtype), sum->type.rank,
+                               sum->type.shape);
     }
     struct value *mean = build_2(B, OP_div, sum, c);
     int64_t kept[MAX];
     int k = 0;
     for (int i = 0; i < x->type.rank; i++) {
         bool reduced = false;
-        for (int j = 0; j < count; j++) reduced |= axes[j] == i;
+        for (int j = 0; j < count; j++)
+            reduced |= axes[j] == i;
         if (!reduced) kept[k++] = i;
     }
     return mean ? build_broadcast(B, mean, x->type.rank, x->type.shape, kept) : NULL;
@@ -310,17 +335,21 @@ bool onnx_instance_norm(struct node *n) {
     int64_t axes[MAX];
     if (!x || !scale || !bias) return false;
     if (x->type.rank < 3) return node_refuse(n, "needs a rank of at least 3");
-    for (int i = 2; i < x->type.rank; i++) axes[i - 2] = i;
+    for (int i = 2; i < x->type.rank; i++)
+        axes[i - 2] = i;
     struct value *d = build_2(B, OP_sub, x, mean_keep(n, x, x->type.rank - 2, axes));
     struct value *variance = mean_keep(n, build_2(B, OP_mul, d, d), x->type.rank - 2, axes);
-    struct value *root = build_1(B, OP_sqrt, build_2(B, OP_add, variance, node_like(n, node_float(n, "epsilon", 1e-5f), x)));
-    struct value *y = build_2(B, OP_mul, build_2(B, OP_mul, d, build_2(B, OP_div, node_like(n, 1, root), root)), node_along(n, scale, x, 1));
+    struct value *root =
+        build_1(B, OP_sqrt, build_2(B, OP_add, variance, node_like(n, node_float(n, "epsilon", 1e-5f), x)));
+    struct value *y = build_2(B, OP_mul, build_2(B, OP_mul, d, build_2(B, OP_div, node_like(n, 1, root), root)),
+                              node_along(n, scale, x, 1));
     return node_out(n, 0, build_2(B, OP_add, y, node_along(n, bias, x, 1)));
 }
 
 static int axes_from(struct value *x, int axis, int64_t *axes) {
     int count = 0;
-    for (int i = axis; i < x->type.rank; i++) axes[count++] = i;
+    for (int i = axis; i < x->type.rank; i++)
+        axes[count++] = i;
     return count;
 }
 
@@ -336,16 +365,20 @@ bool onnx_layer_norm(struct node *n) {
     int count = axes_from(x, axis, axes);
     struct value *mean = mean_keep(n, f, count, axes), *d = build_2(B, OP_sub, f, mean);
     struct value *variance = mean_keep(n, build_2(B, OP_mul, d, d), count, axes);
-    struct value *root = build_1(B, OP_sqrt, build_2(B, OP_add, variance, node_like(n, node_float(n, "epsilon", 1e-5f), f)));
+    struct value *root =
+        build_1(B, OP_sqrt, build_2(B, OP_add, variance, node_like(n, node_float(n, "epsilon", 1e-5f), f)));
     struct value *y = build_cast(B, build_2(B, OP_mul, d, build_2(B, OP_div, node_like(n, 1, root), root)), dtype);
     y = build_2(B, OP_mul, y, build_broadcast_to(B, scale, x->type.rank, x->type.shape));
     if (node_has(n, 2)) y = build_2(B, OP_add, y, build_broadcast_to(B, node_in(n, 2), x->type.rank, x->type.shape));
-    for (int i = 0; i < x->type.rank; i++) shape[i] = i < axis ? x->type.shape[i] : node_c(n, 1);
+    for (int i = 0; i < x->type.rank; i++)
+        shape[i] = i < axis ? x->type.shape[i] : node_c(n, 1);
     dim start[MAX], limit[MAX];
     int64_t stride[MAX];
-    for (int i = 0; i < x->type.rank; i++) start[i] = node_c(n, 0), limit[i] = shape[i], stride[i] = 1;
+    for (int i = 0; i < x->type.rank; i++)
+        start[i] = node_c(n, 0), limit[i] = shape[i], stride[i] = 1;
     if (node_wants(n, 1)) node_out(n, 1, build_slice(B, mean, start, limit, stride));
-    if (node_wants(n, 2)) node_out(n, 2, build_slice(B, build_2(B, OP_div, node_like(n, 1, root), root), start, limit, stride));
+    if (node_wants(n, 2))
+        node_out(n, 2, build_slice(B, build_2(B, OP_div, node_like(n, 1, root), root), start, limit, stride));
     return node_out(n, 0, y);
 }
 
@@ -375,11 +408,13 @@ bool onnx_softmax(struct node *n) {
     int axis;
     bool log = !strcmp(n->proto->op_type, "LogSoftmax");
     if (!x) return false;
-    if (!node_axis(n, node_int(n, "axis", n->version < 13 ? 1 : -1), x->type.rank > 0 ? x->type.rank : 1, &axis)) return false;
+    if (!node_axis(n, node_int(n, "axis", n->version < 13 ? 1 : -1), x->type.rank > 0 ? x->type.rank : 1, &axis))
+        return false;
     struct type t = x->type;
     if (n->version < 13 && axis != t.rank - 1) {
         dim flat[2] = {node_c(n, 1), node_c(n, 1)};
-        for (int i = 0; i < t.rank; i++) flat[i >= axis] = dim_mul(n->dims, flat[i >= axis], t.shape[i]);
+        for (int i = 0; i < t.rank; i++)
+            flat[i >= axis] = dim_mul(n->dims, flat[i >= axis], t.shape[i]);
         x = build_reshape(B, x, 2, flat);
         axis = 1;
     }
@@ -395,21 +430,25 @@ bool onnx_softmax(struct node *n) {
 }
 
 /* The reduced axes stay with size 1 unless keepdims is 0. */
-static struct value *finish_reduce(struct node *n, struct value *y, const struct type *x, int count, const int64_t *axes) {
+static struct value *finish_reduce(struct node *n, struct value *y, const struct type *x, int count,
+                                   const int64_t *axes) {
     dim shape[MAX];
     if (!node_int(n, "keepdims", 1) || !y) return y;
     for (int i = 0; i < x->rank; i++) {
         bool reduced = false;
-        for (int j = 0; j < count; j++) reduced |= axes[j] == i;
+        for (int j = 0; j < count; j++)
+            reduced |= axes[j] == i;
         shape[i] = reduced ? node_c(n, 1) : x->shape[i];
     }
     return build_reshape(B, y, x->rank, shape);
 }
 
-static struct value *divide_by_count(struct node *n, struct value *y, const struct type *x, int count, const int64_t *axes) {
+static struct value *divide_by_count(struct node *n, struct value *y, const struct type *x, int count,
+                                     const int64_t *axes) {
     struct op *op;
     dim elements = node_c(n, 1);
-    for (int i = 0; i < count; i++) elements = dim_mul(n->dims, elements, x->shape[axes[i]]);
+    for (int i = 0; i < count; i++)
+        elements = dim_mul(n->dims, elements, x->shape[axes[i]]);
     if (!y || build(B, OP_dims, 0, NULL, attr_dims(n->g, "values", 1, &elements, NULL), &op) != YJ_OK) return NULL;
     struct value *c = build_cast(B, build_reshape(B, op->out[0], 0, NULL), y->type.dtype);
     return build_2(B, OP_div, y, build_broadcast_to(B, c, y->type.rank, y->type.shape));
@@ -420,13 +459,15 @@ static bool no_axes(struct node *n) {
     return t && t->rank == 1 && dim_is(t->shape[0], 0);
 }
 
-/* Axes known only at run time: those that the declared shape of the result says, if no other set of axes could give it. */
+/* Axes known only at run time: those that the declared shape of the result says, if no other set of axes could give it.
+ */
 static bool declared_axes(struct node *n, struct value *x, int *count, int64_t *axes) {
     dim shape[MAX];
     int rank, ways = 0, sets = 1 << x->type.rank;
     bool keep = node_int(n, "keepdims", 1);
     *count = 0;
-    if (!node_declared(n, 0, &rank, shape)) return node_refuse(n, "axes known only at run time, and no declared shape of the result");
+    if (!node_declared(n, 0, &rank, shape))
+        return node_refuse(n, "axes known only at run time, and no declared shape of the result");
     for (int set = 0; set < sets; set++) {
         int at = 0;
         bool fits = true, idle = false; /* idle: reduces an axis of size 1 */
@@ -434,7 +475,8 @@ static bool declared_axes(struct node *n, struct value *x, int *count, int64_t *
             bool gone = set >> i & 1;
             idle |= gone && keep && dim_is(x->type.shape[i], 1);
             if (gone && !keep) continue;
-            fits = at < rank && (gone ? dim_is(shape[at], 1) : dim_equal(n->dims, shape[at], x->type.shape[i]) == DIM_YES);
+            fits =
+                at < rank && (gone ? dim_is(shape[at], 1) : dim_equal(n->dims, shape[at], x->type.shape[i]) == DIM_YES);
             at++;
         }
         if (!fits || idle || at != rank) continue;
@@ -462,9 +504,13 @@ bool onnx_reduce(struct node *n) {
     }
     if (count == 0) {
         if (node_int(n, "noop_with_empty_axes", 0)) return node_out(n, 0, x);
-        for (; count < x->type.rank; count++) axes[count] = count;
+        for (; count < x->type.rank; count++)
+            axes[count] = count;
     }
-    enum scalar_op kind = !strcmp(type, "Max") ? SCALAR_max : !strcmp(type, "Min") ? SCALAR_min : !strcmp(type, "Prod") ? SCALAR_mul : SCALAR_add;
+    enum scalar_op kind = !strcmp(type, "Max")    ? SCALAR_max
+                          : !strcmp(type, "Min")  ? SCALAR_min
+                          : !strcmp(type, "Prod") ? SCALAR_mul
+                                                  : SCALAR_add;
     struct type t = x->type;
     struct value *top = NULL;
     if (!strcmp(type, "L1")) x = build_1(B, OP_abs, x);
@@ -489,7 +535,9 @@ bool onnx_arg_reduce(struct node *n) {
     struct op *op;
     if (!x || !node_axis(n, node_int(n, "axis", 0), x->type.rank, &axis)) return false;
     const char *kind = !strcmp(n->proto->op_type, "ArgMax") ? "max" : "min";
-    struct attr *a = attr_int(n->g, "axis", axis, attr_text(n->g, "kind", kind, attr_int(n->g, "last", node_int(n, "select_last_index", 0), NULL)));
+    struct attr *a =
+        attr_int(n->g, "axis", axis,
+                 attr_text(n->g, "kind", kind, attr_int(n->g, "last", node_int(n, "select_last_index", 0), NULL)));
     struct value *y = build(B, OP_arg_reduce, 1, &x, a, &op) == YJ_OK ? op->out[0] : NULL;
     int64_t axes[1] = {axis};
     return node_out(n, 0, finish_reduce(n, y, &x->type, 1, axes));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A node as its builder sees it: operands as data or as dims, attributes, results, and the refusal with all that is known of
- * the node.
+ * A node as its builder sees it: operands as data or as dims, attributes, results, and the refusal with all that is
+ * known of the node.
  */
 #include "compiler/onnx_inside.h"
 #include <stdarg.h>
@@ -29,19 +29,23 @@ bool node_refuse(struct node *n, const char *format, ...) {
             }
             text_add(&shape, "]");
         }
-        used += (size_t)snprintf(types + used, sizeof types - used, "%s%s", i ? " " : "", v && shape.data ? shape.data : "-");
+        used += (size_t)snprintf(types + used, sizeof types - used, "%s%s", i ? " " : "",
+                                 v && shape.data ? shape.data : "-");
         if (used >= sizeof types) used = sizeof types - 1;
         text_free(&shape);
     }
     im->n_refusals++;
     if (im->n_refusals <= 200)
-        text_add(&im->file->refusals, "\n  node %d '%s': %s%s%s opset %d (%s): %s", n->number, n->proto->name ? n->proto->name : "",
-                 n->proto->domain && n->proto->domain[0] ? n->proto->domain : "", n->proto->domain && n->proto->domain[0] ? "." : "",
-                 n->proto->op_type ? n->proto->op_type : "?", n->version, types, why);
+        text_add(&im->file->refusals, "\n  node %d '%s': %s%s%s opset %d (%s): %s", n->number,
+                 n->proto->name ? n->proto->name : "", n->proto->domain && n->proto->domain[0] ? n->proto->domain : "",
+                 n->proto->domain && n->proto->domain[0] ? "." : "", n->proto->op_type ? n->proto->op_type : "?",
+                 n->version, types, why);
     return false;
 }
 
-bool node_has(const struct node *n, int i) { return i < n->n_in && n->in[i] != NULL; }
+bool node_has(const struct node *n, int i) {
+    return i < n->n_in && n->in[i] != NULL;
+}
 
 /* Makes the data of a known integer tensor. */
 struct value *item_value(struct node *n, struct item *item) {
@@ -60,7 +64,9 @@ struct value *item_value(struct node *n, struct item *item) {
         v = build_constant(&n->b, YJ_I64, 1, &shape, copy, sizeof(int64_t) * (size_t)item->n_known);
     } else {
         struct op *op;
-        v = build(&n->b, OP_dims, 0, NULL, attr_dims(n->g, "values", item->n_known, item->known, NULL), &op) == YJ_OK ? op->out[0] : NULL;
+        v = build(&n->b, OP_dims, 0, NULL, attr_dims(n->g, "values", item->n_known, item->known, NULL), &op) == YJ_OK
+                ? op->out[0]
+                : NULL;
     }
     if (item->known_dtype != YJ_I64) v = build_cast(&n->b, v, item->known_dtype);
     if (item->known_rank == 0) v = build_reshape(&n->b, v, 0, NULL);
@@ -116,7 +122,8 @@ bool node_ints(struct node *n, int i, int *count, const int64_t **ints) {
     if (!node_known(n, i, count, &dims)) return node_refuse(n, "operand %d must be a constant", i);
     int64_t *out = NEW_ARRAY(n->import->arena, int64_t, *count + 1);
     for (int k = 0; k < *count; k++)
-        if (!dim_is_const(dims[k], &out[k])) return node_refuse(n, "operand %d must be a constant, element %d depends on a shape", i, k);
+        if (!dim_is_const(dims[k], &out[k]))
+            return node_refuse(n, "operand %d must be a constant, element %d depends on a shape", i, k);
     *ints = out;
     return true;
 }
@@ -143,7 +150,8 @@ bool node_scalar(struct node *n, int i, double *value) {
 
 const Onnx__AttributeProto *node_attribute(const struct node *n, const char *attribute) {
     for (size_t i = 0; i < n->proto->n_attribute; i++)
-        if (n->proto->attribute[i]->name && !strcmp(n->proto->attribute[i]->name, attribute)) return n->proto->attribute[i];
+        if (n->proto->attribute[i]->name && !strcmp(n->proto->attribute[i]->name, attribute))
+            return n->proto->attribute[i];
     return NULL;
 }
 
@@ -159,7 +167,8 @@ double node_float(const struct node *n, const char *attribute, double otherwise)
 
 const char *node_text(struct node *n, const char *attribute, const char *otherwise) {
     const Onnx__AttributeProto *a = node_attribute(n, attribute);
-    return a && a->has_s ? arena_text(n->import->arena, "%.*s", (int)min64((int64_t)a->s.len, 200), (char *)a->s.data) : otherwise;
+    return a && a->has_s ? arena_text(n->import->arena, "%.*s", (int)min64((int64_t)a->s.len, 200), (char *)a->s.data)
+                         : otherwise;
 }
 
 const int64_t *node_list(const struct node *n, const char *attribute, int *count) {
@@ -185,7 +194,9 @@ bool node_declared(struct node *n, int i, int *rank, dim *shape) {
     return false;
 }
 
-bool node_wants(const struct node *n, int i) { return i < (int)n->proto->n_output && n->proto->output[i][0]; }
+bool node_wants(const struct node *n, int i) {
+    return i < (int)n->proto->n_output && n->proto->output[i][0];
+}
 
 struct item *node_result(struct node *n, int i) {
     if (!node_wants(n, i)) return NULL;
@@ -209,12 +220,15 @@ bool node_out_known(struct node *n, int i, int rank, int count, const dim *dims,
 }
 
 bool node_axis(struct node *n, int64_t axis, int rank, int *out) {
-    if (axis < -rank || axis >= rank) return node_refuse(n, "axis %lld is outside a tensor of rank %d", (long long)axis, rank);
+    if (axis < -rank || axis >= rank)
+        return node_refuse(n, "axis %lld is outside a tensor of rank %d", (long long)axis, rank);
     *out = (int)(axis < 0 ? axis + rank : axis);
     return true;
 }
 
-static int ascending(const void *a, const void *b) { return *(const int64_t *)a < *(const int64_t *)b ? -1 : 1; }
+static int ascending(const void *a, const void *b) {
+    return *(const int64_t *)a < *(const int64_t *)b ? -1 : 1;
+}
 
 bool node_axes(struct node *n, int operand, int rank, int *count, int64_t *axes) {
     const int64_t *list = node_list(n, "axes", count);

@@ -18,7 +18,8 @@ bool onnx_lrn(struct node *n) {
     if (!x) return false;
     int rank = x->type.rank;
     if (rank < 2 || size < 1 || size > 1 << 20) return node_refuse(n, "size %lld, rank %d", (long long)size, rank);
-    for (int i = 0; i < rank; i++) window[i] = one[i] = 1, low[i] = high[i] = node_c(n, 0);
+    for (int i = 0; i < rank; i++)
+        window[i] = one[i] = 1, low[i] = high[i] = node_c(n, 0);
     window[1] = size;
     low[1] = node_c(n, (size - 1) / 2);
     high[1] = node_c(n, size - 1 - (size - 1) / 2);
@@ -35,7 +36,8 @@ bool onnx_lrn(struct node *n) {
 static struct value *mean_of(struct node *n, struct value *x, int count, const int64_t *axes) {
     dim elements = node_c(n, 1);
     if (!x) return NULL;
-    for (int i = 0; i < count; i++) elements = dim_mul(n->dims, elements, x->type.shape[axes[i]]);
+    for (int i = 0; i < count; i++)
+        elements = dim_mul(n->dims, elements, x->type.shape[axes[i]]);
     struct value *c = build_broadcast_to(B, node_size(n, elements, x->type.dtype), x->type.rank, x->type.shape);
     return build_2(B, OP_div, node_reduce_keep(n, x, SCALAR_add, count, axes), c);
 }
@@ -59,17 +61,21 @@ bool onnx_group_norm(struct node *n) {
     dim wide[MAX];
     if (!x || !scale || !bias) return false;
     struct type t = x->type;
-    if (t.rank < 2 || t.rank + 1 > MAX || groups < 1) return node_refuse(n, "rank %d, num_groups %lld", t.rank, (long long)groups);
+    if (t.rank < 2 || t.rank + 1 > MAX || groups < 1)
+        return node_refuse(n, "rank %d, num_groups %lld", t.rank, (long long)groups);
     dim each = dim_div(n->dims, t.shape[1], node_c(n, groups));
     wide[0] = t.shape[0];
     wide[1] = node_c(n, groups);
     wide[2] = each;
-    for (int i = 2; i < t.rank; i++) wide[i + 1] = t.shape[i];
-    for (int i = 2; i <= t.rank; i++) axes[i - 2] = i;
+    for (int i = 2; i < t.rank; i++)
+        wide[i + 1] = t.shape[i];
+    for (int i = 2; i <= t.rank; i++)
+        axes[i - 2] = i;
     x = build_cast(B, build_reshape(B, x, t.rank + 1, wide), t.dtype == YJ_F64 ? YJ_F64 : YJ_F32);
     struct value *d = build_2(B, OP_sub, x, mean_of(n, x, t.rank - 1, axes));
     struct value *variance = mean_of(n, build_2(B, OP_mul, d, d), t.rank - 1, axes);
-    struct value *root = build_1(B, OP_sqrt, build_2(B, OP_add, variance, node_like(n, node_float(n, "epsilon", 1e-5f), x)));
+    struct value *root =
+        build_1(B, OP_sqrt, build_2(B, OP_add, variance, node_like(n, node_float(n, "epsilon", 1e-5f), x)));
     struct value *y = build_cast(B, build_2(B, OP_div, d, root), t.dtype);
     if (!y) return node_out(n, 0, NULL);
     for (int side = 0; side < 2; side++) {
@@ -98,21 +104,27 @@ bool onnx_lp_norm(struct node *n) {
 
 /* ---- transposed convolution: stride - 1 zeros between elements, then a convolution with the turned kernel */
 
-struct transposed { int n; int64_t size[MAX], stride[MAX], dilation[MAX], low[MAX], high[MAX], extra[MAX]; };
+struct transposed {
+    int n;
+    int64_t size[MAX], stride[MAX], dilation[MAX], low[MAX], high[MAX], extra[MAX];
+};
 
 static bool transposed_of(struct node *n, const struct value *x, const struct value *w, struct transposed *t) {
     static const char *const names[] = {"strides", "dilations", "output_padding", "output_shape", "pads"};
     const int64_t *list[5];
     const char *automatic = node_text(n, "auto_pad", "NOTSET");
     t->n = x->type.rank - 2;
-    if (t->n < 1 || w->type.rank != x->type.rank) return node_refuse(n, "operands of rank %d and %d", x->type.rank, w->type.rank);
+    if (t->n < 1 || w->type.rank != x->type.rank)
+        return node_refuse(n, "operands of rank %d and %d", x->type.rank, w->type.rank);
     for (int k = 0; k < 5; k++) {
         int given;
         list[k] = node_list(n, names[k], &given);
-        if (list[k] && given != (k == 4 ? 2 : 1) * t->n && !(k == 3 && given == t->n + 2)) return node_refuse(n, "%s has %d elements", names[k], given);
+        if (list[k] && given != (k == 4 ? 2 : 1) * t->n && !(k == 3 && given == t->n + 2))
+            return node_refuse(n, "%s has %d elements", names[k], given);
         if (list[k] && k == 3 && given == t->n + 2) list[k] += 2;
         for (int i = 0; list[k] && i < t->n; i++)
-            if (list[k][i] < (k < 2 ? 1 : 0) || list[k][i] > 1 << 24) return node_refuse(n, "%s holds %lld", names[k], (long long)list[k][i]);
+            if (list[k][i] < (k < 2 ? 1 : 0) || list[k][i] > 1 << 24)
+                return node_refuse(n, "%s holds %lld", names[k], (long long)list[k][i]);
     }
     bool same = !strncmp(automatic, "SAME", 4), upper = !strcmp(automatic, "SAME_UPPER");
     for (int i = 0; i < t->n; i++) {
@@ -120,13 +132,15 @@ static bool transposed_of(struct node *n, const struct value *x, const struct va
         t->stride[i] = list[0] ? list[0][i] : 1;
         t->dilation[i] = list[1] ? list[1][i] : 1;
         t->extra[i] = list[2] ? list[2][i] : 0;
-        if (!dim_is_const(w->type.shape[2 + i], &t->size[i]) || t->size[i] < 1 || t->size[i] > 1 << 24) return node_refuse(n, "the size of the kernel is not known");
+        if (!dim_is_const(w->type.shape[2 + i], &t->size[i]) || t->size[i] < 1 || t->size[i] > 1 << 24)
+            return node_refuse(n, "the size of the kernel is not known");
         int64_t extent = (t->size[i] - 1) * t->dilation[i] + 1;
         t->low[i] = list[4] ? list[4][i] : 0;
         t->high[i] = list[4] ? list[4][t->n + i] : 0;
         if (!same && !list[3]) continue;
         if (list[3]) {
-            if (!dim_is_const(x->type.shape[2 + i], &in)) return node_refuse(n, "output_shape with an unknown size of the operand");
+            if (!dim_is_const(x->type.shape[2 + i], &in))
+                return node_refuse(n, "output_shape with an unknown size of the operand");
             total = t->stride[i] * (in - 1) + t->extra[i] + extent - list[3][i];
         } else {
             total = extent + t->extra[i] - t->stride[i]; /* the result is stride times the operand */
@@ -153,7 +167,8 @@ static struct value *put_zeros(struct node *n, struct value *x, int axis, int64_
     joined[axis] = dim_mul(n->dims, joined[axis], node_c(n, stride));
     struct value *zero = build_cast(B, build_scalar_f(B, YJ_F32, 0), x->type.dtype);
     if (zero) zero = build_reshape(B, zero, 0, none);
-    struct value *y = build_reshape(B, build_pad(B, build_reshape(B, x, rank + 1, wide), zero, low, high), rank, joined);
+    struct value *y =
+        build_reshape(B, build_pad(B, build_reshape(B, x, rank + 1, wide), zero, low, high), rank, joined);
     return node_cut(n, y, axis, node_c(n, 0), dim_sub(n->dims, joined[axis], node_c(n, stride - 1)));
 }
 
@@ -166,13 +181,16 @@ static struct value *turn_kernel(struct node *n, struct value *w, int64_t groups
     if (rank + 1 > MAX) return NULL;
     split[0] = node_c(n, groups);
     split[1] = dim_div(n->dims, w->type.shape[0], split[0]);
-    for (int i = 1; i < rank; i++) split[i + 1] = w->type.shape[i];
-    for (int i = 0; i <= rank; i++) order[i] = i;
+    for (int i = 1; i < rank; i++)
+        split[i + 1] = w->type.shape[i];
+    for (int i = 0; i <= rank; i++)
+        order[i] = i;
     order[1] = 2;
     order[2] = 1;
     joined[0] = dim_mul(n->dims, split[0], split[2]);
     joined[1] = split[1];
-    for (int i = 2; i < rank; i++) joined[i] = w->type.shape[i], axes[i - 2] = i;
+    for (int i = 2; i < rank; i++)
+        joined[i] = w->type.shape[i], axes[i - 2] = i;
     w = build_reshape(B, build_transpose(B, build_reshape(B, w, rank + 1, split), order), rank, joined);
     if (!w) return NULL;
     return build(B, OP_reverse, 1, &w, attr_ints(n->g, "axes", rank - 2, axes, NULL), &op) == YJ_OK ? op->out[0] : NULL;

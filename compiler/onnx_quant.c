@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * ONNX operators on quantized integers: real = (number - zero point) * scale. Products of integers are summed exactly in
- * i32; everything else is f32. Scales may be one number, one for each element of an axis, or one for each block of it.
+ * ONNX operators on quantized integers: real = (number - zero point) * scale. Products of integers are summed exactly
+ * in i32; everything else is f32. Scales may be one number, one for each element of an axis, or one for each block of
+ * it.
  */
 #include "compiler/onnx.h"
 
@@ -27,8 +28,10 @@ static struct value *spread(struct node *n, struct value *v, const struct type *
     }
     dim wide[MAX + 1], joined[MAX];
     int64_t axes[MAX];
-    for (int i = 0; i <= like->rank; i++) wide[i] = i <= a ? v->type.shape[i] : i == a + 1 ? node_c(n, block) : v->type.shape[i - 1];
-    for (int i = 0; i < like->rank; i++) axes[i] = i <= a ? i : i + 1;
+    for (int i = 0; i <= like->rank; i++)
+        wide[i] = i <= a ? v->type.shape[i] : i == a + 1 ? node_c(n, block) : v->type.shape[i - 1];
+    for (int i = 0; i < like->rank; i++)
+        axes[i] = i <= a ? i : i + 1;
     memcpy(joined, v->type.shape, sizeof joined);
     joined[a] = dim_mul(n->dims, joined[a], node_c(n, block));
     struct value *y = build_reshape(B, build_broadcast(B, v, like->rank + 1, wide, axes), like->rank, joined);
@@ -47,7 +50,8 @@ static struct value *saturate(struct node *n, struct value *x, struct value *zer
         node_refuse(n, "quantizing to %s is not supported", yj_dtype_name(to));
         return NULL;
     }
-    double low = is_signed ? -(double)(1 << (bits - 1)) : 0, high = is_signed ? (double)((1 << (bits - 1)) - 1) : (double)((1 << bits) - 1);
+    double low = is_signed ? -(double)(1 << (bits - 1)) : 0,
+           high = is_signed ? (double)((1 << (bits - 1)) - 1) : (double)((1 << bits) - 1);
     x = build_2(B, OP_min, build_2(B, OP_max, x, node_like(n, low, x)), node_like(n, high, x));
     return build_cast(B, x, to);
 }
@@ -84,8 +88,10 @@ bool onnx_dynamic_quantize(struct node *n) {
     int64_t all[MAX];
     if (!x) return false;
     if (x->type.dtype != YJ_F32) return node_refuse(n, "the operand must be f32");
-    for (int i = 0; i < x->type.rank; i++) all[i] = i;
-    struct value *low = build_reduce(B, x, SCALAR_min, x->type.rank, all), *high = build_reduce(B, x, SCALAR_max, x->type.rank, all);
+    for (int i = 0; i < x->type.rank; i++)
+        all[i] = i;
+    struct value *low = build_reduce(B, x, SCALAR_min, x->type.rank, all),
+                 *high = build_reduce(B, x, SCALAR_max, x->type.rank, all);
     low = build_2(B, OP_min, low, node_like(n, 0, low));
     high = build_2(B, OP_max, high, node_like(n, 0, high));
     struct value *scale = build_2(B, OP_div, build_2(B, OP_sub, high, low), node_like(n, 255, low));
@@ -123,7 +129,8 @@ static bool requantize(struct node *n, struct value *sum, int64_t axis) {
     struct value *a = node_in(n, 1), *b = node_in(n, 4), *y = node_in(n, 6), *zero = node_in(n, 7);
     if (!sum || !a || !b || !y || !zero) return n->refused ? false : node_out(n, 0, NULL);
     const struct type *t = &sum->type;
-    struct value *s = build_2(B, OP_mul, spread(n, build_cast(B, a, YJ_F32), t, -2), spread(n, build_cast(B, b, YJ_F32), t, axis));
+    struct value *s =
+        build_2(B, OP_mul, spread(n, build_cast(B, a, YJ_F32), t, -2), spread(n, build_cast(B, b, YJ_F32), t, axis));
     s = build_2(B, OP_div, s, spread(n, build_cast(B, y, YJ_F32), t, axis));
     struct value *r = build_2(B, OP_mul, build_cast(B, sum, YJ_F32), s);
     r = saturate(n, r, spread(n, zero, t, axis), zero->type.dtype);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * RNN, GRU and LSTM, written out step by step: the number of steps must be known. The products with the input of all steps are
- * one dot before the first step.
+ * RNN, GRU and LSTM, written out step by step: the number of steps must be known. The products with the input of all
+ * steps are one dot before the first step.
  */
 #include "compiler/onnx.h"
 
@@ -17,13 +17,13 @@ struct rnn {
     int64_t hidden, steps;
     dim batch;
     enum yj_dtype dtype;
-    struct value *lengths;               /* [N] i64, NULL: all steps */
+    struct value *lengths; /* [N] i64, NULL: all steps */
     /* of one direction */
     const char *activation[3];
-    struct value *x;                     /* [T, N, gates * H]: products with the input, with what bias may be added before */
-    struct value *r;                     /* [gates * H, H] */
-    struct value *rb;                    /* GRU: the bias of the last gate that is added before the reset, [H] or NULL */
-    struct value *p;                     /* LSTM: peepholes [3 * H] or NULL */
+    struct value *x;  /* [T, N, gates * H]: products with the input, with what bias may be added before */
+    struct value *r;  /* [gates * H, H] */
+    struct value *rb; /* GRU: the bias of the last gate that is added before the reset, [H] or NULL */
+    struct value *p;  /* LSTM: peepholes [3 * H] or NULL */
 };
 
 static struct value *activate(struct node *n, const char *name, struct value *x) {
@@ -45,8 +45,12 @@ static struct value *gate(struct node *n, const struct rnn *r, struct value *v, 
     return node_cut(n, v, axis, node_c(n, g * r->hidden), node_c(n, (g + 1) * r->hidden));
 }
 
-static struct value *add(struct node *n, struct value *a, struct value *b) { return build_2(B, OP_add, a, b); }
-static struct value *mul(struct node *n, struct value *a, struct value *b) { return build_2(B, OP_mul, a, b); }
+static struct value *add(struct node *n, struct value *a, struct value *b) {
+    return build_2(B, OP_add, a, b);
+}
+static struct value *mul(struct node *n, struct value *a, struct value *b) {
+    return build_2(B, OP_mul, a, b);
+}
 
 static struct value *times_rows(struct node *n, struct value *h, struct value *rows) { /* h [N, H] by [G, H] */
     int64_t one[1] = {1};
@@ -58,7 +62,8 @@ static struct value *spread(struct node *n, struct value *v, const struct value 
 }
 
 static struct value *gru_step(struct node *n, const struct rnn *r, struct value *x, struct value *h) {
-    struct value *all = r->rb ? times_rows(n, h, r->r) : times_rows(n, h, node_cut(n, r->r, 0, node_c(n, 0), node_c(n, 2 * r->hidden)));
+    struct value *all =
+        r->rb ? times_rows(n, h, r->r) : times_rows(n, h, node_cut(n, r->r, 0, node_c(n, 0), node_c(n, 2 * r->hidden)));
     struct value *z = activate(n, r->activation[0], add(n, gate(n, r, x, 1, 0), gate(n, r, all, 1, 0)));
     struct value *reset = activate(n, r->activation[0], add(n, gate(n, r, x, 1, 1), gate(n, r, all, 1, 1)));
     struct value *inner;
@@ -73,9 +78,11 @@ static struct value *gru_step(struct node *n, const struct rnn *r, struct value 
 }
 
 /* Gates in ONNX's order: input, output, forget, cell. */
-static struct value *lstm_step(struct node *n, const struct rnn *r, struct value *x, struct value *h, struct value **c) {
+static struct value *lstm_step(struct node *n, const struct rnn *r, struct value *x, struct value *h,
+                               struct value **c) {
     struct value *all = add(n, x, times_rows(n, h, r->r)), *g[4];
-    for (int i = 0; i < 4; i++) g[i] = gate(n, r, all, 1, i);
+    for (int i = 0; i < 4; i++)
+        g[i] = gate(n, r, all, 1, i);
     if (r->p) {
         g[0] = add(n, g[0], mul(n, spread(n, gate(n, r, r->p, 0, 0), *c), *c));
         g[2] = add(n, g[2], mul(n, spread(n, gate(n, r, r->p, 0, 2), *c), *c));
@@ -93,15 +100,19 @@ static struct value *initial(struct node *n, const struct rnn *r, int operand, i
 }
 
 /* Steps of one direction. Y[t]: [N, H] at each time; H and C: the last ones. */
-static bool run(struct node *n, const struct rnn *r, int d, bool backwards, struct value **y, struct value **h, struct value **c) {
+static bool run(struct node *n, const struct rnn *r, int d, bool backwards, struct value **y, struct value **h,
+                struct value **c) {
     int64_t first[1] = {0};
     *h = initial(n, r, 5, d);
     *c = r->cell == LSTM ? initial(n, r, 6, d) : NULL;
     for (int64_t s = 0; s < r->steps; s++) {
         int64_t t = backwards ? r->steps - 1 - s : s;
-        struct value *x = node_squeeze(n, node_cut(n, r->x, 0, node_c(n, t), node_c(n, t + 1)), 1, first), *cell = *c, *next;
-        if (r->cell == RNN) next = activate(n, r->activation[0], add(n, x, times_rows(n, *h, r->r)));
-        else next = r->cell == GRU ? gru_step(n, r, x, *h) : lstm_step(n, r, x, *h, &cell);
+        struct value *x = node_squeeze(n, node_cut(n, r->x, 0, node_c(n, t), node_c(n, t + 1)), 1, first), *cell = *c,
+                     *next;
+        if (r->cell == RNN)
+            next = activate(n, r->activation[0], add(n, x, times_rows(n, *h, r->r)));
+        else
+            next = r->cell == GRU ? gru_step(n, r, x, *h) : lstm_step(n, r, x, *h, &cell);
         y[t] = next;
         if (!next) return n->refused ? false : node_out(n, 0, NULL);
         if (r->lengths) { /* past its end a row keeps its state and gives zeros */
@@ -117,17 +128,21 @@ static bool run(struct node *n, const struct rnn *r, int d, bool backwards, stru
     return true;
 }
 
-/* The products with the input, and the biases: all of them are added before, but the one that GRU adds inside the reset. */
+/* The products with the input, and the biases: all of them are added before, but the one that GRU adds inside the
+ * reset. */
 static bool prepare(struct node *n, struct rnn *r, struct value *x, int d, int directions) {
     struct value *w = direction_of(n, 1, d), *bias = direction_of(n, 3, d);
     const Onnx__AttributeProto *given = node_attribute(n, "activations");
     static const char *const usual[3][3] = {{"Tanh"}, {"Sigmoid", "Tanh"}, {"Sigmoid", "Tanh", "Tanh"}};
     int64_t two[1] = {2}, one[1] = {1}, all = r->gates * r->hidden;
     int each = activations_of[r->cell];
-    if (given && given->n_strings && given->n_strings != (size_t)(each * directions)) return node_refuse(n, "%zu activations", given->n_strings);
+    if (given && given->n_strings && given->n_strings != (size_t)(each * directions))
+        return node_refuse(n, "%zu activations", given->n_strings);
     for (int i = 0; i < each; i++) {
         const ProtobufCBinaryData *s = given && given->n_strings ? &given->strings[d * each + i] : NULL;
-        r->activation[i] = s ? arena_text(import_arena(n->import), "%.*s", (int)min64((int64_t)s->len, 40), (char *)s->data) : usual[r->cell][i];
+        r->activation[i] =
+            s ? arena_text(import_arena(n->import), "%.*s", (int)min64((int64_t)s->len, 40), (char *)s->data)
+              : usual[r->cell][i];
     }
     r->r = direction_of(n, 2, d);
     r->p = r->cell == LSTM ? direction_of(n, 7, d) : NULL;
@@ -139,12 +154,14 @@ static bool prepare(struct node *n, struct rnn *r, struct value *x, int d, int d
         r->rb = build_broadcast_to(B, build_scalar_f(B, r->dtype, 0), 1, &h);
     }
     if (bias) {
-        struct value *wb = node_cut(n, bias, 0, node_c(n, 0), node_c(n, all)), *rb = node_cut(n, bias, 0, node_c(n, all), node_c(n, 2 * all));
+        struct value *wb = node_cut(n, bias, 0, node_c(n, 0), node_c(n, all)),
+                     *rb = node_cut(n, bias, 0, node_c(n, all), node_c(n, 2 * all));
         r->x = add(n, r->x, spread(n, wb, r->x));
         if (before) {
             dim low[1] = {node_c(n, 0)}, high[1] = {node_c(n, r->hidden)};
             r->rb = gate(n, r, rb, 0, 2);
-            rb = build_pad(B, node_cut(n, rb, 0, node_c(n, 0), node_c(n, 2 * r->hidden)), build_scalar_f(B, r->dtype, 0), low, high);
+            rb = build_pad(B, node_cut(n, rb, 0, node_c(n, 0), node_c(n, 2 * r->hidden)),
+                           build_scalar_f(B, r->dtype, 0), low, high);
         }
         r->x = add(n, r->x, spread(n, rb, r->x));
     }
@@ -157,7 +174,8 @@ static bool begin(struct node *n, struct rnn *r, struct value **x, bool by_batch
     const char *op = n->proto->op_type;
     struct value *w = node_in(n, 1), *recurrent = node_in(n, 2);
     if (!*x || !w || !recurrent) return false;
-    if ((*x)->type.rank != 3 || w->type.rank != 3 || recurrent->type.rank != 3) return node_refuse(n, "X, W and R must have rank 3");
+    if ((*x)->type.rank != 3 || w->type.rank != 3 || recurrent->type.rank != 3)
+        return node_refuse(n, "X, W and R must have rank 3");
     if (by_batch) *x = build_transpose(B, *x, swap);
     if (!*x) return node_out(n, 0, NULL);
     r->cell = !strcmp(op, "RNN") ? RNN : !strcmp(op, "GRU") ? GRU : LSTM;
@@ -166,11 +184,13 @@ static bool begin(struct node *n, struct rnn *r, struct value **x, bool by_batch
     r->batch = (*x)->type.shape[1];
     if (!dim_is_const((*x)->type.shape[0], &r->steps) || r->steps < 1 || r->steps > MOST_STEPS)
         return node_refuse(n, "the number of steps must be known, and at most %d", MOST_STEPS);
-    if (!dim_is_const(recurrent->type.shape[2], &r->hidden) || !dim_is_const(w->type.shape[1], &width) || r->hidden < 1 || width != r->gates * r->hidden)
+    if (!dim_is_const(recurrent->type.shape[2], &r->hidden) || !dim_is_const(w->type.shape[1], &width) ||
+        r->hidden < 1 || width != r->gates * r->hidden)
         return node_refuse(n, "the sizes of W and R do not fit");
     if (node_attribute(n, "clip")) return node_refuse(n, "clip is not supported");
     if (node_int(n, "input_forget", 0)) return node_refuse(n, "input_forget is not supported");
-    if (by_batch && (node_has(n, 5) || node_has(n, 6))) return node_refuse(n, "initial states with layout 1 are not supported");
+    if (by_batch && (node_has(n, 5) || node_has(n, 6)))
+        return node_refuse(n, "initial states with layout 1 are not supported");
     r->lengths = node_has(n, 4) ? build_cast(B, node_in(n, 4), YJ_I64) : NULL;
     return true;
 }
@@ -188,8 +208,10 @@ bool onnx_rnn(struct node *n) {
     for (int d = 0; d < directions; d++) {
         bool backwards = d == 1 || !strcmp(way, "reverse");
         if (!prepare(n, &r, x, d, directions) || !run(n, &r, d, backwards, y, &h[d], &c[d])) return false;
-        for (int64_t t = 0; t < r.steps && node_wants(n, 0); t++) y[t] = node_unsqueeze(n, y[t], 1, first);
-        all[d] = node_wants(n, 0) ? node_unsqueeze(n, build_concat(B, (int)r.steps, y, 0), 1, second) : NULL; /* [T, 1, N, H] */
+        for (int64_t t = 0; t < r.steps && node_wants(n, 0); t++)
+            y[t] = node_unsqueeze(n, y[t], 1, first);
+        all[d] = node_wants(n, 0) ? node_unsqueeze(n, build_concat(B, (int)r.steps, y, 0), 1, second)
+                                  : NULL; /* [T, 1, N, H] */
         h[d] = node_unsqueeze(n, h[d], 1, first);
         c[d] = c[d] ? node_unsqueeze(n, c[d], 1, first) : NULL;
     }

@@ -9,7 +9,9 @@
 
 bool onnx_constant_result(struct node *n, int i, const struct type *type, const struct data *data);
 
-bool onnx_only_known(struct node *n) { return n->refused ? false : node_refuse(n, "the operand has no shape"); }
+bool onnx_only_known(struct node *n) {
+    return n->refused ? false : node_refuse(n, "the operand has no shape");
+}
 
 bool onnx_constant(struct node *n) {
     const Onnx__AttributeProto *a = n->proto->n_attribute ? n->proto->attribute[0] : NULL;
@@ -95,13 +97,16 @@ static bool bound_reshape(struct node *n, struct value *x) {
         symbols[i] = graph_dim(n->g, arena_text(import_arena(n->import), "b%d_1_%d", n->number, i), 0, total->high);
     }
     if (!node_int(n, "allowzero", 0))
-        want = build_3(B, OP_select, build_2(B, OP_eq, want, node_like(n, 0, want)), node_sizes(n, (int)count, kept), want);
+        want = build_3(B, OP_select, build_2(B, OP_eq, want, node_like(n, 0, want)), node_sizes(n, (int)count, kept),
+                       want);
     struct value *left = build_2(B, OP_eq, want, node_like(n, -1, want));
-    struct value *product = build_reduce(B, build_3(B, OP_select, left, node_like(n, 1, want), want), SCALAR_mul, 1, all);
+    struct value *product =
+        build_reduce(B, build_3(B, OP_select, left, node_like(n, 1, want), want), SCALAR_mul, 1, all);
     product = build_2(B, OP_max, product, node_like(n, 1, product));
     struct value *rest = build_2(B, OP_div, node_size(n, total, YJ_I64), product);
     want = build_3(B, OP_select, left, rest ? build_broadcast_to(B, rest, 1, want->type.shape) : NULL, want);
-    if (build(B, OP_bind, 1, &want, attr_dims(n->g, "symbols", (int)count, symbols, NULL), &op) != YJ_OK) return node_out(n, 0, NULL);
+    if (build(B, OP_bind, 1, &want, attr_dims(n->g, "symbols", (int)count, symbols, NULL), &op) != YJ_OK)
+        return node_out(n, 0, NULL);
     return node_out(n, 0, build_reshape(B, x, (int)count, symbols));
 }
 
@@ -116,7 +121,8 @@ bool onnx_reshape(struct node *n) {
         int k;
         const int64_t *list = node_list(n, "shape", &k);
         dim *given = NEW_ARRAY(import_arena(n->import), dim, k + 1);
-        for (int i = 0; i < k; i++) given[i] = node_c(n, list[i]);
+        for (int i = 0; i < k; i++)
+            given[i] = node_c(n, list[i]);
         want = given;
         count = k;
     } else if (!node_known(n, 1, &count, &want)) {
@@ -153,9 +159,11 @@ bool onnx_flatten(struct node *n) {
     if (!x) return false;
     int64_t axis = node_int(n, "axis", 1);
     if (axis < 0) axis += x->type.rank;
-    if (axis < 0 || axis > x->type.rank) return node_refuse(n, "axis %lld is outside rank %d", (long long)axis, x->type.rank);
+    if (axis < 0 || axis > x->type.rank)
+        return node_refuse(n, "axis %lld is outside rank %d", (long long)axis, x->type.rank);
     dim shape[2] = {node_c(n, 1), node_c(n, 1)};
-    for (int i = 0; i < x->type.rank; i++) shape[i >= axis] = dim_mul(n->dims, shape[i >= axis], x->type.shape[i]);
+    for (int i = 0; i < x->type.rank; i++)
+        shape[i >= axis] = dim_mul(n->dims, shape[i >= axis], x->type.shape[i]);
     return node_out(n, 0, build_reshape(B, x, 2, shape));
 }
 
@@ -170,7 +178,8 @@ bool onnx_squeeze(struct node *n) {
         for (int i = 0; i < x->type.rank; i++)
             if (dim_is(x->type.shape[i], 1)) axes[count++] = i;
     for (int i = 0; i < count; i++)
-        if (x->type.shape[axes[i]]->low > 1 || x->type.shape[axes[i]]->high < 1) return node_refuse(n, "axis %lld is not of size 1", (long long)axes[i]);
+        if (x->type.shape[axes[i]]->low > 1 || x->type.shape[axes[i]]->high < 1)
+            return node_refuse(n, "axis %lld is not of size 1", (long long)axes[i]);
     return node_out(n, 0, node_squeeze(n, x, count, axes));
 }
 
@@ -182,7 +191,8 @@ bool onnx_unsqueeze(struct node *n) {
     if (!x) return false;
     if (!list && declared_reshape(n, x)) return true;
     if (!list && !node_ints(n, 1, &count, &list)) return false;
-    if (x->type.rank + count > MAX) return node_refuse(n, "the result has rank %d; at most %d", x->type.rank + count, MAX);
+    if (x->type.rank + count > MAX)
+        return node_refuse(n, "the result has rank %d; at most %d", x->type.rank + count, MAX);
     for (int i = 0; i < count; i++) {
         int axis;
         if (!node_axis(n, list[i], x->type.rank + count, &axis)) return false;
@@ -199,7 +209,8 @@ bool onnx_transpose(struct node *n) {
     int64_t reverse[MAX];
     const int64_t *p = node_list(n, "perm", &count);
     if (!x) return false;
-    for (int i = 0; i < x->type.rank; i++) reverse[i] = x->type.rank - 1 - i;
+    for (int i = 0; i < x->type.rank; i++)
+        reverse[i] = x->type.rank - 1 - i;
     if (p && count != x->type.rank) return node_refuse(n, "perm has %d axes, the operand %d", count, x->type.rank);
     return node_out(n, 0, build_transpose(B, x, p ? p : reverse));
 }
@@ -212,7 +223,8 @@ bool onnx_expand(struct node *n) {
     if (!x || !shape_operand(n, 1, false, &want.rank, want.shape)) return false;
     for (int i = 0; i < want.rank; i++) { /* a size bound at run time counts as given where the operand has 1 */
         int from = i - (want.rank - x->type.rank);
-        if (from >= 0 && !dim_is(x->type.shape[from], 1) && want.shape[i]->op == DIM_SYMBOL && want.shape[i]->name[0] == 'b')
+        if (from >= 0 && !dim_is(x->type.shape[from], 1) && want.shape[i]->op == DIM_SYMBOL &&
+            want.shape[i]->name[0] == 'b')
             want.shape[i] = x->type.shape[from];
     }
     if (!node_broadcast_shape(n, &x->type, &want, &rank, shape)) return false;
@@ -232,8 +244,10 @@ bool onnx_tile(struct node *n) {
         int64_t axes[MAX];
         dim wide[MAX + 1];
         if (rank + 1 > MAX) return node_refuse(n, "rank %d is too large", rank);
-        for (int d = 0; d < rank; d++) axes[d] = d + (d >= i);
-        for (int d = 0; d <= rank; d++) wide[d] = d < i ? t.shape[d] : d == i ? repeat[i] : t.shape[d - 1];
+        for (int d = 0; d < rank; d++)
+            axes[d] = d + (d >= i);
+        for (int d = 0; d <= rank; d++)
+            wide[d] = d < i ? t.shape[d] : d == i ? repeat[i] : t.shape[d - 1];
         x = build_broadcast(B, x, rank + 1, wide, axes);
         t.shape[i] = dim_mul(n->dims, t.shape[i], repeat[i]);
         x = build_reshape(B, x, rank, t.shape);
@@ -249,7 +263,8 @@ static dim clamp_index(struct node *n, dim v, dim size, int64_t low, dim high) {
     return dim_min(t, dim_max(t, v, node_c(n, low)), high);
 }
 
-static bool slice_lists(struct node *n, int rank, int *count, const dim **start, const dim **end, int64_t *axis, int64_t *step) {
+static bool slice_lists(struct node *n, int rank, int *count, const dim **start, const dim **end, int64_t *axis,
+                        int64_t *step) {
     int ns, ne, na = 0, nt = 0;
     const int64_t *axes = NULL, *steps = NULL;
     if (n->version < 10) {
@@ -257,7 +272,8 @@ static bool slice_lists(struct node *n, int rank, int *count, const dim **start,
         for (int side = 0; side < 2; side++) {
             const int64_t *list = node_list(n, side ? "ends" : "starts", &k);
             dim *out = NEW_ARRAY(import_arena(n->import), dim, k + 1);
-            for (int i = 0; i < k; i++) out[i] = node_c(n, list[i]);
+            for (int i = 0; i < k; i++)
+                out[i] = node_c(n, list[i]);
             *(side ? end : start) = out;
             *(side ? &ne : &ns) = k;
         }
@@ -268,7 +284,8 @@ static bool slice_lists(struct node *n, int rank, int *count, const dim **start,
         if (node_has(n, 3) && !node_ints(n, 3, &na, &axes)) return false;
         if (node_has(n, 4) && !node_ints(n, 4, &nt, &steps)) return false;
     }
-    if (ns != ne || (axes && na != ns) || (steps && nt != ns) || ns > rank) return node_refuse(n, "starts, ends, axes and steps differ in length");
+    if (ns != ne || (axes && na != ns) || (steps && nt != ns) || ns > rank)
+        return node_refuse(n, "starts, ends, axes and steps differ in length");
     for (int i = 0; i < ns; i++) {
         int a;
         if (!node_axis(n, axes ? axes[i] : i, rank, &a)) return false;
@@ -288,13 +305,15 @@ bool onnx_slice(struct node *n) {
     int count = 0, n_reversed = 0;
     if (!x || !slice_lists(n, x->type.rank, &count, &from, &to, axis, step)) return false;
     struct dim_table *t = n->dims;
-    for (int i = 0; i < x->type.rank; i++) start[i] = node_c(n, 0), limit[i] = x->type.shape[i], stride[i] = 1;
+    for (int i = 0; i < x->type.rank; i++)
+        start[i] = node_c(n, 0), limit[i] = x->type.shape[i], stride[i] = 1;
     for (int i = 0; i < count; i++) {
         int a = (int)axis[i];
         dim size = x->type.shape[a];
         if (from[i]->low < 0 && from[i]->high >= 0 && !dim_is(from[i], 0))
             return node_refuse(n, "a start of unknown sign is not supported");
-        if (to[i]->low < 0 && to[i]->high >= 0 && to[i]->op == DIM_SYMBOL) return node_refuse(n, "an end of unknown sign is not supported");
+        if (to[i]->low < 0 && to[i]->high >= 0 && to[i]->op == DIM_SYMBOL)
+            return node_refuse(n, "an end of unknown sign is not supported");
         if (step[i] > 0) {
             start[a] = clamp_index(n, from[i], size, 0, size);
             limit[a] = dim_max(t, clamp_index(n, to[i], size, 0, size), start[a]);
@@ -303,7 +322,9 @@ bool onnx_slice(struct node *n) {
             dim last = dim_sub(t, size, node_c(n, 1));
             dim first = clamp_index(n, from[i], size, -1, last);
             int64_t fixed;
-            dim end = dim_is_const(to[i], &fixed) && fixed < -(INT64_C(1) << 31) ? node_c(n, -1) : clamp_index(n, to[i], size, -1, last);
+            dim end = dim_is_const(to[i], &fixed) && fixed < -(INT64_C(1) << 31)
+                          ? node_c(n, -1)
+                          : clamp_index(n, to[i], size, -1, last);
             start[a] = dim_sub(t, last, first);
             limit[a] = dim_max(t, dim_sub(t, last, end), start[a]);
             stride[a] = -step[i];
@@ -312,7 +333,8 @@ bool onnx_slice(struct node *n) {
     }
     if (n_reversed) {
         struct op *op;
-        x = build(B, OP_reverse, 1, &x, attr_ints(n->g, "axes", n_reversed, reversed, NULL), &op) == YJ_OK ? op->out[0] : NULL;
+        x = build(B, OP_reverse, 1, &x, attr_ints(n->g, "axes", n_reversed, reversed, NULL), &op) == YJ_OK ? op->out[0]
+                                                                                                           : NULL;
     }
     return node_out(n, 0, build_slice(B, x, start, limit, stride));
 }
@@ -351,7 +373,8 @@ bool onnx_concat(struct node *n) {
 static struct value *pad_by_gather(struct node *n, struct value *x, int axis, dim low, dim high, const char *mode) {
     struct op *op;
     dim size = x->type.shape[axis], total = dim_add(n->dims, dim_add(n->dims, low, high), size);
-    struct attr *attrs = attr_dims(n->g, "shape", 1, &total, attr_int(n->g, "axis", 0, attr_text(n->g, "dtype", "i64", NULL)));
+    struct attr *attrs =
+        attr_dims(n->g, "shape", 1, &total, attr_int(n->g, "axis", 0, attr_text(n->g, "dtype", "i64", NULL)));
     if (build(B, OP_iota, 0, NULL, attrs, &op) != YJ_OK) return NULL;
     dim values[3] = {low, size, dim_sub(n->dims, size, node_c(n, 1))};
     struct value *i = op->out[0], *facts[3];
@@ -386,7 +409,8 @@ bool onnx_pad(struct node *n) {
     if (n->version < 11) {
         const int64_t *list = node_list(n, "pads", &count);
         dim *out = NEW_ARRAY(import_arena(n->import), dim, count + 1);
-        for (int i = 0; i < count; i++) out[i] = node_c(n, list[i]);
+        for (int i = 0; i < count; i++)
+            out[i] = node_c(n, list[i]);
         pads = out;
         fill = build_scalar_f(B, x->type.dtype, node_float(n, "value", 0));
     } else {
@@ -394,8 +418,11 @@ bool onnx_pad(struct node *n) {
         if (node_has(n, 2)) fill = build_reshape(B, node_in(n, 2), 0, none);
         if (node_has(n, 3) && !node_ints(n, 3, &n_axes, &axes)) return false;
     }
-    if (!fill) fill = dtype_kind(x->type.dtype) == 'f' ? build_scalar_f(B, x->type.dtype, 0) : build_scalar_i(B, x->type.dtype, 0);
-    for (int i = 0; i < rank; i++) low[i] = high[i] = node_c(n, 0);
+    if (!fill)
+        fill = dtype_kind(x->type.dtype) == 'f' ? build_scalar_f(B, x->type.dtype, 0)
+                                                : build_scalar_i(B, x->type.dtype, 0);
+    for (int i = 0; i < rank; i++)
+        low[i] = high[i] = node_c(n, 0);
     int half = axes ? n_axes : rank;
     if (count != 2 * half || half > rank) return node_refuse(n, "pads has %d elements, %d are needed", count, 2 * half);
     for (int i = 0; i < half; i++) {
@@ -407,13 +434,15 @@ bool onnx_pad(struct node *n) {
     for (int a = 0; a < rank; a++) { /* negative pads cut */
         int64_t l = 0, h = 0;
         bool fixed = dim_is_const(low[a], &l) && dim_is_const(high[a], &h);
-        if (!fixed && (low[a]->low < 0 || high[a]->low < 0)) return node_refuse(n, "pads that are known only at run time may not be negative: not supported");
+        if (!fixed && (low[a]->low < 0 || high[a]->low < 0))
+            return node_refuse(n, "pads that are known only at run time may not be negative: not supported");
         if (fixed && (l < 0 || h < 0)) {
             x = node_cut(n, x, a, node_c(n, max64(-l, 0)), dim_sub(n->dims, x->type.shape[a], node_c(n, max64(-h, 0))));
             low[a] = node_c(n, max64(l, 0));
             high[a] = node_c(n, max64(h, 0));
         }
-        if (strcmp(mode, "constant") && x && !(dim_is(low[a], 0) && dim_is(high[a], 0))) x = pad_by_gather(n, x, a, low[a], high[a], mode);
+        if (strcmp(mode, "constant") && x && !(dim_is(low[a], 0) && dim_is(high[a], 0)))
+            x = pad_by_gather(n, x, a, low[a], high[a], mode);
         if (!x) return node_out(n, 0, NULL);
     }
     return node_out(n, 0, strcmp(mode, "constant") ? x : build_pad(B, x, fill, low, high));
@@ -444,7 +473,8 @@ bool onnx_range(struct node *n) {
         return node_refuse(n, "the number of elements is known only at run time, without a bound");
     }
     const char *name = yj_dtype_name(first->type.dtype);
-    struct attr *attrs = attr_dims(n->g, "shape", 1, &length, attr_int(n->g, "axis", 0, attr_text(n->g, "dtype", name, NULL)));
+    struct attr *attrs =
+        attr_dims(n->g, "shape", 1, &length, attr_int(n->g, "axis", 0, attr_text(n->g, "dtype", name, NULL)));
     if (build(B, OP_iota, 0, NULL, attrs, &op) != YJ_OK) return node_out(n, 0, NULL);
     struct value *i = op->out[0];
     i = build_2(B, OP_mul, i, build_broadcast_to(B, delta, 1, &length));
@@ -481,7 +511,8 @@ bool onnx_trilu(struct node *n) {
     if (!x) return false;
     if (x->type.rank < 2) return node_refuse(n, "needs a rank of at least 2");
     k = node_has(n, 1) ? build_reshape(B, node_in(n, 1), 0, none) : build_scalar_i(B, YJ_I64, 0);
-    struct value *row = node_iota(n, YJ_I64, x->type.rank, x->type.shape, x->type.rank - 2), *column = node_iota(n, YJ_I64, x->type.rank, x->type.shape, x->type.rank - 1);
+    struct value *row = node_iota(n, YJ_I64, x->type.rank, x->type.shape, x->type.rank - 2),
+                 *column = node_iota(n, YJ_I64, x->type.rank, x->type.shape, x->type.rank - 1);
     struct value *edge = build_2(B, OP_add, row, build_broadcast_to(B, k, x->type.rank, x->type.shape));
     struct value *keep = build_2(B, node_int(n, "upper", 1) ? OP_ge : OP_le, column, edge);
     return node_out(n, 0, build_3(B, OP_select, keep, x, node_like(n, 0, x)));
@@ -493,7 +524,8 @@ bool onnx_eye_like(struct node *n) {
     enum yj_dtype dtype = x->type.dtype;
     int to = (int)node_int(n, "dtype", 0);
     if (to && !dtype_from_onnx(to, &dtype)) return node_refuse(n, "element type %d", to);
-    struct value *row = node_iota(n, YJ_I64, x->type.rank, x->type.shape, 0), *column = node_iota(n, YJ_I64, x->type.rank, x->type.shape, 1);
+    struct value *row = node_iota(n, YJ_I64, x->type.rank, x->type.shape, 0),
+                 *column = node_iota(n, YJ_I64, x->type.rank, x->type.shape, 1);
     struct value *k = node_like(n, (double)node_int(n, "k", 0), row);
     return node_out(n, 0, build_cast(B, build_2(B, OP_eq, column, build_2(B, OP_add, row, k)), dtype));
 }

@@ -1,29 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Inverse trigonometric and hyperbolic functions, and Shrink. All arcs are one series: atan(t) for |t| < 0.2, reached by
- * atan(x) = 2 atan(x / (1 + sqrt(1 + x^2))), which halves an angle.
+ * Inverse trigonometric and hyperbolic functions, and Shrink. All arcs are one series: atan(t) for |t| < 0.2, reached
+ * by atan(x) = 2 atan(x / (1 + sqrt(1 + x^2))), which halves an angle.
  */
 #include "compiler/onnx.h"
 
 #define B (&n->b)
 
-static struct value *add(struct node *n, struct value *a, struct value *b) { return build_2(B, OP_add, a, b); }
-static struct value *sub(struct node *n, struct value *a, struct value *b) { return build_2(B, OP_sub, a, b); }
-static struct value *mul(struct node *n, struct value *a, struct value *b) { return build_2(B, OP_mul, a, b); }
-static struct value *divide(struct node *n, struct value *a, struct value *b) { return build_2(B, OP_div, a, b); }
-static struct value *root(struct node *n, struct value *a) { return build_1(B, OP_sqrt, a); }
+static struct value *add(struct node *n, struct value *a, struct value *b) {
+    return build_2(B, OP_add, a, b);
+}
+static struct value *sub(struct node *n, struct value *a, struct value *b) {
+    return build_2(B, OP_sub, a, b);
+}
+static struct value *mul(struct node *n, struct value *a, struct value *b) {
+    return build_2(B, OP_mul, a, b);
+}
+static struct value *divide(struct node *n, struct value *a, struct value *b) {
+    return build_2(B, OP_div, a, b);
+}
+static struct value *root(struct node *n, struct value *a) {
+    return build_1(B, OP_sqrt, a);
+}
 
 static struct value *half_angle(struct node *n, struct value *t) {
     struct value *one = node_like(n, 1, t);
     return divide(n, t, add(n, one, root(n, add(n, one, mul(n, t, t)))));
 }
 
-/* t + sign t^3 / 3 + t^5 / 5 + sign t^7 / 7 ..: atan with sign -1, atanh with sign 1. Good to the last bits for |t| < 0.2. */
+/* t + sign t^3 / 3 + t^5 / 5 + sign t^7 / 7 ..: atan with sign -1, atanh with sign 1. Good to the last bits for |t| <
+ * 0.2. */
 static struct value *series(struct node *n, struct value *t, double sign) {
     if (!t) return NULL;
     int terms = t->type.dtype == YJ_F64 ? 12 : 6;
     struct value *square = mul(n, t, t), *sum = node_like(n, (terms & 1 ? sign : 1) / (2 * terms + 1), t);
-    for (int k = terms - 1; k >= 0; k--) sum = add(n, mul(n, sum, square), node_like(n, (k & 1 ? sign : 1) / (2 * k + 1), t));
+    for (int k = terms - 1; k >= 0; k--)
+        sum = add(n, mul(n, sum, square), node_like(n, (k & 1 ? sign : 1) / (2 * k + 1), t));
     return mul(n, t, sum);
 }
 
@@ -103,6 +115,8 @@ bool onnx_shrink(struct node *n) {
     if (!x) return false;
     double edge = node_float(n, "lambd", 0.5), bias = node_float(n, "bias", 0);
     struct value *zero = node_like(n, 0, x);
-    struct value *y = build_3(B, OP_select, build_2(B, OP_gt, x, node_like(n, edge, x)), sub(n, x, node_like(n, bias, x)), zero);
-    return node_out(n, 0, build_3(B, OP_select, build_2(B, OP_lt, x, node_like(n, -edge, x)), add(n, x, node_like(n, bias, x)), y));
+    struct value *y =
+        build_3(B, OP_select, build_2(B, OP_gt, x, node_like(n, edge, x)), sub(n, x, node_like(n, bias, x)), zero);
+    return node_out(
+        n, 0, build_3(B, OP_select, build_2(B, OP_lt, x, node_like(n, -edge, x)), add(n, x, node_like(n, bias, x)), y));
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a pass is: a function that changes a graph in place, one row in pipeline.c, and keeps what the graph means, to the bit.
- * The driver verifies after each one: a pass may assume a sound graph and must leave one.
+ * What a pass is: a function that changes a graph in place, one row in pipeline.c, and keeps what the graph means, to
+ * the bit. The driver verifies after each one: a pass may assume a sound graph and must leave one.
  */
 #ifndef COMPILER_PASS_H
 #define COMPILER_PASS_H
@@ -17,7 +17,7 @@ struct pass_options {
     const char *print_after;        /* the graph goes to PRINT after this pass, or after "all" */
     void (*print)(void *user, const char *text);
     void *user;
-    struct fuse_log *fuse_log;      /* what fuse says of the edges that it left; NULL */
+    struct fuse_log *fuse_log;       /* what fuse says of the edges that it left; NULL */
     struct overlap_log *overlap_log; /* what overlap decided on each collective; NULL */
 };
 

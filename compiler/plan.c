@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Graph to plan: a buffer for each value, a step for each op, lifetimes from the order of the list. Ops stand in the order
- * in which they run: the overlap pass has moved collectives, and memory is planned by the runtime when sizes are known.
+ * Graph to plan: a buffer for each value, a step for each op, lifetimes from the order of the list. Ops stand in the
+ * order in which they run: the overlap pass has moved collectives, and memory is planned by the runtime when sizes are
+ * known.
  */
 #include "compiler/plan.h"
 #include <stdio.h>
@@ -12,19 +13,24 @@ struct maker {
     struct program_kernels *kernels;
     struct weights *weights;
     struct plan *p;
-    int *buffer_of;              /* by value id: -1 not yet */
-    int *maker_step;             /* by buffer: its step */
+    int *buffer_of;  /* by value id: -1 not yet */
+    int *maker_step; /* by buffer: its step */
     int room_buffers, room_steps, n_requests;
-    int *request_of;             /* by value id: of a pending result */
-    int *start_of;               /* by request: its step */
+    int *request_of; /* by value id: of a pending result */
+    int *start_of;   /* by request: its step */
     struct plan_block *block;
     struct planned *placed;
 };
 
-static dim plan_dim_of(struct maker *m, dim d) { return dim_copy(m->p->dims, d); }
-static dim plan_c(struct maker *m, int64_t v) { return dim_const(m->p->dims, v); }
+static dim plan_dim_of(struct maker *m, dim d) {
+    return dim_copy(m->p->dims, d);
+}
+static dim plan_c(struct maker *m, int64_t v) {
+    return dim_const(m->p->dims, v);
+}
 
-#define NO_BOUND (INT64_C(1) << 31) /* a size given at run time that may be as large as this has no bound to plan for */
+/* A size given at run time that may be as large as this has no bound to plan for. */
+#define NO_BOUND (INT64_C(1) << 31)
 
 /* D with what is known only during a run (born dims, lengths of states) at its bound: what storage is sized for. */
 static dim bounded(struct maker *m, dim d) {
@@ -34,9 +40,12 @@ static dim bounded(struct maker *m, dim d) {
         if ((p->kind != PLAN_DIM_BORN && p->kind != PLAN_DIM_STATE) || !dim_contains(d, p->symbol)) continue;
         bool linear = dim_linear(m->p->dims, d, p->symbol, &slope, &rest);
         int64_t at = linear && slope->low >= 0 ? p->high : linear && slope->high <= 0 ? p->low : DIM_UNBOUNDED;
-        if (at < NO_BOUND) d = dim_substitute(m->p->dims, d, p->symbol, plan_c(m, at));
-        else if (d->high < NO_BOUND) return plan_c(m, d->high);
-        else return NULL;
+        if (at < NO_BOUND)
+            d = dim_substitute(m->p->dims, d, p->symbol, plan_c(m, at));
+        else if (d->high < NO_BOUND)
+            return plan_c(m, d->high);
+        else
+            return NULL;
     }
     return d;
 }
@@ -46,7 +55,8 @@ static enum yj_status bytes_of(struct maker *m, const struct value *v, dim *byte
     for (int i = 0; i < v->type.rank; i++) {
         dim size = bounded(m, plan_dim_of(m, v->type.shape[i]));
         if (!size)
-            return report(YJ_ERR_UNSUPPORTED, "%s: dimension %d is known only during a run and has no bound: give one with --dim",
+            return report(YJ_ERR_UNSUPPORTED,
+                          "%s: dimension %d is known only during a run and has no bound: give one with --dim",
                           v->op ? op_where(v->op) : v->name, i);
         n = dim_mul(m->p->dims, n, size);
     }
@@ -58,7 +68,10 @@ static enum yj_status bytes_of(struct maker *m, const struct value *v, dim *byte
 
 /* ---- dims */
 
-struct dim_find_use { struct maker *m; enum plan_dim_kind kind; };
+struct dim_find_use {
+    struct maker *m;
+    enum plan_dim_kind kind;
+};
 
 static void add_dim(void *user, dim symbol) {
     struct dim_find_use *use = user;
@@ -72,7 +85,8 @@ static void add_dim(void *user, dim symbol) {
 }
 
 static void add_dims_of(struct maker *m, const struct type *t, enum plan_dim_kind kind) {
-    for (int i = 0; i < t->rank; i++) dim_symbols(t->shape[i], add_dim, &(struct dim_find_use){m, kind});
+    for (int i = 0; i < t->rank; i++)
+        dim_symbols(t->shape[i], add_dim, &(struct dim_find_use){m, kind});
 }
 
 static const struct state *state_of_input(const struct graph *g, const struct value *v) {
@@ -91,11 +105,13 @@ static void make_dims(struct maker *m) {
     const struct graph *g = m->g;
     for (int i = 0; i < g->n_in; i++)
         if (!state_of_input(g, g->in[i])) add_dims_of(m, &g->in[i]->type, PLAN_DIM_INPUT);
-    for (int i = 0; i < g->n_states; i++) add_dims_of(m, &g->states[i].in->type, PLAN_DIM_STATE);
+    for (int i = 0; i < g->n_states; i++)
+        add_dims_of(m, &g->states[i].in->type, PLAN_DIM_STATE);
     for (const struct op *op = g->first; op; op = op->next) {
         int n;
         const dim *symbols = op->kind == OP_bind ? op_dims(op, "symbols", &n) : NULL;
-        for (int i = 0; symbols && i < n; i++) add_dim(&(struct dim_find_use){m, PLAN_DIM_BORN}, symbols[i]);
+        for (int i = 0; symbols && i < n; i++)
+            add_dim(&(struct dim_find_use){m, PLAN_DIM_BORN}, symbols[i]);
     }
     for (int axis = 0; axis < g->mesh.n; axis++) {
         char name[80];
@@ -107,7 +123,8 @@ static void make_dims(struct maker *m) {
 
 /* ---- buffers and steps */
 
-static struct plan_buffer *add_buffer(struct maker *m, const char *name, enum yj_dtype dtype, enum plan_kind kind, dim bytes, int *number) {
+static struct plan_buffer *add_buffer(struct maker *m, const char *name, enum yj_dtype dtype, enum plan_kind kind,
+                                      dim bytes, int *number) {
     struct plan *p = m->p;
     if (p->n_buffers == m->room_buffers) {
         m->room_buffers = m->room_buffers ? 2 * m->room_buffers : 128;
@@ -117,11 +134,14 @@ static struct plan_buffer *add_buffer(struct maker *m, const char *name, enum yj
     }
     *number = p->n_buffers;
     struct plan_buffer *b = &p->buffers[p->n_buffers++];
-    *b = (struct plan_buffer){.name = arena_text(m->arena, "%s", name), .dtype = dtype, .kind = kind, .bytes = bytes, .at = plan_c(m, 0)};
+    *b = (struct plan_buffer){
+        .name = arena_text(m->arena, "%s", name), .dtype = dtype, .kind = kind, .bytes = bytes, .at = plan_c(m, 0)};
     return b;
 }
 
-static int buffer_of(struct maker *m, const struct value *v) { return m->buffer_of[v->id]; }
+static int buffer_of(struct maker *m, const struct value *v) {
+    return m->buffer_of[v->id];
+}
 
 static struct plan_step *add_step(struct maker *m, enum plan_step_kind kind, const struct op *op, int *number) {
     if (m->block->n_steps == m->room_steps) {
@@ -169,13 +189,19 @@ static enum yj_status make_inputs(struct maker *m) {
         add_buffer(m, v->name, v->type.dtype, PLAN_INPUT, bytes, &number);
         m->buffer_of[v->id] = number;
         struct plan_port *port = &m->p->inputs[m->p->n_inputs++];
-        *port = (struct plan_port){.name = arena_text(m->arena, "%s", v->name), .buffer = number, .dtype = v->type.dtype, .rank = v->type.rank};
-        for (int d = 0; d < v->type.rank; d++) port->shape[d] = plan_dim_of(m, v->type.shape[d]);
+        *port = (struct plan_port){.name = arena_text(m->arena, "%s", v->name),
+                                   .buffer = number,
+                                   .dtype = v->type.dtype,
+                                   .rank = v->type.rank};
+        for (int d = 0; d < v->type.rank; d++)
+            port->shape[d] = plan_dim_of(m, v->type.shape[d]);
     }
     return YJ_OK;
 }
 
-static dim at_most(struct maker *m, dim d) { return plan_c(m, d->high); }
+static dim at_most(struct maker *m, dim d) {
+    return plan_c(m, d->high);
+}
 
 static enum yj_status make_states(struct maker *m) {
     const struct graph *g = m->g;
@@ -186,14 +212,17 @@ static enum yj_status make_states(struct maker *m) {
         const char *out_name = out->name;
         for (int o = 0; o < g->n_out; o++)
             if (g->out[o] == out) out_name = g->out_names[o];
-        *s = (struct plan_state){arena_text(m->arena, "%s", in->name), arena_text(m->arena, "%s", out_name), 0, in->type.dtype, in->type.rank};
+        *s = (struct plan_state){arena_text(m->arena, "%s", in->name), arena_text(m->arena, "%s", out_name), 0,
+                                 in->type.dtype, in->type.rank};
         dim bytes = plan_c(m, (int64_t)yj_dtype_bytes(in->type.dtype));
         for (int d = 0; d < in->type.rank; d++) {
             s->in[d] = plan_dim_of(m, in->type.shape[d]);
             s->out[d] = plan_dim_of(m, out->type.shape[d]);
             int64_t fixed;
             bool same = in->type.shape[d] == out->type.shape[d] && dim_is_const(in->type.shape[d], &fixed);
-            dim high = same ? s->in[d] : in->type.shape[d]->high > out->type.shape[d]->high ? at_most(m, in->type.shape[d]) : at_most(m, out->type.shape[d]);
+            dim high = same                                                 ? s->in[d]
+                       : in->type.shape[d]->high > out->type.shape[d]->high ? at_most(m, in->type.shape[d])
+                                                                            : at_most(m, out->type.shape[d]);
             if (high->high == DIM_UNBOUNDED)
                 return report(YJ_ERR_INPUT, "state '%s': dimension %d has no bound; give one with --dim", in->name, d);
             s->storage[d] = high;
@@ -214,7 +243,8 @@ static enum yj_status make_constant(struct maker *m, const struct op *op) {
     int parts = split ? mesh_size(m->g, split) : 1;
     int64_t each = (int64_t)w->n_bytes / parts;
     if (split && each % PLAN_ALIGN)
-        return report(YJ_ERR_UNSUPPORTED, "%s: a part of %lld bytes is not a multiple of %d", op_where(op), (long long)each, PLAN_ALIGN);
+        return report(YJ_ERR_UNSUPPORTED, "%s: a part of %lld bytes is not a multiple of %d", op_where(op),
+                      (long long)each, PLAN_ALIGN);
     add_buffer(m, w->name, v->type.dtype, PLAN_WEIGHT, plan_c(m, each), &number);
     m->placed->weight[m->placed->n++] = (struct planned_weight){number, weight, parts, split};
     m->buffer_of[v->id] = number;
@@ -245,7 +275,9 @@ static enum yj_status make_alias(struct maker *m, const struct value *v, int of)
 
 /* ---- kernels */
 
-static bool same_name(dim a, dim b) { return !strcmp(a->name, b->name); }
+static bool same_name(dim a, dim b) {
+    return !strcmp(a->name, b->name);
+}
 
 static enum yj_status add_kernel(struct maker *m, struct kernel *plain, uint64_t hash, const char *name, int *number) {
     struct program_kernels *ks = m->kernels;
@@ -259,7 +291,8 @@ static enum yj_status add_kernel(struct maker *m, struct kernel *plain, uint64_t
     *k = (struct program_kernel){hash, plain, 0, {NULL}};
     TRY(tile_kernel(ks->arena, plain, ks->target, &k->n_variants, k->variant));
     for (int i = 0; i < k->n_variants; i++)
-        k->variant[i]->name = k->n_variants == 1 ? arena_text(ks->arena, "%s_%d", name, ks->n) : arena_text(ks->arena, "%s_%d_v%d", name, ks->n, i);
+        k->variant[i]->name = k->n_variants == 1 ? arena_text(ks->arena, "%s_%d", name, ks->n)
+                                                 : arena_text(ks->arena, "%s_%d_v%d", name, ks->n, i);
     *number = ks->n++;
 
     struct plan *p = m->p;
@@ -267,7 +300,8 @@ static enum yj_status add_kernel(struct maker *m, struct kernel *plain, uint64_t
     if (p->n_kernels) memcpy(more, p->kernels, sizeof *more * (size_t)p->n_kernels);
     p->kernels = more;
     struct plan_kernel *pk = &p->kernels[p->n_kernels++];
-    *pk = (struct plan_kernel){.name = arena_text(m->arena, "%s_%d", name, *number), .n_dims = plain->n_dims, .n_args = plain->n_args};
+    *pk = (struct plan_kernel){
+        .name = arena_text(m->arena, "%s_%d", name, *number), .n_dims = plain->n_dims, .n_args = plain->n_args};
     pk->dims = dim_table_open(m->arena);
     pk->dim_names = NEW_ARRAY(m->arena, const char *, plain->n_dims + 1);
     for (int i = 0; i < plain->n_dims; i++) {
@@ -289,7 +323,9 @@ static enum yj_status add_kernel(struct maker *m, struct kernel *plain, uint64_t
         pv->n_guards = v->n_guards;
         pv->guards = NEW_ARRAY(m->arena, struct plan_guard, v->n_guards + 1);
         for (int g = 0; g < v->n_guards; g++)
-            pv->guards[g] = (struct plan_guard){dim_copy(pk->dims, v->guards[g].low), dim_copy(pk->dims, v->guards[g].value), dim_copy(pk->dims, v->guards[g].high)};
+            pv->guards[g] =
+                (struct plan_guard){dim_copy(pk->dims, v->guards[g].low), dim_copy(pk->dims, v->guards[g].value),
+                                    dim_copy(pk->dims, v->guards[g].high)};
     }
     return YJ_OK;
 }
@@ -307,11 +343,13 @@ static const char *kernel_name(struct maker *m, const struct op *fused) {
 /* The layers of a model are the same kernels: what tells them apart in the text, names of values and nodes, goes. */
 static void forget_names(struct kernel *k) {
     int n = 0;
-    for (struct buffer *b = k->args; b; b = b->next) b->name = arena_text(k->arena, "%s.%d", b->role == ROLE_IN ? "in" : "out", n++);
+    for (struct buffer *b = k->args; b; b = b->next)
+        b->name = arena_text(k->arena, "%s.%d", b->role == ROLE_IN ? "in" : "out", n++);
     k->origin = NULL;
 }
 
-static enum yj_status kernel_of(struct maker *m, const struct op *fused, const struct lower_place *places, struct kernel **plain, int *number) {
+static enum yj_status kernel_of(struct maker *m, const struct op *fused, const struct lower_place *places,
+                                struct kernel **plain, int *number) {
     enum yj_status status = lower_op(m->kernels->arena, fused, "k", places, plain);
     if (status != YJ_OK) return report_in(status, "%s", op_where(fused));
     forget_names(*plain);
@@ -334,7 +372,8 @@ static enum yj_status kernel_of(struct maker *m, const struct op *fused, const s
     return add_kernel(m, *plain, hash, kernel_name(m, fused), number);
 }
 
-/* A result that is a state's new value goes where the old one lies, if it is a write into it that nobody reads later. */
+/* A result that is a state's new value goes where the old one lies, if it is a write into it that nobody reads later.
+ */
 static int in_place_operand(struct maker *m, const struct op *op, int result) {
     const struct state *s = state_of_output(m->g, op->out[result]);
     const struct graph *body = op->regions[0];
@@ -348,7 +387,8 @@ static int in_place_operand(struct maker *m, const struct op *op, int result) {
     return -1;
 }
 
-/* ---- what must hold of shapes, where it is not known at compile time: said once, before the first launch that needs it */
+/* ---- what must hold of shapes, where it is not known at compile time: said once, before the first launch that needs
+ * it */
 
 static void require(struct maker *m, const struct op *op, dim value) {
     struct dim_table *t = m->g->dims;
@@ -387,9 +427,11 @@ static void require_of_op(struct maker *m, const struct op *op) {
         require(m, op, dim_sub(t, type_elements(t, &op->out[0]->type), type_elements(t, &op->in[0]->type)));
     }
     for (int i = 0; i < op->n_out; i++)
-        for (int d = 0; d < op->out[i]->type.rank; d++) require(m, op, op->out[i]->type.shape[d]);
+        for (int d = 0; d < op->out[i]->type.rank; d++)
+            require(m, op, op->out[i]->type.shape[d]);
     for (int r = 0; r < op->n_regions; r++)
-        for (const struct op *inner = op->regions[r]->first; inner; inner = inner->next) require_of_op(m, inner);
+        for (const struct op *inner = op->regions[r]->first; inner; inner = inner->next)
+            require_of_op(m, inner);
 }
 
 static enum yj_status make_launch(struct maker *m, const struct op *op) {
@@ -397,7 +439,8 @@ static enum yj_status make_launch(struct maker *m, const struct op *op) {
     int n = op->n_in + op->n_out, kernel = -1, step = m->block->n_steps;
     struct lower_place *places = NEW_ARRAY(m->arena, struct lower_place, n + 1);
     bool placed = false;
-    for (int i = 0; i < n; i++) places[i].in_place = -1;
+    for (int i = 0; i < n; i++)
+        places[i].in_place = -1;
     for (int i = 0; i < op->n_out; i++) {
         places[op->n_in + i].in_place = in_place_operand(m, op, i);
         placed |= places[op->n_in + i].in_place >= 0;
@@ -407,12 +450,15 @@ static enum yj_status make_launch(struct maker *m, const struct op *op) {
     int *buffers = NEW_ARRAY(m->arena, int, n + 1);
     for (int i = 0; i < op->n_in; i++) {
         buffers[i] = buffer_of(m, op->in[i]);
-        if (buffers[i] < 0) return report(YJ_ERR_INTERNAL, "%s: operand %%%s has no memory", op_where(op), op->in[i]->name);
+        if (buffers[i] < 0)
+            return report(YJ_ERR_INTERNAL, "%s: operand %%%s has no memory", op_where(op), op->in[i]->name);
     }
     for (int i = 0; i < op->n_out; i++) {
         int operand = places[op->n_in + i].in_place;
-        if (operand >= 0) TRY(make_alias(m, op->out[i], buffers[operand]));
-        else TRY(temp_for(m, op->out[i], step, &buffers[op->n_in + i]));
+        if (operand >= 0)
+            TRY(make_alias(m, op->out[i], buffers[operand]));
+        else
+            TRY(temp_for(m, op->out[i], step, &buffers[op->n_in + i]));
         buffers[op->n_in + i] = m->buffer_of[op->out[i]->id];
     }
     int number;
@@ -426,10 +472,12 @@ static enum yj_status make_launch(struct maker *m, const struct op *op) {
         dim mine = NULL;
         for (int k = 0; k < m->p->n_dims; k++)
             if (same_name(m->p->dim[k].symbol, plain->dim_args[i])) mine = m->p->dim[k].symbol;
-        if (!mine) return report(YJ_ERR_INTERNAL, "%s: the size '%s' is not known", op_where(op), plain->dim_args[i]->name);
+        if (!mine)
+            return report(YJ_ERR_INTERNAL, "%s: the size '%s' is not known", op_where(op), plain->dim_args[i]->name);
         s->dims[i] = mine;
     }
-    for (int i = 0; i < n; i++) use_buffer(m, buffers[i], number);
+    for (int i = 0; i < n; i++)
+        use_buffer(m, buffers[i], number);
     return YJ_OK;
 }
 
@@ -437,20 +485,30 @@ static enum yj_status make_launch(struct maker *m, const struct op *op) {
 
 static enum plan_reduce reduce_of(const struct op *op) {
     const char *kind = op_text(op, "kind");
-    return !kind || !strcmp(kind, "add") ? PLAN_ADD : !strcmp(kind, "mul") ? PLAN_MUL : !strcmp(kind, "min") ? PLAN_MIN : PLAN_MAX;
+    return !kind || !strcmp(kind, "add") ? PLAN_ADD
+           : !strcmp(kind, "mul")        ? PLAN_MUL
+           : !strcmp(kind, "min")        ? PLAN_MIN
+                                         : PLAN_MAX;
 }
 
 static enum yj_status make_collective(struct maker *m, const struct op *op) {
     int from = buffer_of(m, op->in[0]), to, number, split = (int)op_int(op, "dim", 0);
     const char *axis = op_text(op, "axis");
     if (op->kind == OP_all_to_all && (op_int(op, "split", 0) || op_int(op, "concat", 0)))
-        return report(YJ_ERR_INTERNAL, "%s: it is not along the outermost dimension; the shard pass moves it there", op_where(op));
-    static const struct { enum op_kind kind; enum plan_collective collective; } names[] = {
-        {OP_all_reduce, PLAN_ALL_REDUCE}, {OP_all_gather, PLAN_ALL_GATHER}, {OP_reduce_scatter, PLAN_REDUCE_SCATTER}, {OP_all_to_all, PLAN_ALL_TO_ALL}};
+        return report(YJ_ERR_INTERNAL, "%s: it is not along the outermost dimension; the shard pass moves it there",
+                      op_where(op));
+    static const struct {
+        enum op_kind kind;
+        enum plan_collective collective;
+    } names[] = {{OP_all_reduce, PLAN_ALL_REDUCE},
+                 {OP_all_gather, PLAN_ALL_GATHER},
+                 {OP_reduce_scatter, PLAN_REDUCE_SCATTER},
+                 {OP_all_to_all, PLAN_ALL_TO_ALL}};
     if (op->kind != OP_all_reduce)
         for (int i = 0; i < split; i++)
             if (!dim_is(op->out[0]->type.shape[i], 1))
-                return report(YJ_ERR_INTERNAL, "%s: dimension %d is not the outermost; the shard pass moves it there", op_where(op), split);
+                return report(YJ_ERR_INTERNAL, "%s: dimension %d is not the outermost; the shard pass moves it there",
+                              op_where(op), split);
     TRY(temp_for(m, op->out[0], m->block->n_steps, &to));
     m->p->buffers[to].space = PLAN_COMM;
     struct plan_step *s = add_step(m, PLAN_START, op, &number);
@@ -467,8 +525,10 @@ static enum yj_status make_collective(struct maker *m, const struct op *op) {
     s->buffers[1] = from;
     const struct type *counted = op->kind == OP_reduce_scatter ? &op->out[0]->type : &op->in[0]->type;
     s->count = plan_c(m, 1);
-    for (int i = 0; i < counted->rank; i++) s->count = dim_mul(m->p->dims, s->count, plan_dim_of(m, counted->shape[i]));
-    if (op->kind == OP_all_to_all) s->count = dim_div(m->p->dims, s->count, plan_c(m, mesh_size(m->g, axis))); /* of one part */
+    for (int i = 0; i < counted->rank; i++)
+        s->count = dim_mul(m->p->dims, s->count, plan_dim_of(m, counted->shape[i]));
+    if (op->kind == OP_all_to_all)
+        s->count = dim_div(m->p->dims, s->count, plan_c(m, mesh_size(m->g, axis))); /* of one part */
     m->request_of[op->out[0]->id] = s->request;
     m->start_of[s->request] = number;
     if (number > 0) { /* the queue of collectives follows the work that was put before it */
@@ -505,7 +565,8 @@ static enum yj_status make_bind(struct maker *m, const struct op *op) {
     s->buffers[0] = buffer_of(m, op->in[0]);
     s->n_dims = n;
     s->dims = NEW_ARRAY(m->arena, dim, n + 1);
-    for (int i = 0; i < n; i++) s->dims[i] = plan_dim_of(m, symbols[i]);
+    for (int i = 0; i < n; i++)
+        s->dims[i] = plan_dim_of(m, symbols[i]);
     use_buffer(m, s->buffers[0], number);
     return YJ_OK;
 }
@@ -513,14 +574,22 @@ static enum yj_status make_bind(struct maker *m, const struct op *op) {
 static enum yj_status make_op(struct maker *m, const struct op *op) {
     if (op_is(op->kind, 'C') && op->kind != OP_wait) return make_collective(m, op);
     switch (op->kind) {
-    case OP_constant: return make_constant(m, op);
-    case OP_reshape: require_of_op(m, op); return make_alias(m, op->out[0], buffer_of(m, op->in[0]));
-    case OP_fused: return make_launch(m, op);
-    case OP_wait: return make_wait(m, op);
-    case OP_bind: return make_bind(m, op);
+    case OP_constant:
+        return make_constant(m, op);
+    case OP_reshape:
+        require_of_op(m, op);
+        return make_alias(m, op->out[0], buffer_of(m, op->in[0]));
+    case OP_fused:
+        return make_launch(m, op);
+    case OP_wait:
+        return make_wait(m, op);
+    case OP_bind:
+        return make_bind(m, op);
     case OP_if:
-    case OP_loop: return report(YJ_ERR_UNSUPPORTED, "%s: control flow at run time is not compiled yet", op_where(op));
-    default: return report(YJ_ERR_INTERNAL, "%s is in no group", op_where(op));
+    case OP_loop:
+        return report(YJ_ERR_UNSUPPORTED, "%s: control flow at run time is not compiled yet", op_where(op));
+    default:
+        return report(YJ_ERR_INTERNAL, "%s is in no group", op_where(op));
     }
 }
 
@@ -531,7 +600,9 @@ static enum yj_status make_state_copies(struct maker *m) {
         if (plan_root(m->p, from) == to) continue;
         for (int d = 0; d < m->p->states[i].rank; d++)
             if (m->p->states[i].storage[d] != m->p->states[i].out[d])
-                return report(YJ_ERR_UNSUPPORTED, "state '%s' grows along dimension %d and is not written in place: not supported", m->g->states[i].in->name, d);
+                return report(YJ_ERR_UNSUPPORTED,
+                              "state '%s' grows along dimension %d and is not written in place: not supported",
+                              m->g->states[i].in->name, d);
         struct plan_step *s = add_step(m, PLAN_COPY, m->g->states[i].out->op, &number);
         s->n_buffers = 2;
         s->buffers = NEW_ARRAY(m->arena, int, 2);
@@ -551,8 +622,12 @@ static enum yj_status make_outputs(struct maker *m) {
         const struct value *v = g->out[i];
         if (state_of_output(g, v)) continue;
         struct plan_port *port = &m->p->outputs[m->p->n_outputs++];
-        *port = (struct plan_port){.name = arena_text(m->arena, "%s", g->out_names[i]), .buffer = buffer_of(m, v), .dtype = v->type.dtype, .rank = v->type.rank};
-        for (int d = 0; d < v->type.rank; d++) port->shape[d] = plan_dim_of(m, v->type.shape[d]);
+        *port = (struct plan_port){.name = arena_text(m->arena, "%s", g->out_names[i]),
+                                   .buffer = buffer_of(m, v),
+                                   .dtype = v->type.dtype,
+                                   .rank = v->type.rank};
+        for (int d = 0; d < v->type.rank; d++)
+            port->shape[d] = plan_dim_of(m, v->type.shape[d]);
         use_buffer(m, port->buffer, m->block->n_steps > 0 ? m->block->n_steps - 1 : 0);
     }
     return YJ_OK;
@@ -573,16 +648,18 @@ static void make_nodes(struct maker *m) {
         }
 }
 
-enum yj_status plan_make(const struct graph *g, struct arena *arena, struct program_kernels *kernels, struct weights *weights,
-                         struct planned *planned) {
-    struct maker m = {.g = g, .arena = arena, .kernels = kernels, .weights = weights, .p = plan_new(arena), .placed = planned};
+enum yj_status plan_make(const struct graph *g, struct arena *arena, struct program_kernels *kernels,
+                         struct weights *weights, struct planned *planned) {
+    struct maker m = {
+        .g = g, .arena = arena, .kernels = kernels, .weights = weights, .p = plan_new(arena), .placed = planned};
     if (!m.p) return report(YJ_ERR_MEMORY, "out of memory");
     int n = graph_number((struct graph *)g);
     *planned = (struct planned){.weight = NEW_ARRAY(arena, struct planned_weight, n + 1)};
     m.buffer_of = NEW_ARRAY(arena, int, n + 1);
     m.request_of = NEW_ARRAY(arena, int, n + 1);
     m.start_of = NEW_ARRAY(arena, int, n + 1);
-    for (int i = 0; i < n; i++) m.buffer_of[i] = -1;
+    for (int i = 0; i < n; i++)
+        m.buffer_of[i] = -1;
     m.p->mesh.n = g->mesh.n;
     for (int i = 0; i < g->mesh.n; i++) {
         m.p->mesh.name[i] = g->mesh.name[i];
@@ -595,7 +672,8 @@ enum yj_status plan_make(const struct graph *g, struct arena *arena, struct prog
     make_dims(&m);
     TRY(make_inputs(&m));
     TRY(make_states(&m));
-    for (const struct op *op = g->first; op; op = op->next) TRY(make_op(&m, op));
+    for (const struct op *op = g->first; op; op = op->next)
+        TRY(make_op(&m, op));
     TRY(make_state_copies(&m));
     TRY(make_outputs(&m));
     make_nodes(&m);

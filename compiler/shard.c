@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The shard pass: chooses for every op of an unannotated graph how the ranks of a mesh axis share it, by propagation and
- * cost. At first nothing is shared. Then every product, convolution and lookup is tried with each of its other strategies:
- * the choice spreads to its users and to cheap producers as long as no change of state is needed (through the heads of an
- * attention, into the cache, up to the next product), and stays if the whole graph becomes cheaper. The cost is the time of
- * all ops' shares (the larger of arithmetic and memory) plus the collectives where states change; so a weight is split where
- * that saves more than the collective costs, and what cannot be shared is replicated.
+ * The shard pass: chooses for every op of an unannotated graph how the ranks of a mesh axis share it, by propagation
+ * and cost. At first nothing is shared. Then every product, convolution and lookup is tried with each of its other
+ * strategies: the choice spreads to its users and to cheap producers as long as no change of state is needed (through
+ * the heads of an attention, into the cache, up to the next product), and stays if the whole graph becomes cheaper. The
+ * cost is the time of all ops' shares (the larger of arithmetic and memory) plus the collectives where states change;
+ * so a weight is split where that saves more than the collective costs, and what cannot be shared is replicated.
  */
 #include "compiler/shard.h"
 #include "compiler/cost.h"
@@ -13,9 +13,12 @@
 #define NOMINAL_DIM 16 /* what an unbounded dim counts as when costs are compared: between one token and a prompt */
 
 #define SYNC_SECONDS 1e-5 /* a collective also waits for the slowest rank */
-#define FUSED_SHARE 0.1 /* of the memory traffic of ops that fusion will join to others */
+#define FUSED_SHARE 0.1   /* of the memory traffic of ops that fusion will join to others */
 
-struct use { int op; int operand; }; /* op -1: an output of the graph, number OPERAND */
+struct use {
+    int op;
+    int operand;
+}; /* op -1: an output of the graph, number OPERAND */
 
 struct node {
     struct op *op;
@@ -28,13 +31,14 @@ struct search {
     struct graph *g;
     int ranks, n_nodes, n_values;
     struct node *nodes;
-    int *producer;               /* by value id: number of the op, or -1 - input number */
-    struct use **uses; int *n_uses; /* by value id */
-    double *bytes;               /* by value id, nominal */
-    signed char *input, *output; /* states at the border */
+    int *producer; /* by value id: number of the op, or -1 - input number */
+    struct use **uses;
+    int *n_uses;                           /* by value id */
+    double *bytes;                         /* by value id, nominal */
+    signed char *input, *output;           /* states at the border */
     int *state_of_input, *state_of_output; /* the other end of a state pair, or -1 */
-    int move, depth;             /* number of the move that is tried */
-    int *moved, *moved_input;    /* by op and by input: the last move that changed it */
+    int move, depth;                       /* number of the move that is tried */
+    int *moved, *moved_input;              /* by op and by input: the last move that changed it */
 };
 
 static bool nominal_bind(void *user, dim symbol, int64_t *value) {
@@ -60,7 +64,7 @@ static double conversion(const struct search *s, int from, int to, double bytes)
     if (from == to) return 0;
     if (to == SHARD_PARTIAL) return 1e9;
     if (from == SHARD_REPLICATED) return cost_memory_seconds(2 * bytes / s->ranks) + 1e-7;
-    enum cost_collective kind = to == SHARD_REPLICATED ? (from == SHARD_PARTIAL ? COST_ALL_REDUCE : COST_ALL_GATHER)
+    enum cost_collective kind = to == SHARD_REPLICATED  ? (from == SHARD_PARTIAL ? COST_ALL_REDUCE : COST_ALL_GATHER)
                                 : from == SHARD_PARTIAL ? COST_REDUCE_SCATTER
                                                         : COST_ALL_TO_ALL;
     return SYNC_SECONDS + cost_collective_seconds(kind, s->ranks, bytes);
@@ -72,14 +76,18 @@ static double depth_of(const struct search *s, const struct op *op) {
     int n;
     if (op->kind == OP_dot) {
         const int64_t *contract = op_ints(op, "contract_a", &n);
-        for (int i = 0; i < n; i++) summed.shape[summed.rank++] = op->in[0]->type.shape[contract[i]];
+        for (int i = 0; i < n; i++)
+            summed.shape[summed.rank++] = op->in[0]->type.shape[contract[i]];
     } else if (op->kind == OP_convolution) {
-        for (int d = 1; d < op->in[1]->type.rank; d++) summed.shape[summed.rank++] = op->in[1]->type.shape[d];
+        for (int d = 1; d < op->in[1]->type.rank; d++)
+            summed.shape[summed.rank++] = op->in[1]->type.shape[d];
     }
     return nominal_elements(s->g->dims, &summed);
 }
 
-static bool takes_time(const struct op *op) { return op->kind == OP_dot || op->kind == OP_convolution; }
+static bool takes_time(const struct op *op) {
+    return op->kind == OP_dot || op->kind == OP_convolution;
+}
 
 /* The time of one rank's share of OP: the larger of arithmetic and memory traffic. Views are free. */
 static double own_seconds(const struct search *s, const struct op *op, const struct strategy *choice) {
@@ -130,7 +138,8 @@ static double value_seconds(const struct search *s, int value) {
 
 /* ---- moves: an op takes another strategy, and what can follow without a change of state follows */
 
-/* The way to compute N that takes STATE as its operand AT and has the fewest other changes of state; -1: there is none. */
+/* The way to compute N that takes STATE as its operand AT and has the fewest other changes of state; -1: there is none.
+ */
 static int strategy_taking(const struct search *s, const struct node *n, int at, int state) {
     int best = -1;
     double least = 0;
@@ -139,8 +148,11 @@ static int strategy_taking(const struct search *s, const struct node *n, int at,
         if (shard_in(n->op, row, at) != state) continue;
         double cost = 0;
         for (int k = 0; k < n->op->n_in; k++)
-            if (k != at) cost += conversion(s, produced_state(s, n->op->in[k]->id), shard_in(n->op, row, k), s->bytes[n->op->in[k]->id]);
-        if (row->out[0] == SHARD_PARTIAL) cost += conversion(s, SHARD_PARTIAL, SHARD_REPLICATED, s->bytes[n->op->out[0]->id]);
+            if (k != at)
+                cost += conversion(s, produced_state(s, n->op->in[k]->id), shard_in(n->op, row, k),
+                                   s->bytes[n->op->in[k]->id]);
+        if (row->out[0] == SHARD_PARTIAL)
+            cost += conversion(s, SHARD_PARTIAL, SHARD_REPLICATED, s->bytes[n->op->out[0]->id]);
         if (best < 0 || cost < least) best = c, least = cost;
     }
     return best;
@@ -176,7 +188,8 @@ static void lead_operands(struct search *s, int i) {
     }
 }
 
-/* The users of a split value take it as it is, where they can. A pending sum ends here: it is joined where it is made. */
+/* The users of a split value take it as it is, where they can. A pending sum ends here: it is joined where it is made.
+ */
 static void follow_value(struct search *s, int value) {
     int state = produced_state(s, value);
     if (state == SHARD_PARTIAL) return;
@@ -201,14 +214,17 @@ static void choose(struct search *s, int i, int strategy, bool follow) {
     s->moved[i] = s->move;
     s->nodes[i].chosen = strategy;
     lead_operands(s, i);
-    for (int k = 0; k < s->nodes[i].op->n_out && follow; k++) follow_value(s, s->nodes[i].op->out[k]->id);
+    for (int k = 0; k < s->nodes[i].op->n_out && follow; k++)
+        follow_value(s, s->nodes[i].op->out[k]->id);
     s->depth--;
 }
 
 static double whole_cost(const struct search *s) {
     double total = 0;
-    for (int i = 0; i < s->n_nodes; i++) total += s->nodes[i].seconds[s->nodes[i].chosen];
-    for (int v = 0; v < s->n_values; v++) total += value_seconds(s, v);
+    for (int i = 0; i < s->n_nodes; i++)
+        total += s->nodes[i].seconds[s->nodes[i].chosen];
+    for (int v = 0; v < s->n_values; v++)
+        total += value_seconds(s, v);
     return total;
 }
 
@@ -216,7 +232,8 @@ static void search_open(struct search *s, struct graph *g, int ranks, struct are
     s->g = g;
     s->ranks = ranks;
     s->n_values = graph_number(g);
-    for (struct op *op = g->first; op; op = op->next) s->n_nodes++;
+    for (struct op *op = g->first; op; op = op->next)
+        s->n_nodes++;
     s->nodes = NEW_ARRAY(arena, struct node, s->n_nodes);
     s->producer = NEW_ARRAY(arena, int, s->n_values);
     s->n_uses = NEW_ARRAY(arena, int, s->n_values);
@@ -230,14 +247,16 @@ static void search_open(struct search *s, struct graph *g, int ranks, struct are
     s->moved_input = NEW_ARRAY(arena, int, g->n_in + 1);
     memset(s->input, SHARD_REPLICATED, (size_t)g->n_in + 1);
     memset(s->output, SHARD_REPLICATED, (size_t)g->n_out + 1);
-    for (int o = 0; o < g->n_out; o++) s->state_of_output[o] = -1;
+    for (int o = 0; o < g->n_out; o++)
+        s->state_of_output[o] = -1;
     for (int i = 0; i < g->n_in; i++) {
         s->producer[g->in[i]->id] = -1 - i;
         s->bytes[g->in[i]->id] = value_bytes(s, g->in[i]);
         s->state_of_input[i] = -1;
         for (int k = 0; k < g->n_states; k++)
             for (int o = 0; o < g->n_out; o++)
-                if (g->states[k].in == g->in[i] && g->states[k].out == g->out[o]) s->state_of_input[i] = o, s->state_of_output[o] = i;
+                if (g->states[k].in == g->in[i] && g->states[k].out == g->out[o])
+                    s->state_of_input[i] = o, s->state_of_output[o] = i;
     }
     int i = 0;
     for (struct op *op = g->first; op; op = op->next, i++) {
@@ -270,7 +289,10 @@ static void search_open(struct search *s, struct graph *g, int ranks, struct are
 }
 
 /* What a move may change, to take it back. */
-struct snapshot { int *chosen; signed char *input, *output; };
+struct snapshot {
+    int *chosen;
+    signed char *input, *output;
+};
 
 static struct snapshot snapshot_new(const struct search *s, struct arena *arena) {
     return (struct snapshot){NEW_ARRAY(arena, int, s->n_nodes + 1), NEW_ARRAY(arena, signed char, s->g->n_in + 1),
@@ -278,18 +300,22 @@ static struct snapshot snapshot_new(const struct search *s, struct arena *arena)
 }
 
 static void snapshot_take(const struct search *s, struct snapshot *to) {
-    for (int i = 0; i < s->n_nodes; i++) to->chosen[i] = s->nodes[i].chosen;
+    for (int i = 0; i < s->n_nodes; i++)
+        to->chosen[i] = s->nodes[i].chosen;
     memcpy(to->input, s->input, (size_t)s->g->n_in);
     memcpy(to->output, s->output, (size_t)s->g->n_out);
 }
 
 static void snapshot_restore(struct search *s, const struct snapshot *from) {
-    for (int i = 0; i < s->n_nodes; i++) s->nodes[i].chosen = from->chosen[i];
+    for (int i = 0; i < s->n_nodes; i++)
+        s->nodes[i].chosen = from->chosen[i];
     memcpy(s->input, from->input, (size_t)s->g->n_in);
     memcpy(s->output, from->output, (size_t)s->g->n_out);
 }
 
-static bool leaves_sum(const struct node *n) { return n->op->n_out > 0 && n->all.row[n->chosen].out[0] == SHARD_PARTIAL; }
+static bool leaves_sum(const struct node *n) {
+    return n->op->n_out > 0 && n->all.row[n->chosen].out[0] == SHARD_PARTIAL;
+}
 
 /* From nothing shared: every op that takes time is moved to each of its strategies in turn; a move that pays stays. */
 static void search_run(struct search *s, struct arena *arena) {
@@ -326,10 +352,13 @@ static enum yj_status shard_axis(struct graph *g, int axis) {
     struct search s = {0};
     search_open(&s, g, g->mesh.size[axis], arena);
     for (int i = 0; i < s.n_nodes; i++)
-        for (int c = 0; c < s.nodes[i].all.n; c++) s.nodes[i].seconds[c] = own_seconds(&s, s.nodes[i].op, &s.nodes[i].all.row[c]);
+        for (int c = 0; c < s.nodes[i].all.n; c++)
+            s.nodes[i].seconds[c] = own_seconds(&s, s.nodes[i].op, &s.nodes[i].all.row[c]);
     search_run(&s, arena);
-    struct shard_plan plan = {g->mesh.name[axis], axis, s.ranks, s.input, s.output, NEW_ARRAY(arena, struct strategy, s.n_nodes + 1)};
-    for (int i = 0; i < s.n_nodes; i++) plan.strategy[i] = s.nodes[i].all.row[s.nodes[i].chosen];
+    struct shard_plan plan = {
+        g->mesh.name[axis], axis, s.ranks, s.input, s.output, NEW_ARRAY(arena, struct strategy, s.n_nodes + 1)};
+    for (int i = 0; i < s.n_nodes; i++)
+        plan.strategy[i] = s.nodes[i].all.row[s.nodes[i].chosen];
     enum yj_status status = shard_apply(g, &plan);
     arena_close(arena);
     return status;

@@ -17,7 +17,9 @@ struct apply {
     int n_values;
 };
 
-static dim part_of(struct graph *g, dim size, int ranks) { return dim_div(g->dims, size, dim_const(g->dims, ranks)); }
+static dim part_of(struct graph *g, dim size, int ranks) {
+    return dim_div(g->dims, size, dim_const(g->dims, ranks));
+}
 
 static void annotate(struct apply *a, struct value *v, int state) {
     if (state >= 0) v->shard.axis[state] = a->plan->axis;
@@ -52,8 +54,10 @@ static struct value *ranks_from_front(struct apply *a, struct builder *b, struct
     int64_t order[GRAPH_MAX_RANK + 1];
     if (!x) return NULL;
     int rank = x->type.rank - 1;
-    for (int i = 0; i <= rank; i++) order[i] = i < at ? i + 1 : i == at ? 0 : i;
-    for (int i = 0; i < rank; i++) shape[i] = x->type.shape[i + 1];
+    for (int i = 0; i <= rank; i++)
+        order[i] = i < at ? i + 1 : i == at ? 0 : i;
+    for (int i = 0; i < rank; i++)
+        shape[i] = x->type.shape[i + 1];
     shape[at] = dim_mul(a->g->dims, shape[at], x->type.shape[0]);
     return build_reshape(b, build_transpose(b, x, order), rank, shape);
 }
@@ -62,7 +66,8 @@ static struct value *with_front(struct apply *a, struct builder *b, struct value
     dim shape[GRAPH_MAX_RANK];
     if (x->type.rank == GRAPH_MAX_RANK) return NULL;
     shape[0] = dim_const(a->g->dims, 1);
-    for (int i = 0; i < x->type.rank; i++) shape[i + 1] = x->type.shape[i];
+    for (int i = 0; i < x->type.rank; i++)
+        shape[i + 1] = x->type.shape[i];
     return build_reshape(b, x, x->type.rank + 1, shape);
 }
 
@@ -100,7 +105,8 @@ static struct value *convert(struct apply *a, struct builder *b, struct value *x
         return without_front(b, build_collective(b, OP_reduce_scatter, ranks_to_front(a, b, x, to), attrs));
     }
     if (to == SHARD_REPLICATED)
-        return ranks_from_front(a, b, build_collective(b, OP_all_gather, with_front(a, b, x), attr_int(g, "dim", 0, axis)), from);
+        return ranks_from_front(
+            a, b, build_collective(b, OP_all_gather, with_front(a, b, x), attr_int(g, "dim", 0, axis)), from);
     struct attr *attrs = attr_int(g, "split", 0, attr_int(g, "concat", 0, axis));
     return ranks_from_front(a, b, build_collective(b, OP_all_to_all, ranks_to_front(a, b, x, to), attrs), from);
 }
@@ -138,7 +144,8 @@ static enum yj_status split_constant(struct apply *a, struct op *op, int d) {
         char *bytes = arena_new(a->g->arena, op->data.n_bytes);
         for (int64_t r = 0; r < ranks; r++)
             for (int64_t i = 0; i < before; i++)
-                memcpy(bytes + (r * before + i) * chunk, (const char *)op->data.bytes + (i * ranks + r) * chunk, (size_t)chunk);
+                memcpy(bytes + (r * before + i) * chunk, (const char *)op->data.bytes + (i * ranks + r) * chunk,
+                       (size_t)chunk);
         op->data.bytes = bytes;
     }
     op->attrs = attr_text(a->g, "split", a->plan->axis, op->attrs);
@@ -158,15 +165,19 @@ static void localise_attribute(struct apply *a, struct op *op, const char *name,
 }
 
 static enum yj_status apply_op(struct apply *a, struct op *op, const struct strategy *s) {
-    for (int i = 0; i < op->n_in; i++) TRY(value_in_state(a, op, op->in[i], shard_in(op, s, i), &op->in[i]));
+    for (int i = 0; i < op->n_in; i++)
+        TRY(value_in_state(a, op, op->in[i], shard_in(op, s, i), &op->in[i]));
     for (int i = 0; i < op->n_out; i++) {
         int state = i < 4 ? s->out[i] : SHARD_REPLICATED;
         struct value *v = op->out[i];
         a->state[v->id] = (signed char)state;
         a->made[v->id][state + 2] = v;
-        if (state >= 0 && op->kind == OP_constant) TRY(split_constant(a, op, state));
-        else if (state >= 0 && op->kind == OP_slice) localise_attribute(a, op, "limit", state);
-        else if (state >= 0) localise_attribute(a, op, "shape", state);
+        if (state >= 0 && op->kind == OP_constant)
+            TRY(split_constant(a, op, state));
+        else if (state >= 0 && op->kind == OP_slice)
+            localise_attribute(a, op, "limit", state);
+        else if (state >= 0)
+            localise_attribute(a, op, "shape", state);
         annotate(a, v, state);
     }
     return op->kind == OP_constant ? YJ_OK : graph_infer(op);

@@ -5,7 +5,12 @@
  */
 #include "compiler/shard.h"
 
-struct rule_context { struct dim_table *dims; const struct op *op; int ranks; struct strategies *out; };
+struct rule_context {
+    struct dim_table *dims;
+    const struct op *op;
+    int ranks;
+    struct strategies *out;
+};
 
 static bool divides(const struct rule_context *c, const struct value *v, int d) {
     dim size = v->type.shape[d];
@@ -91,8 +96,10 @@ static void rule_broadcast(struct rule_context *c) {
     for (int d = 0; d < y->type.rank; d++) {
         if (!divides(c, y, d)) continue;
         int i = position(axes, n, d);
-        if (i >= 0 && dim_equal(c->dims, x->type.shape[i], y->type.shape[d]) == DIM_YES) add_1(c, i, d);
-        else if (i < 0 || dim_is(x->type.shape[i], 1)) add_1(c, SHARD_REPLICATED, d);
+        if (i >= 0 && dim_equal(c->dims, x->type.shape[i], y->type.shape[d]) == DIM_YES)
+            add_1(c, i, d);
+        else if (i < 0 || dim_is(x->type.shape[i], 1))
+            add_1(c, SHARD_REPLICATED, d);
     }
 }
 
@@ -192,11 +199,25 @@ static void rule_convolution(struct rule_context *c) {
     if (divides(c, x, 1)) add_2(c, 1, 1, SHARD_PARTIAL);
 }
 
-static const struct { const char *name; void (*rule)(struct rule_context *); } rules[] = {
-    {"constant", rule_constant}, {"same", rule_same}, {"elementwise", rule_same}, {"reshape", rule_reshape},
-    {"transpose", rule_transpose}, {"broadcast", rule_broadcast}, {"slice", rule_slice}, {"reverse", rule_reverse},
-    {"concat", rule_concat}, {"pad", rule_pad}, {"gather", rule_gather}, {"update", rule_update},
-    {"reduce", rule_reduce}, {"dot", rule_dot}, {"convolution", rule_convolution},
+static const struct {
+    const char *name;
+    void (*rule)(struct rule_context *);
+} rules[] = {
+    {"constant", rule_constant},
+    {"same", rule_same},
+    {"elementwise", rule_same},
+    {"reshape", rule_reshape},
+    {"transpose", rule_transpose},
+    {"broadcast", rule_broadcast},
+    {"slice", rule_slice},
+    {"reverse", rule_reverse},
+    {"concat", rule_concat},
+    {"pad", rule_pad},
+    {"gather", rule_gather},
+    {"update", rule_update},
+    {"reduce", rule_reduce},
+    {"dot", rule_dot},
+    {"convolution", rule_convolution},
 };
 
 void shard_strategies(struct dim_table *dims, const struct op *op, int ranks, struct strategies *out) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Tiling: which way a plain kernel goes, its variants, and what it costs. A contraction goes to tile_matrix.c, rows to
- * tile_rows.c, all else to tile_map.c. What comes out is verified; a kernel that fails that is left plain, with a warning.
+ * tile_rows.c, all else to tile_map.c. What comes out is verified; a kernel that fails that is left plain, with a
+ * warning.
  */
 #include "compiler/tiling.h"
 
@@ -13,9 +14,12 @@ static void rewrite(struct tiler *t, int64_t most_rows) {
     tile_map(t);
 }
 
-static struct kernel *variant(struct arena *arena, const struct kernel *plain, const struct yj_target *target, const char *suffix,
-                              int64_t most_rows) {
-    struct tiler t = {.arena = arena, .k = kernel_copy(arena, plain), .target = target, .lanes = (int)max64(target->vector_bits / 32, 1)};
+static struct kernel *variant(struct arena *arena, const struct kernel *plain, const struct yj_target *target,
+                              const char *suffix, int64_t most_rows) {
+    struct tiler t = {.arena = arena,
+                      .k = kernel_copy(arena, plain),
+                      .target = target,
+                      .lanes = (int)max64(target->vector_bits / 32, 1)};
     if (suffix) t.k->name = arena_text(arena, "%s_%s", plain->name, suffix);
     if (most_rows) {
         dim rows = matrix_rows(&t);
@@ -41,7 +45,10 @@ enum yj_status tile_kernel(struct arena *arena, const struct kernel *plain, cons
     int64_t fixed;
     int count = 0;
     bool open = rows && !dim_is_const(rows, &fixed);
-    static const struct { int64_t most; const char *suffix; } few[] = {{1, "1"}, {4, "4"}};
+    static const struct {
+        int64_t most;
+        const char *suffix;
+    } few[] = {{1, "1"}, {4, "4"}};
     for (size_t i = 0; open && i < COUNT(few); i++) {
         if (rows->low > few[i].most) continue;
         struct kernel *k = variant(arena, plain, target, few[i].suffix, few[i].most);
@@ -55,7 +62,10 @@ enum yj_status tile_kernel(struct arena *arena, const struct kernel *plain, cons
 
 /* --- cost --- */
 
-struct cost { struct kernel *k; double flops_ns; };
+struct cost {
+    struct kernel *k;
+    double flops_ns;
+};
 
 static dim scaled(struct kernel *k, dim n, double by) {
     int64_t value = by < 1 ? 1 : by > 1e9 ? 1000000000 : (int64_t)by;
@@ -64,7 +74,8 @@ static dim scaled(struct kernel *k, dim n, double by) {
 
 /* Weight of a body in picoseconds, over dims: loops multiply. Bounds that name other axes count at their largest. */
 static bool is_launch_dim(struct kernel *k, dim d) {
-    for (int i = 0; i < k->n_dims; i++) d = dim_substitute(k->dims, d, k->dim_args[i], dim_const(k->dims, 1));
+    for (int i = 0; i < k->n_dims; i++)
+        d = dim_substitute(k->dims, d, k->dim_args[i], dim_const(k->dims, 1));
     return d->op == DIM_CONST;
 }
 
@@ -73,7 +84,8 @@ static dim body_cost(struct kernel *k, struct stmt *body, double ps) {
     for (struct stmt *s = body; s; s = s->next) {
         dim own;
         if (s->kind == STMT_FMA_TILE) {
-            own = scaled(k, dim_const(k->dims, 1), 2.0 * s->tile_extent[0] * s->tile_extent[1] * s->tile_extent[2] * ps);
+            own =
+                scaled(k, dim_const(k->dims, 1), 2.0 * s->tile_extent[0] * s->tile_extent[1] * s->tile_extent[2] * ps);
         } else if (s->kind == STMT_LOOP) {
             dim trips = stmt_trips(k, s);
             if (!is_launch_dim(k, trips)) trips = dim_const(k->dims, max64(1, dim_guess(trips, 64)));
@@ -92,7 +104,10 @@ static dim body_cost(struct kernel *k, struct stmt *body, double ps) {
     return sum;
 }
 
-struct axis_search { const struct kernel *k; dim axis; };
+struct axis_search {
+    const struct kernel *k;
+    dim axis;
+};
 
 static void find_axis(void *user, dim symbol) {
     struct axis_search *search = user;
@@ -107,7 +122,8 @@ static dim at_axis_starts(struct kernel *k, dim d) {
         struct axis_search search = {k, NULL};
         dim_symbols(d, find_axis, &search);
         if (!search.axis) return d;
-        d = dim_substitute(k->dims, d, search.axis, dim_const(k->dims, search.axis->low == INT64_MIN ? 0 : search.axis->low));
+        d = dim_substitute(k->dims, d, search.axis,
+                           dim_const(k->dims, search.axis->low == INT64_MIN ? 0 : search.axis->low));
     }
     return dim_const(k->dims, 0);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Trees and bodies: rewriting, questions about axes and strides. Trees may share nodes, so a rewrite makes new nodes where
- * something changes and never touches the old ones.
+ * Trees and bodies: rewriting, questions about axes and strides. Trees may share nodes, so a rewrite makes new nodes
+ * where something changes and never touches the old ones.
  */
 #include "compiler/tiling.h"
 
@@ -43,7 +43,8 @@ int64_t dim_guess(dim d, int64_t unknown) {
 struct expr *with_args(struct tiler *t, const struct expr *e, struct expr *const *args) {
     struct expr *copy = arena_new(t->arena, sizeof *copy + (size_t)(e->n ? e->n : 1) * sizeof copy->arg[0]);
     *copy = *e;
-    for (int i = 0; i < e->n; i++) copy->arg[i] = args[i];
+    for (int i = 0; i < e->n; i++)
+        copy->arg[i] = args[i];
     return copy;
 }
 
@@ -58,13 +59,19 @@ struct expr *expr_rewrite(struct tiler *t, struct expr *e, rewrite_fn *fn, void 
     return fn(user, changed ? with_args(t, e, args) : e);
 }
 
-struct rewriting { struct tiler *t; rewrite_fn *fn; void *user; };
+struct rewriting {
+    struct tiler *t;
+    rewrite_fn *fn;
+    void *user;
+};
 
 static void rewrite_stmt(void *user, struct stmt *s) {
     struct rewriting *r = user;
-    for (int i = 0; i < s->n_subs; i++) s->subs[i] = expr_rewrite(r->t, s->subs[i], r->fn, r->user);
+    for (int i = 0; i < s->n_subs; i++)
+        s->subs[i] = expr_rewrite(r->t, s->subs[i], r->fn, r->user);
     struct expr **trees[] = {&s->value, &s->fault_value, &s->a, &s->b, &s->c};
-    for (size_t i = 0; i < COUNT(trees); i++) *trees[i] = expr_rewrite(r->t, *trees[i], r->fn, r->user);
+    for (size_t i = 0; i < COUNT(trees); i++)
+        *trees[i] = expr_rewrite(r->t, *trees[i], r->fn, r->user);
 }
 
 void body_rewrite(struct tiler *t, struct stmt *body, rewrite_fn *fn, void *user) {
@@ -96,15 +103,21 @@ bool expr_has(const struct expr *e, dim axis) {
     return false;
 }
 
-struct has { dim axis; bool found; };
+struct has {
+    dim axis;
+    bool found;
+};
 
 static void see_axis(void *user, struct stmt *s) {
     struct has *h = user;
     if (h->found) return;
     const struct expr *trees[] = {s->value, s->fault_value, s->a, s->b, s->c};
-    for (size_t i = 0; i < COUNT(trees); i++) h->found |= expr_has(trees[i], h->axis);
-    for (int i = 0; i < s->n_subs; i++) h->found |= expr_has(s->subs[i], h->axis);
-    if (s->kind == STMT_LOOP || s->kind == STMT_REDUCE) h->found |= dim_contains(s->from, h->axis) || dim_contains(s->to, h->axis);
+    for (size_t i = 0; i < COUNT(trees); i++)
+        h->found |= expr_has(trees[i], h->axis);
+    for (int i = 0; i < s->n_subs; i++)
+        h->found |= expr_has(s->subs[i], h->axis);
+    if (s->kind == STMT_LOOP || s->kind == STMT_REDUCE)
+        h->found |= dim_contains(s->from, h->axis) || dim_contains(s->to, h->axis);
 }
 
 bool body_has(struct stmt *body, dim axis) {
@@ -130,7 +143,8 @@ dim stride_of(struct tiler *t, dim offset, dim axis) {
 
 bool same_expr(const struct expr *a, const struct expr *b) {
     if (a == b) return true;
-    if (!a || !b || a->kind != b->kind || a->dtype != b->dtype || a->n != b->n || a->dim != b->dim || a->buffer != b->buffer || a->let != b->let)
+    if (!a || !b || a->kind != b->kind || a->dtype != b->dtype || a->n != b->n || a->dim != b->dim ||
+        a->buffer != b->buffer || a->let != b->let)
         return false;
     if (a->kind == EXPR_OP && a->op != b->op) return false;
     if (a->kind == EXPR_CONST && memcmp(&a->constant, &b->constant, sizeof a->constant) != 0) return false;
@@ -142,7 +156,8 @@ bool same_expr(const struct expr *a, const struct expr *b) {
 int expr_nodes(const struct expr *e) {
     int n = 1;
     if (e->kind == EXPR_LOAD) return 1;
-    for (int i = 0; i < e->n; i++) n += expr_nodes(e->arg[i]);
+    for (int i = 0; i < e->n; i++)
+        n += expr_nodes(e->arg[i]);
     return n;
 }
 
@@ -157,8 +172,10 @@ static int tree_weight(const struct expr *e) {
     int w = 0;
     if (!e) return 0;
     if (e->kind == EXPR_LOAD) return 1;
-    if (e->kind == EXPR_OP) w = strchr(scalar_info[e->op].types, 'm') ? 20 : e->op == SCALAR_div || e->op == SCALAR_sqrt ? 5 : 1;
-    for (int i = 0; i < e->n; i++) w += tree_weight(e->arg[i]);
+    if (e->kind == EXPR_OP)
+        w = strchr(scalar_info[e->op].types, 'm') ? 20 : e->op == SCALAR_div || e->op == SCALAR_sqrt ? 5 : 1;
+    for (int i = 0; i < e->n; i++)
+        w += tree_weight(e->arg[i]);
     return w;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Loops: perfect nests, merging axes that memory does not tell apart, and moving a parallel axis inwards (distribution),
- * which is how vectors and register tiles arise from scalar bodies.
+ * Loops: perfect nests, merging axes that memory does not tell apart, and moving a parallel axis inwards
+ * (distribution), which is how vectors and register tiles arise from scalar bodies.
  */
 #include "compiler/tiling.h"
 
@@ -9,8 +9,8 @@
 
 struct nest nest_read(struct stmt *body, enum axis_kind kind) {
     struct nest nest = {.body = body};
-    while (nest.n < TILE_MAX_AXES && nest.body && nest.body->kind == STMT_LOOP && nest.body->axis_kind == kind && (nest.n == 0 || !nest.body->next) &&
-           dim_is(nest.body->from, 0) && nest.body->step == 1) {
+    while (nest.n < TILE_MAX_AXES && nest.body && nest.body->kind == STMT_LOOP && nest.body->axis_kind == kind &&
+           (nest.n == 0 || !nest.body->next) && dim_is(nest.body->from, 0) && nest.body->step == 1) {
         nest.axis[nest.n] = nest.body->axis;
         nest.extent[nest.n++] = nest.body->to;
         nest.body = nest.body->body;
@@ -29,17 +29,28 @@ struct stmt *nest_write(struct tiler *t, const struct nest *nest, enum axis_kind
     return body;
 }
 
-struct stmt *loop_over(struct tiler *t, struct cursor *at, enum axis_kind kind, const char *hint, dim from, dim to, int64_t step, struct cursor *in) {
+struct stmt *loop_over(struct tiler *t, struct cursor *at, enum axis_kind kind, const char *hint, dim from, dim to,
+                       int64_t step, struct cursor *in) {
     struct stmt *loop = stmt_loop(t->k, at, kind, kernel_axis(t->k, hint, from, to), from, to, step);
     *in = kernel_at(&loop->body);
     return loop;
 }
 
-/* --- merging: two axes whose strides say that memory is walked as by one. Subscripts are changed in place, in the whole
- * kernel: the nest is part of it. --- */
+/* --- merging: two axes whose strides say that memory is walked as by one. Subscripts are changed in place, in the
+ * whole kernel: the nest is part of it. --- */
 
-struct access { struct buffer *b; struct expr **subs; bool store; };
-struct accesses { struct arena *arena; int n, room; struct access *list; dim a, b; bool other; };
+struct access {
+    struct buffer *b;
+    struct expr **subs;
+    bool store;
+};
+struct accesses {
+    struct arena *arena;
+    int n, room;
+    struct access *list;
+    dim a, b;
+    bool other;
+};
 
 static void access_add(struct accesses *all, struct buffer *b, struct expr **subs, bool store) {
     for (int i = 0; i < all->n; i++)
@@ -68,7 +79,8 @@ static void find_accesses(struct accesses *all, struct expr *e) {
         return;
     }
     if (e->kind == EXPR_DIM && has_either(e->dim, all->a, all->b)) all->other = true;
-    for (int i = 0; i < e->n; i++) find_accesses(all, e->arg[i]);
+    for (int i = 0; i < e->n; i++)
+        find_accesses(all, e->arg[i]);
 }
 
 static void stmt_accesses(void *user, struct stmt *s) {
@@ -80,7 +92,8 @@ static void stmt_accesses(void *user, struct stmt *s) {
     } else if (s->kind == STMT_COPY || s->kind == STMT_FMA_TILE || s->kind == STMT_BARRIER) {
         all->other = true;
     }
-    if (s->kind == STMT_LOOP || s->kind == STMT_REDUCE) all->other |= has_either(s->from, all->a, all->b) || has_either(s->to, all->a, all->b);
+    if (s->kind == STMT_LOOP || s->kind == STMT_REDUCE)
+        all->other |= has_either(s->from, all->a, all->b) || has_either(s->to, all->a, all->b);
     find_accesses(all, s->value);
     find_accesses(all, s->fault_value);
 }
@@ -96,7 +109,8 @@ static int dim_tail(const struct accesses *all, const struct buffer *b) {
 
 static dim tail_offset(struct tiler *t, const struct buffer *b, struct expr *const *subs, int first) {
     dim flat = num(t, 0);
-    for (int d = first; d < b->rank; d++) flat = d_add(t, dim_mul(t->k->dims, flat, b->shape[d]), subs[d]->dim);
+    for (int d = first; d < b->rank; d++)
+        flat = d_add(t, dim_mul(t->k->dims, flat, b->shape[d]), subs[d]->dim);
     return flat;
 }
 
@@ -120,7 +134,8 @@ static void flatten_tail(struct tiler *t, struct accesses *all, struct buffer *b
         struct expr **subs = all->list[i].subs;
         subs[first] = expr_dim(t->k, tail_offset(t, b, subs, first));
     }
-    for (int d = first; d < b->rank; d++) size = dim_mul(t->k->dims, size, b->shape[d]);
+    for (int d = first; d < b->rank; d++)
+        size = dim_mul(t->k->dims, size, b->shape[d]);
     b->shape[first] = size;
     b->rank = first + 1;
 }
@@ -156,7 +171,8 @@ static bool merge_pair(struct tiler *t, struct nest *nest, int p) {
         struct buffer *b = all.list[i].b;
         int first = dim_tail(&all, b);
         bool named = false;
-        for (int d = first; d < b->rank; d++) named |= has_either(all.list[i].subs[d]->dim, all.a, all.b);
+        for (int d = first; d < b->rank; d++)
+            named |= has_either(all.list[i].subs[d]->dim, all.a, all.b);
         if (!named) continue;
         flatten_tail(t, &all, b);
         kernel_walk(t->k->body, fix_rank, NULL);
@@ -201,7 +217,8 @@ static bool separates(struct tiler *t, const struct stmt *loop, const struct acc
         dim by = stride_of(t, x->subs[i]->dim, loop->axis);
         int64_t c;
         bool apart = by && dim_is_const(by, &c) && c != 0;
-        for (int a = 0; a < inner.n; a++) apart &= !dim_contains(x->subs[i]->dim, inner.axis[a]);
+        for (int a = 0; a < inner.n; a++)
+            apart &= !dim_contains(x->subs[i]->dim, inner.axis[a]);
         if (apart) return true;
     }
     return false;
@@ -234,11 +251,11 @@ struct spread {
     enum axis_kind kind;
     int extent;
     struct expr *guard;
-    struct map buffers;      /* private buffer -> the one with a dimension for the lane */
-    struct map varying;      /* let -> any */
-    struct map region;       /* let -> number of its region + 1 */
-    struct map cells;        /* let used beyond its region -> buffer */
-    int regions;             /* counted in the order of emission */
+    struct map buffers; /* private buffer -> the one with a dimension for the lane */
+    struct map varying; /* let -> any */
+    struct map region;  /* let -> number of its region + 1 */
+    struct map cells;   /* let used beyond its region -> buffer */
+    int regions;        /* counted in the order of emission */
 };
 
 static bool spread_varies(struct spread *s, const struct expr *e) {
@@ -275,7 +292,9 @@ static bool spread_see(struct spread *s, struct stmt *body) {
         case STMT_LET:
             if (spread_varies(s, x->value)) map_set(&s->varying, x, x);
             break;
-        case STMT_STORE: case STMT_CHECK: break;
+        case STMT_STORE:
+        case STMT_CHECK:
+            break;
         case STMT_IF:
             if (!is_straight(x->body) && spread_varies(s, x->value)) return false;
             if (!spread_see(s, x->body)) return false;
@@ -285,14 +304,18 @@ static bool spread_see(struct spread *s, struct stmt *body) {
             if (dim_contains(x->from, s->lane) || dim_contains(x->to, s->lane)) return false;
             if (!spread_see(s, x->body)) return false;
             break;
-        default: return false;
+        default:
+            return false;
         }
     }
     return true;
 }
 
 /* Lets that are used in another region than their own live in cells. */
-struct use { struct spread *s; int region; };
+struct use {
+    struct spread *s;
+    int region;
+};
 
 static void see_let_use(void *user, struct expr *e) {
     struct use *u = user;
@@ -310,7 +333,8 @@ static void number_one(struct spread *s, struct stmt *x) {
 }
 
 static void number_straight(struct spread *s, struct stmt *x) {
-    for (; x; x = x->next) number_one(s, x);
+    for (; x; x = x->next)
+        number_one(s, x);
 }
 
 static bool opens_region(struct spread *s, const struct stmt *x) {
@@ -330,11 +354,13 @@ static void number_regions(struct spread *s, struct stmt *body) {
     }
 }
 
-static struct buffer *wider_buffer(struct spread *s, struct cursor *at, const struct buffer *b, const char *name, enum yj_dtype dtype) {
+static struct buffer *wider_buffer(struct spread *s, struct cursor *at, const struct buffer *b, const char *name,
+                                   enum yj_dtype dtype) {
     dim shape[KERNEL_MAX_RANK];
     int rank = b ? b->rank : 0;
     bool last = s->kind == AXIS_VECTOR;
-    for (int i = 0; i < rank; i++) shape[last ? i : i + 1] = b->shape[i];
+    for (int i = 0; i < rank; i++)
+        shape[last ? i : i + 1] = b->shape[i];
     shape[last ? rank : 0] = num(s->t, s->extent);
     return stmt_buffer(s->t->k, at, b ? b->space : SPACE_REG, name, dtype, rank + 1, shape);
 }
@@ -342,7 +368,8 @@ static struct buffer *wider_buffer(struct spread *s, struct cursor *at, const st
 static struct expr **wider_subs(struct spread *s, struct expr *const *subs, int n) {
     struct expr **wider = NEW_ARRAY(s->t->arena, struct expr *, n + 1), *lane = expr_dim(s->t->k, s->lane);
     bool last = s->kind == AXIS_VECTOR;
-    for (int i = 0; i < n; i++) wider[last ? i : i + 1] = subs[i];
+    for (int i = 0; i < n; i++)
+        wider[last ? i : i + 1] = subs[i];
     wider[last ? n : 0] = lane;
     return wider;
 }
@@ -359,7 +386,8 @@ static struct expr *spread_expr(void *user, struct expr *e) {
 /* One statement of a region, in terms of the lane. */
 static void spread_stmt(struct spread *s, struct cursor *at, struct stmt *x) {
     struct tiler *t = s->t;
-    for (int i = 0; i < x->n_subs; i++) x->subs[i] = expr_rewrite(t, x->subs[i], spread_expr, s);
+    for (int i = 0; i < x->n_subs; i++)
+        x->subs[i] = expr_rewrite(t, x->subs[i], spread_expr, s);
     x->value = expr_rewrite(t, x->value, spread_expr, s);
     x->fault_value = expr_rewrite(t, x->fault_value, spread_expr, s);
     struct buffer *b = x->kind == STMT_STORE ? map_get(&s->buffers, x->buffer) : NULL;
@@ -393,8 +421,10 @@ static void spread_flush(struct spread *s, struct cursor *at, struct stmt **regi
     struct stmt *loop = stmt_loop(t->k, at, s->kind, lane, num(t, 0), num(t, s->extent), 1);
     struct cursor in = kernel_at(&loop->body);
     struct stmt *copy = stmt_clone(t->k, *region, s->lane, lane);
-    if (s->guard) stmt_if(t->k, &in, expr_substitute(t->k, s->guard, s->lane, lane))->body = copy;
-    else loop->body = copy;
+    if (s->guard)
+        stmt_if(t->k, &in, expr_substitute(t->k, s->guard, s->lane, lane))->body = copy;
+    else
+        loop->body = copy;
     *region = NULL;
 }
 
@@ -434,7 +464,8 @@ static void spread_body(struct spread *s, struct cursor *at, struct stmt *body) 
 bool distribute(struct tiler *t, struct stmt **body, dim lane, enum axis_kind kind, int extent, struct expr *guard) {
     struct spread s = {.t = t, .lane = lane, .kind = kind, .extent = extent, .guard = guard};
     struct map *maps[] = {&s.buffers, &s.varying, &s.region, &s.cells};
-    for (size_t i = 0; i < COUNT(maps); i++) maps[i]->arena = t->arena;
+    for (size_t i = 0; i < COUNT(maps); i++)
+        maps[i]->arena = t->arena;
     if (!spread_see(&s, *body)) return false;
     number_regions(&s, *body);
     struct stmt *out = NULL;

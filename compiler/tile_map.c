@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Kernels whose elements are independent of each other (elementwise, views, windows, sums over outer axes): vectors along
- * the innermost axis, several accumulators of a sum side by side, tiles of some ten microseconds.
+ * Kernels whose elements are independent of each other (elementwise, views, windows, sums over outer axes): vectors
+ * along the innermost axis, several accumulators of a sum side by side, tiles of some ten microseconds.
  */
 #include "compiler/tiling.h"
 
@@ -90,8 +90,10 @@ void emit_span(struct tiler *t, struct cursor *at, struct stmt *body, dim axis, 
         if (m == 1) scalar_span(t, at, body, axis, d_add(t, lo, whole), hi);
         if (m < 2) return;
         struct stmt *block = vector_block(t, body, axis, d_add(t, lo, whole), (int)m, NULL);
-        if (block) append_body(at, block);
-        else scalar_span(t, at, body, axis, d_add(t, lo, whole), hi);
+        if (block)
+            append_body(at, block);
+        else
+            scalar_span(t, at, body, axis, d_add(t, lo, whole), hi);
     } else if (whole != length) {
         struct stmt *loop = NULL;
         struct cursor in, detached = kernel_at(&loop);
@@ -125,7 +127,8 @@ struct stmt *nest_group(struct tiler *t, const struct nest *nest, int64_t worth,
         struct cursor at = kernel_at(&loop);
         dim axis = nest->axis[i];
         if (i == first - 1 && group > 1) {
-            dim block = kernel_axis(t->k, axis->name, num(t, 0), nest->extent[i]), end = d_min(t, num(t, group), d_sub(t, nest->extent[i], block));
+            dim block = kernel_axis(t->k, axis->name, num(t, 0), nest->extent[i]),
+                end = d_min(t, num(t, group), d_sub(t, nest->extent[i], block));
             struct stmt *walk = NULL;
             struct cursor in = kernel_at(&walk);
             struct stmt *rows = loop_over(t, &in, AXIS_SERIAL, axis->name, num(t, 0), end, 1, &in);
@@ -147,7 +150,8 @@ static struct stmt *split_invariant(struct stmt **body, dim axis) {
     struct stmt **link = body;
     while (*link) {
         struct stmt *s = *link;
-        bool stays = s->kind == STMT_BUFFER || ((s->kind == STMT_LET || s->kind == STMT_CHECK) && (expr_has(s->value, axis) || expr_has(s->fault_value, axis)));
+        bool stays = s->kind == STMT_BUFFER || ((s->kind == STMT_LET || s->kind == STMT_CHECK) &&
+                                                (expr_has(s->value, axis) || expr_has(s->fault_value, axis)));
         if (stays) {
             link = &s->next;
         } else if (s->kind == STMT_LET || s->kind == STMT_CHECK) {
@@ -163,7 +167,11 @@ static struct stmt *split_invariant(struct stmt **body, dim axis) {
 }
 
 /* The axis along which something lies that AXIS jumps through: a transpose. -1: none. */
-struct jump { struct tiler *t; const struct nest *nest; int found; };
+struct jump {
+    struct tiler *t;
+    const struct nest *nest;
+    int found;
+};
 
 static int64_t stride_along(struct tiler *t, const struct expr *load, dim axis) {
     int64_t c = -1;
@@ -174,7 +182,8 @@ static int64_t stride_along(struct tiler *t, const struct expr *load, dim axis) 
 static void see_jump(void *user, struct expr *e) {
     struct jump *j = user;
     int last = j->nest->n - 1;
-    if (e->kind != EXPR_LOAD || e->buffer->space != SPACE_GLOBAL || stride_along(j->t, e, j->nest->axis[last]) < 16) return;
+    if (e->kind != EXPR_LOAD || e->buffer->space != SPACE_GLOBAL || stride_along(j->t, e, j->nest->axis[last]) < 16)
+        return;
     for (int i = 0; i < last; i++)
         if (stride_along(j->t, e, j->nest->axis[i]) == 1) j->found = i;
 }
@@ -183,7 +192,8 @@ static void stmt_jump(void *user, struct stmt *s) {
     stmt_exprs(s, see_jump, user);
 }
 
-#define BLOCK 64 /* lines of the strided operand that stay in the first cache while the other axis goes through them */
+/* Lines of the strided operand that stay in the first cache while the other axis goes through them. */
+#define BLOCK 64
 
 /* Blocks of BLOCK x 16: all of a line that is fetched is used before it is gone. */
 static bool tile_transpose(struct tiler *t, struct nest *nest) {
@@ -192,20 +202,27 @@ static bool tile_transpose(struct tiler *t, struct nest *nest) {
     if (t->lanes < 2 || last < 1) return false;
     kernel_walk(nest->body, stmt_jump, &j);
     if (j.found < 0 || has_loop(nest->body)) return false;
-    dim across = nest->axis[j.found], rows = nest->extent[j.found], axis = nest->axis[last], columns = nest->extent[last];
+    dim across = nest->axis[j.found], rows = nest->extent[j.found], axis = nest->axis[last],
+        columns = nest->extent[last];
     for (int i = j.found; i + 1 < last; i++) {
         nest->axis[i] = nest->axis[i + 1];
         nest->extent[i] = nest->extent[i + 1];
     }
     struct stmt *body = NULL;
     struct cursor at = kernel_at(&body), in_block, in_row;
-    dim row_block = kernel_axis(t->k, across->name, num(t, 0), rows), chunk = kernel_axis(t->k, axis->name, num(t, 0), columns);
-    dim block = loop_over(t, &at, AXIS_SERIAL, "b", num(t, 0), d_min(t, num(t, 16 * BLOCK), d_sub(t, columns, chunk)), BLOCK, &in_block)->axis;
-    dim row = loop_over(t, &in_block, AXIS_SERIAL, across->name, num(t, 0), d_min(t, num(t, 16), d_sub(t, rows, row_block)), 1, &in_row)->axis;
+    dim row_block = kernel_axis(t->k, across->name, num(t, 0), rows),
+        chunk = kernel_axis(t->k, axis->name, num(t, 0), columns);
+    dim block = loop_over(t, &at, AXIS_SERIAL, "b", num(t, 0), d_min(t, num(t, 16 * BLOCK), d_sub(t, columns, chunk)),
+                          BLOCK, &in_block)
+                    ->axis;
+    dim row = loop_over(t, &in_block, AXIS_SERIAL, across->name, num(t, 0),
+                        d_min(t, num(t, 16), d_sub(t, rows, row_block)), 1, &in_row)
+                  ->axis;
     struct stmt *one = stmt_clone(t->k, nest->body, across, d_add(t, row_block, row));
     dim column = kernel_axis(t->k, axis->name, num(t, 0), num(t, BLOCK));
     one = stmt_clone(t->k, one, axis, d_add(t, d_add(t, chunk, block), column));
-    emit_span(t, &in_row, one, column, num(t, 0), d_min(t, num(t, BLOCK), d_sub(t, columns, d_add(t, chunk, block))), 4 * t->lanes < BLOCK ? 4 * t->lanes : BLOCK);
+    emit_span(t, &in_row, one, column, num(t, 0), d_min(t, num(t, BLOCK), d_sub(t, columns, d_add(t, chunk, block))),
+              4 * t->lanes < BLOCK ? 4 * t->lanes : BLOCK);
     struct stmt *loop = NULL, *outer = NULL;
     struct cursor tile = kernel_at(&loop);
     stmt_loop(t->k, &tile, AXIS_TILE, chunk, num(t, 0), columns, 16 * BLOCK)->body = body;

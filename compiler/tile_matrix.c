@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Contractions: what they are (a register accumulator, loops with one store acc = fma(a, b, acc), a tail), which part each
- * axis plays, and how large tiles, panels and blocks are for the target's registers and caches. Sums keep their order: k is
- * never cut in a way that starts a second sum.
+ * Contractions: what they are (a register accumulator, loops with one store acc = fma(a, b, acc), a tail), which part
+ * each axis plays, and how large tiles, panels and blocks are for the target's registers and caches. Sums keep their
+ * order: k is never cut in a way that starts a second sum.
  */
 #include "compiler/tile_matrix.h"
 
@@ -19,10 +19,14 @@ static bool is_acc_load(const struct expr *e, const struct buffer *acc) {
 
 static bool tile_operand(enum yj_dtype sum, enum yj_dtype dtype) {
     switch (sum) {
-    case YJ_F64: return dtype == YJ_F64;
-    case YJ_F32: return dtype == YJ_F32 || dtype == YJ_F16 || dtype == YJ_BF16;
-    case YJ_I32: return dtype == YJ_I8 || dtype == YJ_U8;
-    default: return false;
+    case YJ_F64:
+        return dtype == YJ_F64;
+    case YJ_F32:
+        return dtype == YJ_F32 || dtype == YJ_F16 || dtype == YJ_BF16;
+    case YJ_I32:
+        return dtype == YJ_I8 || dtype == YJ_U8;
+    default:
+        return false;
     }
 }
 
@@ -37,7 +41,8 @@ static bool match_product(struct matrix *m, const struct stmt *s) {
     if (v->op == SCALAR_fma && is_acc_load(v->arg[2], m->acc)) {
         m->a.e = v->arg[0];
         m->b.e = v->arg[1];
-    } else if (v->op == SCALAR_add && is_acc_load(v->arg[0], m->acc) && v->arg[1]->kind == EXPR_OP && v->arg[1]->op == SCALAR_mul) {
+    } else if (v->op == SCALAR_add && is_acc_load(v->arg[0], m->acc) && v->arg[1]->kind == EXPR_OP &&
+               v->arg[1]->op == SCALAR_mul) {
         m->a.e = v->arg[1]->arg[0];
         m->b.e = v->arg[1]->arg[1];
     } else {
@@ -48,7 +53,8 @@ static bool match_product(struct matrix *m, const struct stmt *s) {
     bool alike = m->dtype == YJ_I32 || a->dtype == b->dtype;
     if (alike || !tile_operand(m->dtype, m->a.e->dtype)) m->a.e = a;
     if (alike || !tile_operand(m->dtype, m->b.e->dtype)) m->b.e = b;
-    return tile_operand(m->dtype, m->a.e->dtype) && tile_operand(m->dtype, m->b.e->dtype) && (m->dtype == YJ_I32 || m->a.e->dtype == m->b.e->dtype);
+    return tile_operand(m->dtype, m->a.e->dtype) && tile_operand(m->dtype, m->b.e->dtype) &&
+           (m->dtype == YJ_I32 || m->a.e->dtype == m->b.e->dtype);
 }
 
 static struct expr *replace_let(void *user, struct expr *e) {
@@ -65,7 +71,8 @@ static void mark_axes(struct matrix *m, struct operand *o) {
 
 static bool names_acc_only_loaded(struct matrix *m) {
     for (struct stmt *s = m->tail; s; s = s->next)
-        if (s->kind == STMT_LOOP || s->kind == STMT_REDUCE || (s->kind == STMT_STORE && s->buffer == m->acc)) return false;
+        if (s->kind == STMT_LOOP || s->kind == STMT_REDUCE || (s->kind == STMT_STORE && s->buffer == m->acc))
+            return false;
     return m->tail != NULL;
 }
 
@@ -82,7 +89,8 @@ static bool match(struct tiler *t, struct matrix *m) {
     nest_merge(t, &m->tiles);
     t->k->body = nest_write(t, &m->tiles, AXIS_TILE);
     struct stmt *s = m->tiles.body;
-    for (; s && s->kind == STMT_LET; s = s->next) body_rewrite(t, s->next, replace_let, s);
+    for (; s && s->kind == STMT_LET; s = s->next)
+        body_rewrite(t, s->next, replace_let, s);
     if (!s || s->kind != STMT_BUFFER || s->buffer->space != SPACE_REG || s->buffer->rank != 1) return false;
     m->acc = s->buffer;
     s = s->next;
@@ -133,7 +141,10 @@ static bool choose_parts(struct matrix *m) {
 
 /* --- how operands lie --- */
 
-struct find_mod { dim axis; int64_t by; };
+struct find_mod {
+    dim axis;
+    int64_t by;
+};
 
 static void find_mod(dim d, struct find_mod *f) {
     int64_t c;
@@ -168,7 +179,8 @@ static bool is_packed(struct matrix *m, int64_t *columns) {
     if (e->kind != EXPR_LOAD || !all_dims(e)) return false;
     *columns = cut_of(e, m->tiles.axis[m->col]);
     if (*columns < 2 || *columns > 256) return false;
-    dim panel = kernel_axis(t->k, "panel", num(t, 0), num(t, DIM_UNBOUNDED)), lane = kernel_axis(t->k, "lane", num(t, 0), num(t, *columns));
+    dim panel = kernel_axis(t->k, "panel", num(t, 0), num(t, DIM_UNBOUNDED)),
+        lane = kernel_axis(t->k, "lane", num(t, 0), num(t, *columns));
     struct expr *cut = expr_substitute(t->k, e, m->tiles.axis[m->col], d_add(t, d_mul(t, panel, *columns), lane));
     int64_t group = cut_of(e, m->sums.axis[m->sums.n - 1]);
     m->group = group > 1 ? (int)group : 1;
@@ -198,8 +210,10 @@ static void register_tile(struct matrix *m, int64_t packed) {
             m->columns = g->tiles[i].columns;
         }
     int64_t accumulators = (int64_t)m->rows * m->columns;
-    if (packed) m->columns = (int)packed;
-    else if (dim_is_const(m->tiles.extent[m->col], &n) && n < m->columns) m->columns = (int)max64(n, 1);
+    if (packed)
+        m->columns = (int)packed;
+    else if (dim_is_const(m->tiles.extent[m->col], &n) && n < m->columns)
+        m->columns = (int)max64(n, 1);
     m->rows = (int)max64(min64(accumulators / m->columns, 2 * m->rows), 1);
     if (m->row < 0) m->rows = 1;
     m->edge_rows = (int)min64(4, m->rows);
@@ -242,7 +256,8 @@ static void size_one_row(struct matrix *m, int64_t k, int64_t n_panels) {
     m->panels = (int)max64(1, min64(4, 8 * m->t->lanes / m->columns));
     if (m->b.stage) m->panels = 1;
     m->panel_block = max64(1, min64(n_panels, (512 << 10) / max64(each, 1)));
-    while (m->panel_block > 1 && n_panels / m->panel_block < 4 * max64(m->t->target->cores, 1)) m->panel_block /= 2;
+    while (m->panel_block > 1 && n_panels / m->panel_block < 4 * max64(m->t->target->cores, 1))
+        m->panel_block /= 2;
     m->panel_block = max64(m->panel_block / m->panels, 1) * m->panels;
 }
 
@@ -258,7 +273,8 @@ static void size_k(struct matrix *m) {
 
 static double task_flops(const struct matrix *m, double unit) {
     double flops = unit * (double)m->row_block * (double)m->panel_block;
-    for (int i = 0; i < m->tiles.n; i++) flops *= (double)m->block[i];
+    for (int i = 0; i < m->tiles.n; i++)
+        flops *= (double)m->block[i];
     return flops;
 }
 
@@ -278,20 +294,24 @@ static double overlap(struct matrix *m, const struct operand *o) {
     return n;
 }
 
-/* Cuts a task until the pool has enough of them, along the side whose cut makes less be read again. Rows count twice: they
- * may be copied before they are used, columns are not. */
+/* Cuts a task until the pool has enough of them, along the side whose cut makes less be read again. Rows count twice:
+ * they may be copied before they are used, columns are not. */
 static void cut_task(struct matrix *m, double unit, double wanted) {
     double thin = 2 / overlap(m, &m->a);
     for (bool cut = true; cut && task_flops(m, unit) > wanted;) {
         bool rows = !m->few && m->flat < 0;
         double high = (double)m->row_block, wide = (double)(m->panel_block * m->columns);
-        for (int i = 0; i < m->tiles.n; i++) high *= (double)m->block[i];
+        for (int i = 0; i < m->tiles.n; i++)
+            high *= (double)m->block[i];
         bool by_rows = thin * high >= wide;
         cut = !by_rows && halve(&m->panel_block, 1, 4);
         cut = cut || (rows && halve(&m->row_block, m->rows, 4));
-        for (int i = 0; i < m->tiles.n && !cut; i++) cut = by_rows && halve(&m->block[i], 1, 2);
-        cut = cut || halve(&m->panel_block, 1, by_rows ? 4 : 1) || (rows && halve(&m->row_block, m->rows, 1)) || halve(&m->panel_block, 1, 1);
-        for (int i = 0; i < m->tiles.n && !cut; i++) cut = halve(&m->block[i], 1, 1);
+        for (int i = 0; i < m->tiles.n && !cut; i++)
+            cut = by_rows && halve(&m->block[i], 1, 2);
+        cut = cut || halve(&m->panel_block, 1, by_rows ? 4 : 1) || (rows && halve(&m->row_block, m->rows, 1)) ||
+              halve(&m->panel_block, 1, 1);
+        for (int i = 0; i < m->tiles.n && !cut; i++)
+            cut = halve(&m->block[i], 1, 1);
     }
 }
 
@@ -315,7 +335,9 @@ static void size_blocks(struct matrix *m) {
     if (!m->few) m->row_block = max64(1, min64(min64(l2 / 2 / (deep * bytes) / m->rows, 22), tall)) * m->rows;
     if (m->flat >= 0) m->row_block = rows; /* whole rows */
     m->panel_block = n_panels;
-    if (m->k_block) m->panel_block = max64(1, min64(n_panels, l2 / 2 / (m->row_block * m->columns * (int64_t)yj_dtype_bytes(m->dtype))));
+    if (m->k_block)
+        m->panel_block =
+            max64(1, min64(n_panels, l2 / 2 / (m->row_block * m->columns * (int64_t)yj_dtype_bytes(m->dtype))));
     for (int i = 0; i < m->tiles.n; i++)
         if (m->part[i] == PART_EXTRA) m->block[i] = max64(1, min64(guess_extent(m, i), 8));
     cut_task(m, unit, fmin(fmax(1.1 * whole / (4 * (double)max64(g->cores, 1)), LEAST_FLOPS), MOST_FLOPS));
@@ -352,7 +374,8 @@ static bool plan_operands(struct matrix *m, bool packed) {
     bool stage_a = !reads_in_place(m, &m->a, row) || rows_collide(m), window_b = slides(m, &m->b);
     bool stage_b = !packed && (m->b.e->kind != EXPR_LOAD || !all_dims(m->b.e) || stride_along(m, m->b.e, column) != 1);
     int64_t rows = guess_extent(m, m->row);
-    if (!packed && !stage_b && !window_b && !m->few && m->row >= 0 && rows >= 24) stage_b = true; /* read so often that a copy pays */
+    if (!packed && !stage_b && !window_b && !m->few && m->row >= 0 && rows >= 24)
+        stage_b = true; /* read so often that a copy pays */
     if (stage_a && !stage_plan(m, &m->a, false)) return false;
     return !stage_b || stage_plan(m, &m->b, !window_b);
 }
@@ -383,8 +406,10 @@ static void make_bases(struct matrix *m) {
     struct tiler *t = m->t;
     for (int i = 0; i < m->tiles.n; i++) {
         m->base[i] = m->tiles.axis[i];
-        if ((i == m->row && (m->few || m->flat >= 0)) || is_whole(m, i)) m->base[i] = num(t, 0);
-        else if (m->part[i] != PART_BATCH && i != m->col) m->base[i] = kernel_axis(t->k, m->tiles.axis[i]->name, num(t, 0), m->tiles.extent[i]);
+        if ((i == m->row && (m->few || m->flat >= 0)) || is_whole(m, i))
+            m->base[i] = num(t, 0);
+        else if (m->part[i] != PART_BATCH && i != m->col)
+            m->base[i] = kernel_axis(t->k, m->tiles.axis[i]->name, num(t, 0), m->tiles.extent[i]);
     }
     if (m->k_block) m->k_base = kernel_axis(t->k, "block", num(t, 0), m->sums.extent[0]);
     if (is_whole(m, m->col)) return;
@@ -422,8 +447,10 @@ bool tile_matrix(struct tiler *t, int64_t most_rows) {
     bool is_panels = is_packed(&m, &packed);
     m.few = m.row >= 0 ? most_rows : 0;
     register_tile(&m, is_panels ? packed : 0);
-    if (m.few) few_rows(&m);
-    else flat_rows(&m);
+    if (m.few)
+        few_rows(&m);
+    else
+        flat_rows(&m);
     if (!m.few && m.flat < 0) even_rows(&m);
     size_blocks(&m);
     if (m.flat >= 0) even_rows(&m);

@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The register tile of a contraction: loops over panels and rows of a task, the sum by fma_tile, and the plain kernel's tail
- * on each element of the tile. A full tile has no conditions; what is left over at the edges goes in smaller tiles whose
- * surplus rows are computed from the last one and not stored.
+ * The register tile of a contraction: loops over panels and rows of a task, the sum by fma_tile, and the plain kernel's
+ * tail on each element of the tile. A full tile has no conditions; what is left over at the edges goes in smaller tiles
+ * whose surplus rows are computed from the last one and not stored.
  */
 #include "compiler/tile_matrix.h"
 
 /* One register tile: so many PANELS side by side, ROWS high, from row ROW and panel PANEL of the block. */
 struct micro {
     struct matrix *m;
-    struct point p;        /* of the block: extras and batch set */
-    dim row, panel;        /* NULL row: no row axis */
-    dim last_row;          /* rows beyond it repeat it; NULL: there are none */
+    struct point p; /* of the block: extras and batch set */
+    dim row, panel; /* NULL row: no row axis */
+    dim last_row;   /* rows beyond it repeat it; NULL: there are none */
     int rows, panels, columns;
-    bool masked;           /* the last panel: columns are tested */
+    bool masked; /* the last panel: columns are tested */
     struct buffer *acc;
 };
 
 static dim column_base(const struct micro *u, dim panel) {
-    return d_mul(u->m->t, d_add(u->m->t, u->panel, panel), u->m->columns); /* of a whole panel, also for a narrower last one */
+    return d_mul(u->m->t, d_add(u->m->t, u->panel, panel),
+                 u->m->columns); /* of a whole panel, also for a narrower last one */
 }
 
 /* The point of element (i, j) of panel number PANEL of the tile. */
@@ -76,12 +77,15 @@ static void fma_steps(const struct micro *u, struct cursor *at, dim *sum, int st
     int extent[3] = {u->rows, u->columns, steps};
     dim axis[3];
     static const char *const names[3] = {"i", "j", "k0"};
-    for (int d = 0; d < 3; d++) axis[d] = kernel_axis(t->k, names[d], zero, num(t, extent[d]));
+    for (int d = 0; d < 3; d++)
+        axis[d] = kernel_axis(t->k, names[d], zero, num(t, extent[d]));
     struct point p = micro_point(u, panel, axis[0], axis[1], true);
     dim at_k[TILE_MAX_AXES];
-    for (int s = 0; s < m->sums.n; s++) at_k[s] = s == m->sums.n - 1 ? d_add(t, sum[s], axis[2]) : sum[s];
+    for (int s = 0; s < m->sums.n; s++)
+        at_k[s] = s == m->sums.n - 1 ? d_add(t, sum[s], axis[2]) : sum[s];
     set_sums(m, &p, at_k);
-    stmt_fma_tile(t->k, &in, axis, extent, acc_at(u, panel, axis[0], axis[1]), operand_at(m, &m->a, &p), operand_at(m, &m->b, &p));
+    stmt_fma_tile(t->k, &in, axis, extent, acc_at(u, panel, axis[0], axis[1]), operand_at(m, &m->a, &p),
+                  operand_at(m, &m->b, &p));
     if (u->panels == 1) *at = in;
 }
 
@@ -95,13 +99,15 @@ static void masked_steps(const struct micro *u, struct cursor *at, dim *sum) {
     dim j = loop_over(t, &a, AXIS_VECTOR, "j", zero, num(t, u->columns), 1, &b)->axis;
     struct point p = micro_point(u, zero, i, j, true);
     set_sums(m, &p, sum);
-    struct expr *inside = expr_op(t->k, SCALAR_lt, expr_dim(t->k, p.whole[m->col]), expr_dim(t->k, m->tiles.extent[m->col]), NULL);
+    struct expr *inside =
+        expr_op(t->k, SCALAR_lt, expr_dim(t->k, p.whole[m->col]), expr_dim(t->k, m->tiles.extent[m->col]), NULL);
     c = kernel_at(&stmt_if(t->k, &b, inside)->body);
     struct expr *x = operand_at(m, &m->a, &p), *y = operand_at(m, &m->b, &p), *old = acc_at(u, zero, i, j);
     if (x->dtype != m->dtype) x = expr_cast(t->k, m->dtype, x);
     if (y->dtype != m->dtype) y = expr_cast(t->k, m->dtype, y);
-    struct expr *sum_of = dtype_kind(m->dtype) == 'f' ? expr_op(t->k, SCALAR_fma, x, y, old)
-                                                      : expr_op(t->k, SCALAR_add, old, expr_op(t->k, SCALAR_mul, x, y, NULL), NULL);
+    struct expr *sum_of = dtype_kind(m->dtype) == 'f'
+                              ? expr_op(t->k, SCALAR_fma, x, y, old)
+                              : expr_op(t->k, SCALAR_add, old, expr_op(t->k, SCALAR_mul, x, y, NULL), NULL);
     stmt_store_dims(t->k, &c, u->acc, 3, (dim[]){zero, i, j}, sum_of);
 }
 
@@ -145,7 +151,11 @@ static void sum_loops(const struct micro *u, struct cursor *at, int depth, dim *
 
 /* --- the tail --- */
 
-struct swap { struct matrix *m; struct buffer *from; struct expr *by; };
+struct swap {
+    struct matrix *m;
+    struct buffer *from;
+    struct expr *by;
+};
 
 static struct expr *swap_acc(void *user, struct expr *e) {
     struct swap *s = user;
@@ -166,15 +176,19 @@ static struct expr *within(struct tiler *t, struct expr *all, dim at, dim n) {
 }
 
 /* Under the conditions that the edges need. */
-static void put_tail(const struct micro *u, struct cursor *at, const struct point *p, dim i, struct expr *value, bool rows_known) {
+static void put_tail(const struct micro *u, struct cursor *at, const struct point *p, dim i, struct expr *value,
+                     bool rows_known) {
     struct matrix *m = u->m;
     struct tiler *t = m->t;
     struct expr *inside = NULL;
-    if (m->row >= 0 && u->last_row && !rows_known) inside = within(t, inside, d_add(t, u->row, i), d_add(t, u->last_row, num(t, 1)));
+    if (m->row >= 0 && u->last_row && !rows_known)
+        inside = within(t, inside, d_add(t, u->row, i), d_add(t, u->last_row, num(t, 1)));
     if (u->masked) inside = within(t, inside, p->whole[m->col], m->tiles.extent[m->col]);
     struct stmt *tail = tail_at(u, p, value);
-    if (inside) stmt_if(t->k, at, inside)->body = tail;
-    else *at->end = tail;
+    if (inside)
+        stmt_if(t->k, at, inside)->body = tail;
+    else
+        *at->end = tail;
 }
 
 static void unrolled_tail(const struct micro *u, struct cursor *at) {
@@ -214,8 +228,10 @@ static bool is_short(struct matrix *m) {
 }
 
 static void put_sums(const struct micro *u, struct cursor *at) {
-    if (is_short(u->m)) unrolled_tail(u, at);
-    else looped_tail(u, at);
+    if (is_short(u->m))
+        unrolled_tail(u, at);
+    else
+        looped_tail(u, at);
 }
 
 /* The tile to or from the place where it waits for the next block of k. */
@@ -228,8 +244,10 @@ static void move_waiting(const struct micro *u, struct cursor *at, bool back) {
     dim i = loop_over(t, &a, AXIS_UNROLL, "i", zero, num(t, u->rows), 1, &b)->axis;
     dim j = loop_over(t, &b, AXIS_VECTOR, "j", zero, num(t, u->columns), 1, &c)->axis;
     dim place[3] = {d_add(t, u->panel, panel), u->row ? d_add(t, u->row, i) : i, j}, own[3] = {panel, i, j};
-    if (back) stmt_store_dims(t->k, &c, u->acc, 3, own, expr_load_dims(t->k, m->waiting, 3, place));
-    else stmt_store_dims(t->k, &c, m->waiting, 3, place, expr_load_dims(t->k, u->acc, 3, own));
+    if (back)
+        stmt_store_dims(t->k, &c, u->acc, 3, own, expr_load_dims(t->k, m->waiting, 3, place));
+    else
+        stmt_store_dims(t->k, &c, m->waiting, 3, place, expr_load_dims(t->k, u->acc, 3, own));
 }
 
 static struct cursor only_if(struct tiler *t, struct cursor *at, enum scalar_op op, dim a, dim b) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Kernels that walk rows inside a tile: reductions over the last axes and what follows them (softmax, LayerNorm), sorts. The
- * tile axes count rows: some rows make a tile. The passes over a row become vectors where their iterations are
- * independent; a REDUCE stays as it is: its 32 partial results are vectors already (kernel_expand_reduce).
+ * Kernels that walk rows inside a tile: reductions over the last axes and what follows them (softmax, LayerNorm),
+ * sorts. The tile axes count rows: some rows make a tile. The passes over a row become vectors where their iterations
+ * are independent; a REDUCE stays as it is: its 32 partial results are vectors already (kernel_expand_reduce).
  */
 #include "compiler/tiling.h"
 
@@ -27,7 +27,8 @@ static struct stmt *vector_pass(struct tiler *t, struct stmt *loop) {
     if (parallel) {
         inner = NULL;
         in = kernel_at(&inner);
-        emit_span(t, &in, nest.body, nest.axis[nest.n], num(t, 0), nest.extent[nest.n], span_lanes(t, nest.body, nest.extent[nest.n]));
+        emit_span(t, &in, nest.body, nest.axis[nest.n], num(t, 0), nest.extent[nest.n],
+                  span_lanes(t, nest.body, nest.extent[nest.n]));
     } else {
         vector_passes(t, &inner->body);
     }
@@ -44,7 +45,8 @@ static void vector_passes(struct tiler *t, struct stmt **body) {
         } else if ((*link)->kind == STMT_LOOP && (*link)->axis_kind == AXIS_SERIAL) {
             struct stmt *after = (*link)->next;
             *link = vector_pass(t, *link);
-            while ((*link)->next != after) link = &(*link)->next;
+            while ((*link)->next != after)
+                link = &(*link)->next;
         }
     }
 }
@@ -57,12 +59,18 @@ static void find_row_store(void *user, struct stmt *s) {
     dim *axis = user;
     if (s->kind != STMT_STORE || s->buffer->space != SPACE_GLOBAL || !*axis) return;
     bool named = false;
-    for (int i = 0; i < s->n_subs; i++) named |= expr_has(s->subs[i], *axis) && i + 1 == s->n_subs;
+    for (int i = 0; i < s->n_subs; i++)
+        named |= expr_has(s->subs[i], *axis) && i + 1 == s->n_subs;
     if (named) *axis = NULL;
 }
 
-/* A REDUCE whose rows do not lie in one piece, while the last tile axis does: its lanes are better taken from that axis. */
-struct across { struct tiler *t; dim axis; bool found; };
+/* A REDUCE whose rows do not lie in one piece, while the last tile axis does: its lanes are better taken from that
+ * axis. */
+struct across {
+    struct tiler *t;
+    dim axis;
+    bool found;
+};
 
 static int64_t constant_stride(struct tiler *t, const struct expr *load, dim axis) {
     int64_t c = 0;
@@ -71,16 +79,20 @@ static int64_t constant_stride(struct tiler *t, const struct expr *load, dim axi
 }
 
 static void see_across(struct across *a, const struct stmt *s, const struct expr *e) {
-    if (e->kind == EXPR_LOAD && constant_stride(a->t, e, a->axis) == 1 && constant_stride(a->t, e, s->axis) > 1) a->found = true;
-    for (int i = 0; e->kind != EXPR_LOAD && i < e->n; i++) see_across(a, s, e->arg[i]);
+    if (e->kind == EXPR_LOAD && constant_stride(a->t, e, a->axis) == 1 && constant_stride(a->t, e, s->axis) > 1)
+        a->found = true;
+    for (int i = 0; e->kind != EXPR_LOAD && i < e->n; i++)
+        see_across(a, s, e->arg[i]);
 }
 
 static bool is_across(struct tiler *t, const struct nest *nest) {
     if (nest->n == 0) return false;
     struct across a = {t, nest->axis[nest->n - 1], false};
     for (const struct stmt *s = nest->body; s; s = s->next) {
-        if (s->kind == STMT_REDUCE) see_across(&a, s, s->value);
-        else if (s->kind != STMT_LET && s->kind != STMT_STORE && s->kind != STMT_CHECK) return false;
+        if (s->kind == STMT_REDUCE)
+            see_across(&a, s, s->value);
+        else if (s->kind != STMT_LET && s->kind != STMT_STORE && s->kind != STMT_CHECK)
+            return false;
     }
     return a.found;
 }
@@ -101,7 +113,8 @@ bool tile_rows(struct tiler *t) {
     int64_t worth = max64(TILE_WORK / body_weight(nest.body), 1);
     if (nest.n > 0) t->k->body = nest_write(t, &nest, AXIS_TILE);
     struct stmt **inside = &t->k->body;
-    for (int i = 0; i < nest.n; i++) inside = &(*inside)->body;
+    for (int i = 0; i < nest.n; i++)
+        inside = &(*inside)->body;
     vector_passes(t, inside);
     if (nest.n > 0) t->k->body = nest_group(t, &nest, worth, *inside);
     return true;

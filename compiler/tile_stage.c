@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Operands of a contraction copied into scratch once a task: panels that the register tile reads in order, rows without the
- * strides that collide in a cache, a convolution's input with its padding filled in, so that the inner loops have no
- * conditions. Any expression can be staged: casts and cheap producers are computed here, once.
+ * Operands of a contraction copied into scratch once a task: panels that the register tile reads in order, rows without
+ * the strides that collide in a cache, a convolution's input with its padding filled in, so that the inner loops have
+ * no conditions. Any expression can be staged: casts and cheap producers are computed here, once.
  */
 #include "compiler/tile_matrix.h"
 
-/* E with U for the tile axis (and the sum axis at 0), or for the sum axis (and the tile axis at AT). U goes first: a limit that
- * its range reaches must not be lost because the old axis did not reach it. */
+/* E with U for the tile axis (and the sum axis at 0), or for the sum axis (and the tile axis at AT). U goes first: a
+ * limit that its range reaches must not be lost because the old axis did not reach it. */
 static struct expr *with_tile(struct matrix *m, struct expr *e, int tile, int sum, dim u) {
     e = expr_substitute(m->t->k, e, m->tiles.axis[tile], u);
     return expr_substitute(m->t->k, e, m->sums.axis[sum], num(m->t, 0));
@@ -36,13 +36,15 @@ static void add_sums(struct matrix *m, struct operand *o, unsigned sums) {
     for (int k = 0; k < m->sums.n; k++) {
         if (!(sums >> k & 1)) continue;
         dim extent = m->sums.extent[k];
-        if (m->k_block) axis_add(o, STAGE_SUM, -1, k, num(t, m->k_block), k_left(m));
-        else axis_add(o, STAGE_SUM, -1, k, extent, extent);
+        if (m->k_block)
+            axis_add(o, STAGE_SUM, -1, k, num(t, m->k_block), k_left(m));
+        else
+            axis_add(o, STAGE_SUM, -1, k, extent, extent);
     }
 }
 
-/* E names tile axis T and sum axis K only as stride * T + dilation * K: found by trying small strides and dilations on a
- * fresh symbol and substituting back. */
+/* E names tile axis T and sum axis K only as stride * T + dilation * K: found by trying small strides and dilations on
+ * a fresh symbol and substituting back. */
 static bool is_window(struct matrix *m, struct expr *e, int tile, int sum, int64_t stride, int64_t dilation) {
     struct tiler *t = m->t;
     if (stride != 1 && dilation != 1) return false;
@@ -52,7 +54,8 @@ static bool is_window(struct matrix *m, struct expr *e, int tile, int sum, int64
     return same_expr(expr_substitute(t->k, of_u, u, sum_of), e);
 }
 
-static bool window_shape(struct matrix *m, const struct operand *o, int tile, int sum, int64_t *stride, int64_t *dilation) {
+static bool window_shape(struct matrix *m, const struct operand *o, int tile, int sum, int64_t *stride,
+                         int64_t *dilation) {
     for (*stride = 1; *stride <= 4; ++*stride)
         for (*dilation = 1; *dilation <= 8; ++*dilation)
             if (is_window(m, o->e, tile, sum, *stride, *dilation)) return true;
@@ -87,7 +90,8 @@ static void plan_windows(struct matrix *m, struct operand *o, unsigned *sums) {
     for (int i = 0; i < m->tiles.n; i++) {
         if (!is_blocked(m, i) || !(o->tiles >> i & 1)) continue;
         int k = window_of(m, o, i);
-        dim walk = block_size(m, i), one = num(t, 1), room = i == m->row && m->flat >= 0 ? walk : num(t, block_of(m, i));
+        dim walk = block_size(m, i), one = num(t, 1),
+            room = i == m->row && m->flat >= 0 ? walk : num(t, block_of(m, i));
         if (k < 0) {
             axis_add(o, STAGE_LOCAL, i, -1, room, walk);
             continue;
@@ -137,7 +141,8 @@ bool stage_plan(struct matrix *m, struct operand *o, bool panels) {
         }
     }
     if (o->n < 1 || o->n > KERNEL_MAX_RANK) return false;
-    for (int i = 0; i < o->n; i++) shape[i] = o->axis[i].room;
+    for (int i = 0; i < o->n; i++)
+        shape[i] = o->axis[i].room;
     struct stmt *nowhere = NULL;
     struct cursor at = kernel_at(&nowhere);
     o->stage = stmt_buffer(t->k, &at, SPACE_SCRATCH, "stage", o->e->dtype, o->n, shape);
@@ -153,13 +158,21 @@ static struct expr *stage_source(struct matrix *m, const struct operand *o, cons
         const struct stage_axis *s = &o->axis[a];
         dim base = s->tile >= 0 ? m->base[s->tile] : NULL;
         switch (s->kind) {
-        case STAGE_LOCAL: e = expr_substitute(t->k, e, m->tiles.axis[s->tile], d_add(t, base, i[a])); break;
-        case STAGE_SUM: e = expr_substitute(t->k, e, m->sums.axis[s->sum], m->k_block ? d_add(t, m->k_base, i[a]) : i[a]); break;
-        case STAGE_WINDOW:
-            if (s->stride == 1) e = with_tile(m, e, s->tile, s->sum, d_add(t, base, i[a]));
-            else e = with_sum(m, e, s->tile, s->sum, base, i[a]);
+        case STAGE_LOCAL:
+            e = expr_substitute(t->k, e, m->tiles.axis[s->tile], d_add(t, base, i[a]));
             break;
-        case STAGE_PANEL: panel = i[a]; break;
+        case STAGE_SUM:
+            e = expr_substitute(t->k, e, m->sums.axis[s->sum], m->k_block ? d_add(t, m->k_base, i[a]) : i[a]);
+            break;
+        case STAGE_WINDOW:
+            if (s->stride == 1)
+                e = with_tile(m, e, s->tile, s->sum, d_add(t, base, i[a]));
+            else
+                e = with_sum(m, e, s->tile, s->sum, base, i[a]);
+            break;
+        case STAGE_PANEL:
+            panel = i[a];
+            break;
         case STAGE_LANE: {
             dim column = d_add(t, d_add(t, base, d_mul(t, panel, m->columns)), i[a]);
             e = expr_substitute(t->k, e, m->tiles.axis[s->tile], column);
@@ -204,7 +217,9 @@ void stage_emit(struct matrix *m, struct operand *o, struct cursor *at) {
     bool panels = o->axis[0].kind == STAGE_PANEL;
     for (int a = 0; a < o->n - 1; a++) {
         struct cursor body;
-        i[a] = loop_over(t, &in, AXIS_SERIAL, o->axis[a].kind == STAGE_SUM ? "k" : "s", num(t, 0), o->axis[a].walk, 1, &body)->axis;
+        i[a] = loop_over(t, &in, AXIS_SERIAL, o->axis[a].kind == STAGE_SUM ? "k" : "s", num(t, 0), o->axis[a].walk, 1,
+                         &body)
+                   ->axis;
         if (a == 0) outer = in;
         in = body;
     }
@@ -231,11 +246,21 @@ struct expr *operand_at(struct matrix *m, const struct operand *o, const struct 
     for (int a = 0; a < o->n; a++) {
         const struct stage_axis *s = &o->axis[a];
         switch (s->kind) {
-        case STAGE_LOCAL: i[a] = p->local[s->tile]; break;
-        case STAGE_SUM: i[a] = p->sum_local[s->sum]; break;
-        case STAGE_WINDOW: i[a] = d_add(t, d_mul(t, p->local[s->tile], s->stride), d_mul(t, p->sum_local[s->sum], s->dilation)); break;
-        case STAGE_PANEL: i[a] = dim_div(t->k->dims, p->local[s->tile], num(t, m->columns)); break;
-        case STAGE_LANE: i[a] = dim_mod(t->k->dims, p->local[s->tile], num(t, m->columns)); break;
+        case STAGE_LOCAL:
+            i[a] = p->local[s->tile];
+            break;
+        case STAGE_SUM:
+            i[a] = p->sum_local[s->sum];
+            break;
+        case STAGE_WINDOW:
+            i[a] = d_add(t, d_mul(t, p->local[s->tile], s->stride), d_mul(t, p->sum_local[s->sum], s->dilation));
+            break;
+        case STAGE_PANEL:
+            i[a] = dim_div(t->k->dims, p->local[s->tile], num(t, m->columns));
+            break;
+        case STAGE_LANE:
+            i[a] = dim_mod(t->k->dims, p->local[s->tile], num(t, m->columns));
+            break;
         }
     }
     return expr_load_dims(t->k, o->stage, o->n, i);

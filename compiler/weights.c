@@ -16,10 +16,12 @@ static struct weight *weights_grow(struct weights *w) {
 }
 
 /* The bytes as the kernels read them: plain, or packed for each rank's part. */
-static enum yj_status packed_bytes(struct weights *w, const struct graph *g, const struct value *v, const void **bytes, size_t *n_bytes) {
+static enum yj_status packed_bytes(struct weights *w, const struct graph *g, const struct value *v, const void **bytes,
+                                   size_t *n_bytes) {
     const struct data *data = &v->op->data;
     bool plain = !v->layout.format;
-    for (int i = 0; i < v->type.rank; i++) plain &= v->layout.order[i] == 0 || v->layout.order[i] == i;
+    for (int i = 0; i < v->type.rank; i++)
+        plain &= v->layout.order[i] == 0 || v->layout.order[i] == i;
     if (plain) {
         *bytes = data->bytes;
         *n_bytes = data->n_bytes;
@@ -42,7 +44,8 @@ enum yj_status weights_add(struct weights *w, const struct graph *g, const struc
     TRY(packed_bytes(w, g, v, &bytes, &n_bytes));
     uint64_t hash[2] = {hash_bytes(bytes, n_bytes, 1), hash_bytes(bytes, n_bytes, 2)};
     for (int i = 0; i < w->n; i++)
-        if (w->weight[i].n_bytes == n_bytes && !memcmp(w->weight[i].hash, hash, sizeof hash) && !memcmp(w->weight[i].bytes, bytes, n_bytes)) {
+        if (w->weight[i].n_bytes == n_bytes && !memcmp(w->weight[i].hash, hash, sizeof hash) &&
+            !memcmp(w->weight[i].bytes, bytes, n_bytes)) {
             *weight = i;
             return YJ_OK;
         }
@@ -61,10 +64,12 @@ void weights_tensors(const struct weights *w, struct safetensor *tensors) {
         const struct weight *x = &w->weight[i];
         const struct type *t = &x->value->type;
         struct safetensor *out = &tensors[i];
-        *out = (struct safetensor){.name = x->name, .dtype = t->dtype, .rank = 1, .shape = {(int64_t)(x->n_bytes / yj_dtype_bytes(t->dtype))}};
+        *out = (struct safetensor){
+            .name = x->name, .dtype = t->dtype, .rank = 1, .shape = {(int64_t)(x->n_bytes / yj_dtype_bytes(t->dtype))}};
         int64_t shape[GRAPH_MAX_RANK], n = 1;
         if (!type_constant(t, shape)) continue;
-        for (int d = 0; d < t->rank; d++) n *= shape[d];
+        for (int d = 0; d < t->rank; d++)
+            n *= shape[d];
         if (n != out->shape[0] || x->value->layout.format) continue;
         out->rank = t->rank;
         memcpy(out->shape, shape, sizeof *shape * (size_t)t->rank);

@@ -24,11 +24,12 @@ struct name_set {
 static const char *const keywords[] = {"kernel",  "tile",   "lane",     "serial",  "unroll", "vector", "if",    "reg",
                                        "scratch", "shared", "let",      "reduce",  "lanes",  "in",     "inout", "out",
                                        "step",    "copy",   "fma_tile", "barrier", "wait",   "check",  "guard", "inf",
-                                       "nan",     "fault",   "true",     "false",   "min",    "max"};
+                                       "nan",     "fault",  "true",     "false",   "min",    "max"};
 
 static struct name_slot *name_slot(const struct name_set *set, const char *name) {
     size_t i = hash_bytes(name, strlen(name), 0) & (set->room - 1);
-    while (set->slot[i].name && strcmp(set->slot[i].name, name) != 0) i = (i + 1) & (set->room - 1);
+    while (set->slot[i].name && strcmp(set->slot[i].name, name) != 0)
+        i = (i + 1) & (set->room - 1);
     return &set->slot[i];
 }
 
@@ -67,7 +68,8 @@ static const char *fresh_name(struct kernel *k, const char *hint) {
     const char *clean = clean_name(k->arena, hint), *name = clean;
     if (kernel_has_name(k, clean)) {
         int n = name_slot(k->names, clean)->next;
-        do name = arena_text(k->arena, "%.*s_%d", KERNEL_MAX_NAME - 12, clean, n++);
+        do
+            name = arena_text(k->arena, "%.*s_%d", KERNEL_MAX_NAME - 12, clean, n++);
         while (kernel_has_name(k, name));
         name_slot(k->names, clean)->next = n;
     }

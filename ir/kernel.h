@@ -69,8 +69,8 @@ struct buffer {
     enum role role;
     int rank;
     dim shape[KERNEL_MAX_RANK];
-    int index;            /* GLOBAL: position in the argument list */
-    struct buffer *next;  /* GLOBAL: next argument */
+    int index;           /* GLOBAL: position in the argument list */
+    struct buffer *next; /* GLOBAL: next argument */
 };
 
 /* Scalar ops: one row each in scalar.def (elementwise graph ops are the same rows). */
@@ -80,7 +80,13 @@ enum scalar_op {
 #undef SCALAR
     SCALAR_COUNT
 };
-struct scalar_info { const char *name; int arity; char result; const char *types; const char *doc; };
+struct scalar_info {
+    const char *name;
+    int arity;
+    char result;
+    const char *types;
+    const char *doc;
+};
 extern const struct scalar_info scalar_info[SCALAR_COUNT];
 
 enum expr_kind { EXPR_CONST, EXPR_DIM, EXPR_LOAD, EXPR_LET, EXPR_OP, EXPR_CAST, EXPR_BITCAST };
@@ -92,12 +98,15 @@ enum expr_kind { EXPR_CONST, EXPR_DIM, EXPR_LOAD, EXPR_LET, EXPR_OP, EXPR_CAST, 
 struct expr {
     enum expr_kind kind;
     enum yj_dtype dtype;
-    enum scalar_op op;              /* OP */
-    union { double f; int64_t i; } constant; /* CONST: .f for float types, .i else (never an i64) */
-    dim dim;                        /* DIM: an i64 */
-    struct buffer *buffer;          /* LOAD */
-    struct stmt *let;               /* LET */
-    int n;                          /* OP: operands; CAST, BITCAST: 1; LOAD: subscripts, of type i64 */
+    enum scalar_op op; /* OP */
+    union {
+        double f;
+        int64_t i;
+    } constant;            /* CONST: .f for float types, .i else (never an i64) */
+    dim dim;               /* DIM: an i64 */
+    struct buffer *buffer; /* LOAD */
+    struct stmt *let;      /* LET */
+    int n;                 /* OP: operands; CAST, BITCAST: 1; LOAD: subscripts, of type i64 */
     struct expr *arg[];
 };
 
@@ -131,7 +140,7 @@ enum stmt_kind {
 struct stmt {
     enum stmt_kind kind;
     struct stmt *next;
-    struct stmt *body;              /* LOOP, IF */
+    struct stmt *body; /* LOOP, IF */
     /* LOOP, REDUCE */
     enum axis_kind axis_kind;
     dim axis, from, to;
@@ -144,47 +153,49 @@ struct stmt {
     struct expr **subs;
     /* LET, STORE, REDUCE, IF, CHECK: the expression. COPY: the source as a LOAD */
     struct expr *value;
-    enum scalar_op op;              /* REDUCE */
-    int lanes;                      /* REDUCE */
+    enum scalar_op op; /* REDUCE */
+    int lanes;         /* REDUCE */
     /* FMA_TILE */
-    dim tile_axis[3];               /* i, j, k */
+    dim tile_axis[3]; /* i, j, k */
     int tile_extent[3];
-    struct expr *c, *a, *b;         /* LOADs */
+    struct expr *c, *a, *b; /* LOADs */
     /* COPY */
-    int tag;                        /* COPY, WAIT */
-    dim *extents;                   /* n_subs of them */
+    int tag;      /* COPY, WAIT */
+    dim *extents; /* n_subs of them */
     /* CHECK */
     int fault_code;
-    struct expr *fault_value;       /* i64 */
+    struct expr *fault_value; /* i64 */
 };
 
 /* A condition on dims under which this kernel may be used instead of the general one (up to 4 variants of a kernel). */
-struct guard { dim low, value, high; }; /* low <= value <= high */
+struct guard {
+    dim low, value, high;
+}; /* low <= value <= high */
 
 struct kernel {
     const char *name;
     struct arena *arena;
     struct dim_table *dims;
     int n_dims;
-    dim *dim_args;                  /* the symbols passed as scalars, in this order */
-    struct buffer *args;            /* GLOBAL buffers in argument order */
+    dim *dim_args;       /* the symbols passed as scalars, in this order */
+    struct buffer *args; /* GLOBAL buffers in argument order */
     int n_args;
     struct stmt *body;
     int n_guards;
     struct guard *guards;
-    const char *origin;             /* "@12,13": the ONNX nodes it came from; may be NULL */
-    struct name_set *names;         /* every name in use: a name means one thing in the whole kernel */
+    const char *origin;     /* "@12,13": the ONNX nodes it came from; may be NULL */
+    struct name_set *names; /* every name in use: a name means one thing in the whole kernel */
 };
 
 /* --- build (kernel.c); everything lives in the kernel's arena; a name that is taken gets a suffix: x, x_2, x_3.
  * Builders check nothing but what would crash them: kernel_verify does. --- */
 struct kernel *kernel_new(struct arena *arena, const char *name);
 bool kernel_has_name(const struct kernel *k, const char *name);
-void kernel_claim_name(struct kernel *k, const char *name); /* no later builder gives it */
+void kernel_claim_name(struct kernel *k, const char *name);                    /* no later builder gives it */
 dim kernel_dim(struct kernel *k, const char *name, int64_t low, int64_t high); /* adds a dim argument, or finds it */
 struct buffer *kernel_arg(struct kernel *k, enum role role, const char *name, enum yj_dtype dtype, int rank,
                           const dim *shape);
-dim kernel_axis(struct kernel *k, const char *hint, dim from, dim to);          /* a fresh axis symbol with its range */
+dim kernel_axis(struct kernel *k, const char *hint, dim from, dim to); /* a fresh axis symbol with its range */
 
 struct expr *expr_const_f(struct kernel *k, enum yj_dtype dtype, double value);
 struct expr *expr_const_i(struct kernel *k, enum yj_dtype dtype, int64_t value);
@@ -197,7 +208,9 @@ struct expr *expr_bitcast(struct kernel *k, enum yj_dtype to, struct expr *a); /
 struct expr *expr_let(struct kernel *k, struct stmt *let);
 
 /* A cursor appends statements at the end of a body: struct cursor at = kernel_at(&loop->body). */
-struct cursor { struct stmt **end; };
+struct cursor {
+    struct stmt **end;
+};
 struct cursor kernel_at(struct stmt **body);
 struct stmt *stmt_loop(struct kernel *k, struct cursor *at, enum axis_kind kind, dim axis, dim from, dim to,
                        int64_t step);
@@ -219,8 +232,8 @@ void stmt_wait(struct kernel *k, struct cursor *at, int tag);
 void stmt_check(struct kernel *k, struct cursor *at, struct expr *condition, int fault_code, struct expr *fault_value);
 
 /* --- facts that lowering, tiling and emitters ask for (kernel.c) --- */
-dim kernel_tile_count(struct kernel *k);     /* product of the tile loops' trip counts; 1 without any */
-dim kernel_scratch_bytes(struct kernel *k);  /* SCRATCH and SHARED buffers, each rounded up to 64 bytes */
+dim kernel_tile_count(struct kernel *k);                   /* product of the tile loops' trip counts; 1 without any */
+dim kernel_scratch_bytes(struct kernel *k);                /* SCRATCH and SHARED buffers, each rounded up to 64 bytes */
 dim stmt_trips(struct kernel *k, const struct stmt *loop); /* max(0, ceil((to - from) / step)) */
 struct expr *expr_neutral(struct kernel *k, enum scalar_op op, enum yj_dtype dtype); /* of a REDUCE */
 /* Calls fn on every statement, outer before inner. */
@@ -234,9 +247,9 @@ struct stmt *stmt_clone(struct kernel *k, const struct stmt *body, dim symbol, d
 dim kernel_scratch_offset(struct kernel *k, const struct buffer *b); /* of a SCRATCH or SHARED buffer, in bytes */
 
 /* --- the four services of a text --- */
-enum yj_status kernel_verify(struct kernel *k);                 /* the error names the statement */
+enum yj_status kernel_verify(struct kernel *k); /* the error names the statement */
 void kernel_print(struct text *out, const struct kernel *k);
-void stmt_print(struct text *out, const struct stmt *s);        /* its one line, without a body */
+void stmt_print(struct text *out, const struct stmt *s); /* its one line, without a body */
 enum yj_status kernel_parse(struct arena *arena, const char *text, const char *file, struct kernel **k); /* verified */
 struct kernel *kernel_copy(struct arena *arena, const struct kernel *k);
 

@@ -80,7 +80,7 @@ static int64_t locate(struct run *r, const struct memory *m, struct node *const 
         int64_t s = (int64_t)subs[i]->value(r, subs[i]);
         if (s < 0 || s >= m->extent[i])
             run_stop(r, YJ_ERR_INTERNAL, "subscript %d of %s is %" PRId64 ", the extent is %" PRId64, i, m->b->name, s,
-                      m->extent[i]);
+                     m->extent[i]);
         at = at * m->extent[i] + s;
     }
     return at;
@@ -93,19 +93,19 @@ static int64_t lane_base(const struct run *r, const struct memory *m) {
 static void note_read(struct run *r, struct memory *m, int64_t at) {
     if (m->state && m->state[at] != DEFINED)
         run_stop(r, YJ_ERR_INTERNAL,
-                  m->state[at] == PENDING ? "reads %s before the copy into it was waited for"
-                                          : "reads undefined memory of %s",
-                  m->b->name);
+                 m->state[at] == PENDING ? "reads %s before the copy into it was waited for"
+                                         : "reads undefined memory of %s",
+                 m->b->name);
     if (m->tile && m->tile[at] != (uint32_t)(r->tile + 1) && (m->tile[at] || m->b->role == ROLE_OUT))
         run_stop(r, YJ_ERR_INTERNAL,
-                  m->tile[at] ? "reads an element of %s that another tile wrote"
-                              : "reads an element of output %s that was not written",
-                  m->b->name);
+                 m->tile[at] ? "reads an element of %s that another tile wrote"
+                             : "reads an element of output %s that was not written",
+                 m->b->name);
     if (!m->touch || !r->lanes) return;
     struct touch *t = &m->touch[at];
     if (t->write_epoch == r->epoch && t->writer != r->lane)
         run_stop(r, YJ_ERR_INTERNAL, "reads an element of %s that another lane wrote, with no barrier between",
-                  m->b->name);
+                 m->b->name);
     t->reader = t->read_epoch == r->epoch && t->reader != r->lane ? -1 : r->lane;
     t->read_epoch = r->epoch;
 }
@@ -125,7 +125,7 @@ static void note_write(struct run *r, struct memory *m, int64_t at) {
          read = t->read_epoch == r->epoch && t->reader != r->lane;
     if (written || read)
         run_stop(r, YJ_ERR_INTERNAL, "writes an element of %s that another lane %s, with no barrier between",
-                  m->b->name, written ? "wrote" : "reads");
+                 m->b->name, written ? "wrote" : "reads");
     t->write_epoch = r->epoch;
     t->writer = r->lane;
 }

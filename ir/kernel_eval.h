@@ -86,7 +86,7 @@ struct run {
 };
 
 __attribute__((noreturn, format(printf, 3, 4))) void run_stop(struct run *r, enum yj_status status, const char *format,
-                                                               ...);
+                                                              ...);
 struct code *run_resolve(struct run *r); /* kernel_resolve.c */
 
 /* How each kind of node gives its value: kernel_eval.c. */

@@ -36,7 +36,8 @@ static bool has_math(struct stmt *s) {
 }
 
 static void expand_stmt(struct kernel *k, struct cursor *at, struct stmt *s) {
-    for (int i = 0; i < s->n_subs; i++) s->subs[i] = expand_expr(k, at, s->subs[i]);
+    for (int i = 0; i < s->n_subs; i++)
+        s->subs[i] = expand_expr(k, at, s->subs[i]);
     s->value = expand_expr(k, at, s->value);
     s->fault_value = expand_expr(k, at, s->fault_value);
 }
@@ -121,8 +122,10 @@ static void expand_body(struct kernel *k, struct stmt **body, int what, bool in_
     for (struct stmt **link = body; *link;) {
         struct stmt *s = *link, *before = NULL;
         struct cursor at = kernel_at(&before);
-        if (s->kind == STMT_REDUCE && ((what & REDUCES) || has_math(s))) expand_reduce(k, &at, s, in_vector);
-        else if ((what & MATHS) && has_math(s)) expand_stmt(k, &at, s);
+        if (s->kind == STMT_REDUCE && ((what & REDUCES) || has_math(s)))
+            expand_reduce(k, &at, s, in_vector);
+        else if ((what & MATHS) && has_math(s))
+            expand_stmt(k, &at, s);
         if (before) {
             *at.end = s;
             *link = before;

@@ -8,11 +8,19 @@
 
 #include "runtime/base/base.h"
 
-struct map { struct arena *arena; size_t n, room; struct map_slot { const void *key; void *value; } *slots; };
+struct map {
+    struct arena *arena;
+    size_t n, room;
+    struct map_slot {
+        const void *key;
+        void *value;
+    } * slots;
+};
 
 static inline struct map_slot *map_probe(const struct map *m, const void *key) {
     size_t i = (size_t)(((uintptr_t)key >> 4) * UINT64_C(0x9E3779B97F4A7C15) >> 20) & (m->room - 1);
-    while (m->slots[i].key && m->slots[i].key != key) i = (i + 1) & (m->room - 1);
+    while (m->slots[i].key && m->slots[i].key != key)
+        i = (i + 1) & (m->room - 1);
     return &m->slots[i];
 }
 

@@ -10,10 +10,12 @@
 double math_ulp(enum scalar_op op) {
     switch (op) {
 #define MATH(name, arity, ulp, doc)                                                                                    \
-    case SCALAR_##name: return ulp;
+    case SCALAR_##name:                                                                                                \
+        return ulp;
 #include "ir/math.def"
 #undef MATH
-    default: return 0;
+    default:
+        return 0;
     }
 }
 
@@ -23,7 +25,8 @@ bool math_has(enum scalar_op op) {
 #include "ir/math.def"
 #undef MATH
         return true;
-    default: return false;
+    default:
+        return false;
     }
 }
 
@@ -32,25 +35,48 @@ bool math_has(enum scalar_op op) {
 #define EACH_INT(M)                                                                                                    \
     M(i32, int32_t, uint32_t) M(u32, uint32_t, uint32_t) M(i64, int64_t, uint64_t) M(u64, uint64_t, uint64_t)
 #define INT_OPS(name, T, U)                                                                                            \
-    static inline T add_##name(T a, T b) { return (T)((U)a + (U)b); }                                                  \
-    static inline T sub_##name(T a, T b) { return (T)((U)a - (U)b); }                                                  \
-    static inline T mul_##name(T a, T b) { return (T)((U)a * (U)b); }                                                  \
-    static inline T shift_left_##name(T a, T b) { return (U)b < sizeof(T) * 8 ? (T)((U)a << b) : 0; }                  \
+    static inline T add_##name(T a, T b) {                                                                             \
+        return (T)((U)a + (U)b);                                                                                       \
+    }                                                                                                                  \
+    static inline T sub_##name(T a, T b) {                                                                             \
+        return (T)((U)a - (U)b);                                                                                       \
+    }                                                                                                                  \
+    static inline T mul_##name(T a, T b) {                                                                             \
+        return (T)((U)a * (U)b);                                                                                       \
+    }                                                                                                                  \
+    static inline T shift_left_##name(T a, T b) {                                                                      \
+        return (U)b < sizeof(T) * 8 ? (T)((U)a << b) : 0;                                                              \
+    }                                                                                                                  \
     static inline T shift_right_##name(T a, T b) {                                                                     \
-        return (U)b < sizeof(T) * 8 ? (T)(a >> b) : (T)(a >> (sizeof(T) * 8 - 1) >> 1);                   \
+        return (U)b < sizeof(T) * 8 ? (T)(a >> b) : (T)(a >> (sizeof(T) * 8 - 1) >> 1);                                \
     }
 EACH_INT(INT_OPS)
-static inline float add_f32(float a, float b) { return a + b; }
-static inline float sub_f32(float a, float b) { return a - b; }
-static inline float mul_f32(float a, float b) { return a * b; }
-static inline float i32_as_f32(int32_t i) { float f; memcpy(&f, &i, sizeof f); return f; }
-static inline int32_t f32_as_i32(float f) { int32_t i; memcpy(&i, &f, sizeof i); return i; }
+static inline float add_f32(float a, float b) {
+    return a + b;
+}
+static inline float sub_f32(float a, float b) {
+    return a - b;
+}
+static inline float mul_f32(float a, float b) {
+    return a * b;
+}
+static inline float i32_as_f32(int32_t i) {
+    float f;
+    memcpy(&f, &i, sizeof f);
+    return f;
+}
+static inline int32_t f32_as_i32(float f) {
+    int32_t i;
+    memcpy(&i, &f, sizeof i);
+    return i;
+}
 static inline int64_t f32_to_i64(float f) { /* never NaN here */
     return f >= 0x1p63f ? INT64_MAX : f <= -0x1p63f ? INT64_MIN : (int64_t)f;
 }
 #define BY_TYPE(op, a)                                                                                                 \
-    _Generic((a), float: op##_f32, int32_t: op##_i32, uint32_t: op##_u32, int64_t: op##_i64, uint64_t: op##_u64)
-#define INT_BY_TYPE(op, a) _Generic((a), int32_t: op##_i32, uint32_t: op##_u32, int64_t: op##_i64, uint64_t: op##_u64)
+    _Generic((a), float : op##_f32, int32_t : op##_i32, uint32_t : op##_u32, int64_t : op##_i64, uint64_t : op##_u64)
+#define INT_BY_TYPE(op, a)                                                                                             \
+    _Generic((a), int32_t : op##_i32, uint32_t : op##_u32, int64_t : op##_i64, uint64_t : op##_u64)
 
 typedef float number_F32;
 typedef int32_t number_I32;
@@ -97,7 +123,7 @@ typedef bool number_BOOL;
 #define TO_I32(a) ((int32_t)(a))
 #define TO_U32(a) ((uint32_t)(a))
 #define TO_U64(a) ((uint64_t)(a))
-#define TO_I64(a) _Generic((a), float: f32_to_i64(a), default: (int64_t)(a))
+#define TO_I64(a) _Generic((a), float : f32_to_i64(a), default : (int64_t)(a))
 
 #include "ir/math_expand.h"
 
@@ -106,24 +132,35 @@ float f32_math(enum scalar_op op, float a, float b) {
 #define CALL_ARITY_1(name) number_##name(a)
 #define CALL_ARITY_2(name) number_##name(a, b)
 #define MATH(name, arity, ulp, doc)                                                                                    \
-    case SCALAR_##name: return CALL_ARITY_##arity(name);
+    case SCALAR_##name:                                                                                                \
+        return CALL_ARITY_##arity(name);
 #include "ir/math.def"
 #undef MATH
-    default: return NAN;
+    default:
+        return NAN;
     }
 }
 
 /* No expansion for f64 yet: the verifiers refuse it, so these bits are seen by no kernel. */
 double f64_math(enum scalar_op op, double a, double b) {
     switch (op) {
-    case SCALAR_exp: return exp(a);
-    case SCALAR_log: return log(a);
-    case SCALAR_tanh: return tanh(a);
-    case SCALAR_erf: return erf(a);
-    case SCALAR_sin: return sin(a);
-    case SCALAR_cos: return cos(a);
-    case SCALAR_sigmoid: return a < 0 ? exp(a) / (1 + exp(a)) : 1 / (1 + exp(-a));
-    case SCALAR_pow: return pow(a, b);
-    default: return NAN;
+    case SCALAR_exp:
+        return exp(a);
+    case SCALAR_log:
+        return log(a);
+    case SCALAR_tanh:
+        return tanh(a);
+    case SCALAR_erf:
+        return erf(a);
+    case SCALAR_sin:
+        return sin(a);
+    case SCALAR_cos:
+        return cos(a);
+    case SCALAR_sigmoid:
+        return a < 0 ? exp(a) / (1 + exp(a)) : 1 / (1 + exp(-a));
+    case SCALAR_pow:
+        return pow(a, b);
+    default:
+        return NAN;
     }
 }

@@ -10,8 +10,8 @@
 
 float f32_math(enum scalar_op op, float a, float b);
 double f64_math(enum scalar_op op, double a, double b);
-bool math_has(enum scalar_op op);    /* has a row in math.def */
-double math_ulp(enum scalar_op op);  /* the bound of its row */
+bool math_has(enum scalar_op op);   /* has a row in math.def */
+double math_ulp(enum scalar_op op); /* the bound of its row */
 /* The expansion for f32 operands; puts lets at the cursor. */
 struct expr *math_build(struct kernel *k, struct cursor *at, enum scalar_op op, struct expr *a, struct expr *b);
 

@@ -65,10 +65,13 @@ struct expr *math_build(struct kernel *k, struct cursor *at, enum scalar_op op, 
 #define CALL_ARITY_1(name) build_##name(to, x)
 #define CALL_ARITY_2(name) build_##name(to, x, y)
 #define MATH(name, arity, ulp, doc)                                                                                    \
-    case SCALAR_##name: result = CALL_ARITY_##arity(name); break;
+    case SCALAR_##name:                                                                                                \
+        result = CALL_ARITY_##arity(name);                                                                             \
+        break;
 #include "ir/math.def"
 #undef MATH
-    default: break;
+    default:
+        break;
     }
     *at = math.at;
     return result;

@@ -9,8 +9,7 @@
 #define POLY2(x, c0, c1, c2) FMA(FMA(F(c2), x, F(c1)), x, F(c0))
 #define POLY4(x, c0, c1, c2, c3, c4) FMA(FMA(POLY2(x, c2, c3, c4), x, F(c1)), x, F(c0))
 #define POLY6(x, c0, c1, c2, c3, c4, c5, c6) FMA(FMA(POLY4(x, c2, c3, c4, c5, c6), x, F(c1)), x, F(c0))
-#define POLY8(x, c0, c1, c2, c3, c4, c5, c6, c7, c8)                                                                   \
-    FMA(FMA(POLY6(x, c2, c3, c4, c5, c6, c7, c8), x, F(c1)), x, F(c0))
+#define POLY8(x, c0, c1, c2, c3, c4, c5, c6, c7, c8) FMA(FMA(POLY6(x, c2, c3, c4, c5, c6, c7, c8), x, F(c1)), x, F(c0))
 
 #define ABS_SIGN_OF(value, x) AS_F32(OR(AS_I32(value), AND(AS_I32(x), I(INT32_MIN)))) /* value >= 0 */
 #define POWER_OF_2(i) AS_F32(SHIFT_LEFT(ADD(i, I(127)), I(23)))
@@ -46,8 +45,9 @@ FUNCTION1(log, x) {
     LET(I32, e, SHIFT_RIGHT(SUB(bits, I(0x3f3504f3)), I(23)));
     LET(F32, f, SUB(AS_F32(SUB(bits, SHIFT_LEFT(e, I(23)))), F(1.0f)));
     LET(F32, n, ADD(TO_F32(e), SELECT(tiny, F(-23.0f), F(0.0f))));
-    LET(F32, p, POLY8(f, 0x1.555554p-2f, -0x1.ffffe6p-3f, 0x1.999d2cp-3f, -0x1.55628cp-3f, 0x1.23ddf4p-3f,
-                      -0x1.fbbddp-4f, 0x1.dc7adp-4f, -0x1.ddc016p-4f, 0x1.2cb776p-4f));
+    LET(F32, p,
+        POLY8(f, 0x1.555554p-2f, -0x1.ffffe6p-3f, 0x1.999d2cp-3f, -0x1.55628cp-3f, 0x1.23ddf4p-3f, -0x1.fbbddp-4f,
+              0x1.dc7adp-4f, -0x1.ddc016p-4f, 0x1.2cb776p-4f));
     LET(F32, rest, MUL(MUL(f, f), FMA(f, p, F(-0.5f))));
     LET(F32, high, MUL(n, F(0x1.62e4p-1f)));
     LET(F32, sum, ADD(high, f));
@@ -70,11 +70,13 @@ FUNCTION1(tanh, x) {
 FUNCTION1(erf, x) {
     LET(F32, a, ABS(x));
     LET(F32, t, MUL(a, a));
-    LET(F32, p, POLY6(t, 0x1.06eba8p-3f, -0x1.81274p-2f, 0x1.ce2d52p-4f, -0x1.b7fec4p-6f, 0x1.542fecp-8f,
-                      -0x1.a5197ap-11f, 0x1.4c5cb4p-14f));
+    LET(F32, p,
+        POLY6(t, 0x1.06eba8p-3f, -0x1.81274p-2f, 0x1.ce2d52p-4f, -0x1.b7fec4p-6f, 0x1.542fecp-8f, -0x1.a5197ap-11f,
+              0x1.4c5cb4p-14f));
     LET(F32, c, SELECT(LT(F(4.0f), a), F(4.0f), a));
-    LET(F32, g, POLY8(c, -0x1.313174p-12f, 0x1.214f8ap0f, 0x1.439734p-1f, 0x1.c2314ap-4f, -0x1.af5b2ep-6f,
-                      0x1.35d7dcp-8f, -0x1.357426p-11f, 0x1.7c05a8p-15f, -0x1.ad813p-20f));
+    LET(F32, g,
+        POLY8(c, -0x1.313174p-12f, 0x1.214f8ap0f, 0x1.439734p-1f, 0x1.c2314ap-4f, -0x1.af5b2ep-6f, 0x1.35d7dcp-8f,
+              -0x1.357426p-11f, 0x1.7c05a8p-15f, -0x1.ad813p-20f));
     LET(F32, far, SUB(F(1.0f), CALL2(exp_sum, NEG(g), F(0.0f))));
     return ABS_SIGN_OF(SELECT(LT(a, F(1.0f)), FMA(a, p, a), far), x);
 }
@@ -126,8 +128,9 @@ FUNCTION_CIRCLE(x, turn) {
     LET(F32, high, TO_F32(fraction));
     LET(F32, low_part, TO_F32(SUB(fraction, TO_I64(high))));
     LET(F32, product_high, MUL(high, F(0x1.921fb6p-64f)));
-    LET(F32, product_low, ADD(FMA(high, F(0x1.921fb6p-64f), NEG(product_high)),
-                              FMA(high, F(-0x1.777a5cp-89f), MUL(low_part, F(0x1.921fb6p-64f)))));
+    LET(F32, product_low,
+        ADD(FMA(high, F(0x1.921fb6p-64f), NEG(product_high)),
+            FMA(high, F(-0x1.777a5cp-89f), MUL(low_part, F(0x1.921fb6p-64f)))));
     LET(F32, r, SELECT(near, a, product_high));
     LET(F32, rl, SELECT(near, F(0.0f), product_low));
     LET(F32, t, MUL(r, r));

@@ -393,8 +393,10 @@ static enum yj_status find_binding(struct program *r) {
 
 void program_drop_memory(struct program *r, int space) {
     struct space_memory *m = &r->memory[space];
-    if (m->base && m->shared) yj_comm_free(r->job_comm, m->base);
-    else if (m->base) munmap(m->base, (size_t)m->bytes);
+    if (m->base && m->shared)
+        yj_comm_free(r->job_comm, m->base);
+    else if (m->base)
+        munmap(m->base, (size_t)m->bytes);
     *m = (struct space_memory){0};
 }
 
@@ -403,8 +405,10 @@ static enum yj_status take_memory(struct program *r, int space, int64_t bytes) {
     void *memory;
     bool shared = space == 1 && r->job_comm;
     program_drop_memory(r, space);
-    if (shared) TRY(yj_comm_alloc(r->job_comm, (size_t)bytes, &memory));
-    else TRY(map("temporaries", bytes, &memory));
+    if (shared)
+        TRY(yj_comm_alloc(r->job_comm, (size_t)bytes, &memory));
+    else
+        TRY(map("temporaries", bytes, &memory));
     r->memory[space] = (struct space_memory){memory, bytes, shared};
     return YJ_OK;
 }

@@ -157,7 +157,8 @@ bool cpu_has(const char *minimum) {
 }
 
 bool cpu_name_same(const char *a, const char *b) {
-    for (; *a && (*a == *b || (strchr("-_", *a) && *b && strchr("-_", *b))); a++, b++) continue;
+    for (; *a && (*a == *b || (strchr("-_", *a) && *b && strchr("-_", *b))); a++, b++)
+        continue;
     return *a == *b;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What libyunjin-runtime exports to the compiler library and to the command, and to nobody else. In the symbol table each
- * name has the prefix yj__ (see runtime/base/names.h). tests/runtime/symbols.sh compares.
+ * What libyunjin-runtime exports to the compiler library and to the command, and to nobody else. In the symbol table
+ * each name has the prefix yj__ (see runtime/base/names.h). tests/runtime/symbols.sh compares.
  */
 #ifndef RUNTIME_NAMES_H
 #define RUNTIME_NAMES_H

@@ -50,20 +50,30 @@
 #define PLAN_MAX_VARIANTS 4
 #define PLAN_ALIGN 64
 
-struct plan_mesh { int n; const char *name[4]; int size[4]; }; /* rank = row-major number of its coordinates */
+struct plan_mesh {
+    int n;
+    const char *name[4];
+    int size[4];
+}; /* rank = row-major number of its coordinates */
 
-/* INPUT: from the shape of an input; sizes of buffers may use it. STATE: from the current shape of a state. BORN: set by
- * bind and call steps. RANK: a mesh coordinate, named rank.AXIS. Sizes use bounds for STATE and BORN. */
+/* INPUT: from the shape of an input; sizes of buffers may use it. STATE: from the current shape of a state. BORN: set
+ * by bind and call steps. RANK: a mesh coordinate, named rank.AXIS. Sizes use bounds for STATE and BORN. */
 enum plan_dim_kind { PLAN_DIM_INPUT, PLAN_DIM_STATE, PLAN_DIM_BORN, PLAN_DIM_RANK };
-struct plan_dim { dim symbol; enum plan_dim_kind kind; int64_t low, high; };
+struct plan_dim {
+    dim symbol;
+    enum plan_dim_kind kind;
+    int64_t low, high;
+};
 
 enum plan_role { PLAN_IN, PLAN_OUT, PLAN_INOUT };
 
-struct plan_guard { dim low, value, high; }; /* low <= value <= high */
+struct plan_guard {
+    dim low, value, high;
+}; /* low <= value <= high */
 
-/* One function of the kernel ABI in the program's shared object, and when it may be used. The first whose guards hold is
- * taken. TILES, SCRATCH (bytes of one call) and NS (one core's time in all, for the choice of threads; 0: unknown) are over
- * the kernel's own dims. */
+/* One function of the kernel ABI in the program's shared object, and when it may be used. The first whose guards hold
+ * is taken. TILES, SCRATCH (bytes of one call) and NS (one core's time in all, for the choice of threads; 0: unknown)
+ * are over the kernel's own dims. */
 struct plan_variant {
     const char *symbol;
     dim tiles, scratch, ns;
@@ -74,9 +84,9 @@ struct plan_variant {
 struct plan_kernel {
     const char *name;
     int n_dims;
-    const char **dim_names;      /* parameters, in the order of the scalars */
-    struct dim_table *dims;      /* its own names: "M" here is not "M" of the plan. May be another's (the compiler's kernel);
-                                  * it knows their bounds */
+    const char **dim_names; /* parameters, in the order of the scalars */
+    struct dim_table *dims; /* its own names: "M" here is not "M" of the plan. May be another's (the compiler's kernel);
+                             * it knows their bounds */
     int n_args;
     enum plan_role *args;
     int n_variants;
@@ -88,22 +98,30 @@ enum plan_space { PLAN_HOST, PLAN_COMM, PLAN_DEVICE };
 enum plan_kind { PLAN_INPUT, PLAN_WEIGHT, PLAN_TEMP, PLAN_ALIAS, PLAN_STATE };
 
 struct plan_buffer {
-    const char *name;            /* for people */
+    const char *name; /* for people */
     enum yj_dtype dtype;
     enum plan_space space;
-    int device;                  /* DEVICE */
+    int device; /* DEVICE */
     enum plan_kind kind;
-    dim bytes;                   /* over INPUT and RANK dims; WEIGHT: bytes in the file */
-    int file; dim at;            /* WEIGHT: which weights file and where (a multiple of 64, over RANK dims). ALIAS: where in OF */
-    int of;                      /* ALIAS: a buffer of a lower number; in place and views are this */
-    int block, first, last;      /* TEMP: lives from before step FIRST until after step LAST of BLOCK, called blocks included */
+    dim bytes; /* over INPUT and RANK dims; WEIGHT: bytes in the file */
+    int file;
+    dim at; /* WEIGHT: which weights file and where (a multiple of 64, over RANK dims). ALIAS: where in OF */
+    int of; /* ALIAS: a buffer of a lower number; in place and views are this */
+    int block, first,
+        last; /* TEMP: lives from before step FIRST until after step LAST of BLOCK, called blocks included */
 };
 
-struct plan_port { const char *name; int buffer; enum yj_dtype dtype; int rank; dim shape[PLAN_MAX_RANK]; };
+struct plan_port {
+    const char *name;
+    int buffer;
+    enum yj_dtype dtype;
+    int rank;
+    dim shape[PLAN_MAX_RANK];
+};
 
-/* Memory kept from run to run: before a run its logical shape is IN, after it OUT. The logical tensor is the corner at 0 of
- * the row-major STORAGE shape, which is constant or over INPUT dims. At reset the STATE dims are at their low bound and
- * the memory is zero. */
+/* Memory kept from run to run: before a run its logical shape is IN, after it OUT. The logical tensor is the corner at
+ * 0 of the row-major STORAGE shape, which is constant or over INPUT dims. At reset the STATE dims are at their low
+ * bound and the memory is zero. */
 struct plan_state {
     const char *name_in, *name_out;
     int buffer;
@@ -119,37 +137,55 @@ enum plan_reduce { PLAN_ADD, PLAN_MUL, PLAN_MIN, PLAN_MAX };
 struct plan_step {
     enum plan_step_kind kind;
     int queue;
-    int n_after; int *after;     /* steps of this block, of other queues, earlier in the list. Its own queue it follows anyway */
-    int n_origin; int *origin;   /* ONNX node numbers */
-    int kernel;                  /* LAUNCH */
-    int n_buffers; int *buffers; /* LAUNCH: arguments. COPY, START: destination, source. BIND: what is read */
-    int n_dims; dim *dims;       /* LAUNCH: the scalars. BIND: symbols that are set */
-    dim at, from, count;         /* COPY: byte offsets of destination and source, bytes. START: count as comm.h has it */
-    int request;                 /* START, WAIT: each request is started once and waited for once, in the same block */
-    enum plan_collective collective; enum plan_reduce reduce; enum yj_dtype dtype; int axis; /* START. BIND: dtype i32 i64 bool */
-    dim condition;               /* BRANCH; CALL: while it is not 0 (NULL: always). CHECK: must be >= 0 */
-    int block, otherwise;        /* BRANCH: -1 is none. CALL: BLOCK. Only blocks of a higher number: so no recursion */
-    dim index, trips;            /* CALL: a BORN symbol (NULL: none) from 0 to below TRIPS (NULL: until the condition fails) */
+    int n_after;
+    int *after; /* steps of this block, of other queues, earlier in the list. Its own queue it follows anyway */
+    int n_origin;
+    int *origin; /* ONNX node numbers */
+    int kernel;  /* LAUNCH */
+    int n_buffers;
+    int *buffers; /* LAUNCH: arguments. COPY, START: destination, source. BIND: what is read */
+    int n_dims;
+    dim *dims;           /* LAUNCH: the scalars. BIND: symbols that are set */
+    dim at, from, count; /* COPY: byte offsets of destination and source, bytes. START: count as comm.h has it */
+    int request;         /* START, WAIT: each request is started once and waited for once, in the same block */
+    enum plan_collective collective;
+    enum plan_reduce reduce;
+    enum yj_dtype dtype;
+    int axis;             /* START. BIND: dtype i32 i64 bool */
+    dim condition;        /* BRANCH; CALL: while it is not 0 (NULL: always). CHECK: must be >= 0 */
+    int block, otherwise; /* BRANCH: -1 is none. CALL: BLOCK. Only blocks of a higher number: so no recursion */
+    dim index, trips;     /* CALL: a BORN symbol (NULL: none) from 0 to below TRIPS (NULL: until the condition fails) */
 };
 
-struct plan_block { const char *name; int n_steps; struct plan_step *steps; };
+struct plan_block {
+    const char *name;
+    int n_steps;
+    struct plan_step *steps;
+};
 
 struct plan {
-    struct arena *arena;         /* everything lives here */
+    struct arena *arena; /* everything lives here */
     struct dim_table *dims;
-    struct plan_mesh mesh;       /* n = 0: one rank */
-    int n_nodes; int *node; const char **node_names; /* ascending numbers: only the nodes that steps mention */
-    int n_dims; struct plan_dim *dim;
-    int n_kernels; struct plan_kernel *kernels;
-    int n_buffers; struct plan_buffer *buffers;
+    struct plan_mesh mesh; /* n = 0: one rank */
+    int n_nodes;
+    int *node;
+    const char **node_names; /* ascending numbers: only the nodes that steps mention */
+    int n_dims;
+    struct plan_dim *dim;
+    int n_kernels;
+    struct plan_kernel *kernels;
+    int n_buffers;
+    struct plan_buffer *buffers;
     int n_inputs, n_outputs, n_states;
     struct plan_port *inputs, *outputs;
     struct plan_state *states;
-    int n_blocks; struct plan_block *blocks; /* 0 is where a run starts */
+    int n_blocks;
+    struct plan_block *blocks; /* 0 is where a run starts */
     int n_requests;
 };
 
-struct plan *plan_new(struct arena *arena); /* empty; arrays are filled by the maker, in the same arena. NULL: no memory */
+struct plan *
+plan_new(struct arena *arena); /* empty; arrays are filled by the maker, in the same arena. NULL: no memory */
 void plan_print(struct text *out, const struct plan *p);
 /* Parses and verifies. FILE is for messages. Any text is safe. */
 enum yj_status plan_parse(struct arena *arena, const char *text, const char *file, struct plan **p);
@@ -160,24 +196,31 @@ enum yj_status plan_load(struct arena *arena, const char *text, const char *file
 enum yj_status plan_verify(const struct plan *p);
 
 /* --- facts --- */
-int plan_root(const struct plan *p, int buffer);                 /* through aliases */
-const char *plan_node_name(const struct plan *p, int node);      /* "?" if it has none */
+int plan_root(const struct plan *p, int buffer);            /* through aliases */
+const char *plan_node_name(const struct plan *p, int node); /* "?" if it has none */
 /* "node 12 'MatMul_3 (MatMul)'" of a step, "" if it has no origin; in ROOM bytes of OUT. Returns OUT. */
 char *plan_where(const struct plan *p, const struct plan_step *s, char *out, size_t room);
-int plan_axis(const struct plan *p, const char *name);           /* -1 if there is no such mesh axis */
+int plan_axis(const struct plan *p, const char *name); /* -1 if there is no such mesh axis */
 int64_t plan_ranks(const struct plan *p);
 /* How a step uses its I-th buffer. */
 enum plan_role plan_step_role(const struct plan *p, const struct plan_step *s, int i);
 #define PLAN_STEPS 8
 #define PLAN_COLLECTIVES 5
 #define PLAN_REDUCES 4
-extern const char *const plan_collective_names[], *const plan_reduce_names[], *const plan_space_names[],
-    *const plan_dim_kind_names[], *const plan_role_names[], *const plan_kind_names[], *const plan_step_names[];
+extern const char *const plan_collective_names[],
+    *const plan_reduce_names[], *const plan_space_names[], *const plan_dim_kind_names[],
+                                                               *const plan_role_names[], *const plan_kind_names[],
+                                                                                             *const plan_step_names[];
 
 /* --- memory.c: where each TEMP buffer lies. Times are numbers of steps in the order of a walk from block 0. --- */
-struct memory_item { int64_t bytes; int first, last; int64_t offset; }; /* in: bytes, first, last (inclusive). out: offset */
-/* Gives offsets (multiples of 64) so that items alive at one time do not overlap; *TOTAL is the bytes of the arena. Sorts by
- * size and puts each at the lowest gap; WORK is 2 * n words. 2,000 items take 1 to 2 milliseconds. Overflow is an error. */
+struct memory_item {
+    int64_t bytes;
+    int first, last;
+    int64_t offset;
+}; /* in: bytes, first, last (inclusive). out: offset */
+/* Gives offsets (multiples of 64) so that items alive at one time do not overlap; *TOTAL is the bytes of the arena.
+ * Sorts by size and puts each at the lowest gap; WORK is 2 * n words. 2,000 items take 1 to 2 milliseconds. Overflow is
+ * an error. */
 enum yj_status memory_assign(struct memory_item *items, int n, uint64_t *work, int64_t *total);
 /* The lifetime of each buffer as times of that walk; others than TEMP get first = last = -1. first, last: n_buffers. */
 enum yj_status memory_times(const struct plan *p, int *first, int *last);

@@ -243,8 +243,8 @@ static enum yj_status make_temps(struct opening *o) {
     r->seen = NEW_ARRAY(o->arena, int, r->n_key);
     r->state_of = NEW_ARRAY(o->arena, int, p->n_dims);
     r->state_values = NEW_ARRAY(o->arena, int64_t, p->n_dims);
-    r->input_keys = NEW_ARRAY(o->arena, int, PLAN_MAX_RANK * (size_t)p->n_inputs);
-    r->state_dims = NEW_ARRAY(o->arena, int, PLAN_MAX_RANK * (size_t)p->n_states);
+    r->input_keys = NEW_ARRAY(o->arena, int, PLAN_MAX_RANK *(size_t)p->n_inputs);
+    r->state_dims = NEW_ARRAY(o->arena, int, PLAN_MAX_RANK *(size_t)p->n_states);
     for (int i = 0; i < p->n_inputs; i++) {
         for (int j = 0; j < p->inputs[i].rank; j++) {
             int number = dim_number(p, p->inputs[i].shape[j]), key = r->n_key - 1;

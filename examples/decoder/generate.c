@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Generates tokens greedily with a decoder compiled by Yunjin, on one rank or several: a program on the public headers
- * alone. The key/value cache is the model's state: a step copies none of it. Each rank prints nothing but rank 0; all ranks
- * compare the bits of their logits.
+ * alone. The key/value cache is the model's state: a step copies none of it. Each rank prints nothing but rank 0; all
+ * ranks compare the bits of their logits.
  *
  * usage: generate MODEL.yj [--prompt 1,2,3] [--tokens N] [--ranks N]
  * One rank, or those of mpirun, or N processes started by itself. The model is what make_decoder.py --style gqa writes.
@@ -17,7 +17,11 @@
 #include <unistd.h>
 
 enum { MOST_TOKENS = 4096 };
-struct options { const char *model; int64_t prompt[MOST_TOKENS]; int n_prompt, tokens, ranks; };
+struct options {
+    const char *model;
+    int64_t prompt[MOST_TOKENS];
+    int n_prompt, tokens, ranks;
+};
 
 static double now(void) {
     struct timespec t;
@@ -30,16 +34,21 @@ static int failed(const char *what) {
     return 1;
 }
 
-struct decoder { struct yj_model *m; int ids, lengths, total, logits; };
+struct decoder {
+    struct yj_model *m;
+    int ids, lengths, total, logits;
+};
 
-/* One pass over N tokens at positions PAST...; *NEXT is the most likely next token, *BITS mixes the bits of the logits. */
+/* One pass over N tokens at positions PAST...; *NEXT is the most likely next token, *BITS mixes the bits of the logits.
+ */
 static int step(struct decoder *d, const int64_t *tokens, int64_t n, int64_t past, int64_t *next, uint64_t *bits) {
     static _Alignas(64) int64_t ids[MOST_TOKENS];
     static _Alignas(64) int32_t length, total;
     memcpy(ids, tokens, sizeof *ids * (size_t)n);
     total = (int32_t)(past + n);
     length = total - 1;
-    struct yj_tensor x = {sizeof x, YJ_I64, 2, {1, n}, ids}, l = {sizeof l, YJ_I32, 1, {1}, &length}, t = {sizeof t, YJ_I32, 0, {0}, &total};
+    struct yj_tensor x = {sizeof x, YJ_I64, 2, {1, n}, ids}, l = {sizeof l, YJ_I32, 1, {1}, &length},
+                     t = {sizeof t, YJ_I32, 0, {0}, &total};
     struct yj_tensor y = {.size = sizeof y};
     if (yj_model_bind(d->m, d->ids, &x) || yj_model_bind(d->m, d->lengths, &l)) return failed("bind");
     if (d->total >= 0 && yj_model_bind(d->m, d->total, &t)) return failed("bind");
@@ -96,13 +105,17 @@ static int generate(const struct options *o, struct yj_comm *comm) {
     if (!bad && comm) {
         int agree = ranks_agree(comm, bits);
         bad = agree != 1;
-        if (bad) fprintf(stderr, "generate: rank %d: the ranks' logits differ\n", rank);
-        else if (rank == 0) printf("all %d ranks agree to the bit (%016llx)\n", ranks, (unsigned long long)bits);
+        if (bad)
+            fprintf(stderr, "generate: rank %d: the ranks' logits differ\n", rank);
+        else if (rank == 0)
+            printf("all %d ranks agree to the bit (%016llx)\n", ranks, (unsigned long long)bits);
     }
     if (!bad && rank == 0)
-        printf("%d ranks: first token %.1f ms, then %.1f tokens/s, %.1f %% of the time in collectives; planned memory %.1f MB, weights %.1f MB\n",
-               ranks, 1e3 * first, o->tokens > 1 ? (o->tokens - 1) / took : 0, running > 0 ? 100 * collectives / running : 0,
-               1e-6 * (double)stats.planned_bytes, 1e-6 * (double)stats.weight_bytes);
+        printf("%d ranks: first token %.1f ms, then %.1f tokens/s, %.1f %% of the time in collectives; planned memory "
+               "%.1f MB, weights %.1f MB\n",
+               ranks, 1e3 * first, o->tokens > 1 ? (o->tokens - 1) / took : 0,
+               running > 0 ? 100 * collectives / running : 0, 1e-6 * (double)stats.planned_bytes,
+               1e-6 * (double)stats.weight_bytes);
     yj_model_close(d.m);
     return bad;
 }
@@ -126,20 +139,26 @@ static int local_ranks(const struct options *o) {
             fflush(NULL);
             _exit(result);
         }
-    while (wait(&status) > 0) bad |= !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+    while (wait(&status) > 0)
+        bad |= !WIFEXITED(status) || WEXITSTATUS(status) != 0;
     return bad;
 }
 
 int main(int argc, char **argv) {
     static struct options o = {.prompt = {1, 2, 3}, .n_prompt = 3, .tokens = 16};
     for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--tokens") && i + 1 < argc) o.tokens = atoi(argv[++i]);
-        else if (!strcmp(argv[i], "--ranks") && i + 1 < argc) o.ranks = atoi(argv[++i]);
+        if (!strcmp(argv[i], "--tokens") && i + 1 < argc)
+            o.tokens = atoi(argv[++i]);
+        else if (!strcmp(argv[i], "--ranks") && i + 1 < argc)
+            o.ranks = atoi(argv[++i]);
         else if (!strcmp(argv[i], "--prompt") && i + 1 < argc) {
             char *p = argv[++i];
-            for (o.n_prompt = 0; *p && o.n_prompt < MOST_TOKENS; p += *p == ',') o.prompt[o.n_prompt++] = strtoll(p, &p, 10);
-        } else if (!o.model && argv[i][0] != '-') o.model = argv[i];
-        else o.model = NULL, argc = 0;
+            for (o.n_prompt = 0; *p && o.n_prompt < MOST_TOKENS; p += *p == ',')
+                o.prompt[o.n_prompt++] = strtoll(p, &p, 10);
+        } else if (!o.model && argv[i][0] != '-')
+            o.model = argv[i];
+        else
+            o.model = NULL, argc = 0;
     }
     if (!o.model || o.tokens < 1 || o.n_prompt < 1) {
         fprintf(stderr, "usage: generate MODEL.yj [--prompt 1,2,3] [--tokens N] [--ranks N]\n");

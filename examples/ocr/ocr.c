@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reads pictures of one line of text with PaddleOCR's recogniser compiled by Yunjin: a program on <yunjin/runtime.h> alone.
- * A picture is scaled to 48 rows; the model gives, for every 8 columns, how likely each character is; the best of each
- * step, repeats and blanks dropped (CTC), is the text.
+ * Reads pictures of one line of text with PaddleOCR's recogniser compiled by Yunjin: a program on <yunjin/runtime.h>
+ * alone. A picture is scaled to 48 rows; the model gives, for every 8 columns, how likely each character is; the best
+ * of each step, repeats and blanks dropped (CTC), is the text.
  *
- * usage: ocr [--save FOLDER] MODEL.yj CHARACTERS.txt PICTURE...   prints one line a picture: the text, its certainty, the time;
- *                                                                 FOLDER gets what each picture became, as PICTURE.npy
- *        ocr --logits OUTPUT.npy CHARACTERS.txt                   prints the text of an output computed before
+ * usage: ocr [--save FOLDER] MODEL.yj CHARACTERS.txt PICTURE...   prints one line a picture: the text, its certainty,
+ * the time; FOLDER gets what each picture became, as PICTURE.npy ocr --logits OUTPUT.npy CHARACTERS.txt prints the text
+ * of an output computed before
  */
 #include <yunjin/runtime.h>
 #include <stdio.h>
@@ -30,7 +30,10 @@ static double now(void) {
 }
 
 /* The lines of a file: class 0 is CTC's blank, class i + 1 is line i, the last class is a space. */
-struct characters { char *text, **line; int n; };
+struct characters {
+    char *text, **line;
+    int n;
+};
 
 static int read_characters(const char *path, struct characters *c) {
     FILE *f = fopen(path, "rb");
@@ -59,7 +62,8 @@ static float *prepare(const char *path, int64_t *columns) {
     float *out = aligned_alloc(64, ((size_t)(3 * ROWS * wide) * sizeof(float) + 63) / 64 * 64);
     for (int64_t y = 0; out && y < ROWS; y++)
         for (int64_t x = 0; x < wide; x++) {
-            float sy = ((float)y + 0.5f) * (float)h / ROWS - 0.5f, sx = ((float)x + 0.5f) * (float)w / (float)wide - 0.5f;
+            float sy = ((float)y + 0.5f) * (float)h / ROWS - 0.5f,
+                  sx = ((float)x + 0.5f) * (float)w / (float)wide - 0.5f;
             sy = sy < 0 ? 0 : sy;
             sx = sx < 0 ? 0 : sx;
             int y0 = (int)sy, x0 = (int)sx, y1 = y0 + 1 < h ? y0 + 1 : h - 1, x1 = x0 + 1 < w ? x0 + 1 : w - 1;
@@ -111,7 +115,9 @@ static int save(const char *folder, const char *picture, const struct yj_tensor 
 
 static int fits(const struct yj_tensor *y, const struct characters *c) {
     if (y->rank == 3 && y->dtype == YJ_F32 && y->shape[0] == 1 && y->shape[2] == c->n + 2) return 1;
-    fprintf(stderr, "ocr: %d characters need an output of %d classes, one picture at a time; this one has rank %d and %lld classes\n",
+    fprintf(stderr,
+            "ocr: %d characters need an output of %d classes, one picture at a time; this one has rank %d and %lld "
+            "classes\n",
             c->n, c->n + 2, y->rank, y->rank == 3 ? (long long)y->shape[2] : 0);
     return 0;
 }
@@ -138,8 +144,10 @@ static int read_picture(struct yj_model *m, const struct characters *c, const ch
     double start = now();
     int bad = yj_model_bind(m, 0, &x) || yj_model_run(m) || yj_model_output(m, 0, &y);
     double took = now() - start;
-    if (bad) failed(path);
-    else if (!fits(&y, c)) bad = 1;
+    if (bad)
+        failed(path);
+    else if (!fits(&y, c))
+        bad = 1;
     else {
         printf("%s: ", path);
         double certainty = print_text(&y, c);
@@ -152,20 +160,25 @@ static int read_picture(struct yj_model *m, const struct characters *c, const ch
 int main(int argc, char **argv) {
     struct characters c = {0};
     struct yj_model *m;
-    int bad = 0, output = argc == 4 && strcmp(argv[1], "--logits") == 0, saves = argc > 2 && strcmp(argv[1], "--save") == 0;
+    int bad = 0, output = argc == 4 && strcmp(argv[1], "--logits") == 0,
+        saves = argc > 2 && strcmp(argv[1], "--save") == 0;
     char **word = argv + 1 + output + 2 * saves;
     if (!output && argc < 4 + 2 * saves) {
-        fprintf(stderr, "usage: ocr [--save FOLDER] MODEL.yj CHARACTERS.txt PICTURE...\n       ocr --logits OUTPUT.npy CHARACTERS.txt\n");
+        fprintf(stderr, "usage: ocr [--save FOLDER] MODEL.yj CHARACTERS.txt PICTURE...\n       ocr --logits OUTPUT.npy "
+                        "CHARACTERS.txt\n");
         return 2;
     }
     if (!read_characters(word[1], &c)) {
         fprintf(stderr, "ocr: cannot read %s\n", word[1]);
         return 1;
     }
-    if (output) bad = read_output(&c, word[0]);
-    else if (yj_model_open(word[0], NULL, &m)) bad = failed(word[0]);
+    if (output)
+        bad = read_output(&c, word[0]);
+    else if (yj_model_open(word[0], NULL, &m))
+        bad = failed(word[0]);
     else {
-        for (char **picture = word + 2; *picture; picture++) bad |= read_picture(m, &c, *picture, saves ? argv[2] : NULL);
+        for (char **picture = word + 2; *picture; picture++)
+            bad |= read_picture(m, &c, *picture, saves ? argv[2] : NULL);
         yj_model_close(m);
     }
     free(c.line);

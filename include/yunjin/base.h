@@ -43,7 +43,7 @@ enum yj_dtype {
 #undef DTYPE
 };
 
-YJ_EXPORT size_t yj_dtype_bytes(enum yj_dtype dtype);    /* 0 for an unknown number */
+YJ_EXPORT size_t yj_dtype_bytes(enum yj_dtype dtype);     /* 0 for an unknown number */
 YJ_EXPORT const char *yj_dtype_name(enum yj_dtype dtype); /* "?" for an unknown number */
 
 enum yj_log_level { YJ_LOG_ERROR, YJ_LOG_WARN, YJ_LOG_INFO, YJ_LOG_TRACE };

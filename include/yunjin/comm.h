@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Collective communication between the ranks of one job. Contract: docs/comm-contract.md. The folder comm/, read in this
- * order:
- *   schedule.h algorithms.def   who sends which blocks in which round     verify.c  proves it, all ranks in one process
- *   prepare.c                   binds a schedule to sizes, slices, peers  cost.c    chooses it
- *   engine.c  call.c            moves every byte of every collective; starts and waits
- *   transport.h                 how bytes move: lanes of cells            cells.c mem.c shm.c tcp.c
- *   reduce.h                    k sources into n destinations, by element type and operator
- *   bootstrap.c pmix.c join.c   who is where                              settings.c  YUNJIN_COMM
- *   control.c watch.c wire.c    heartbeat, goodbye, abort, death, calls that do not meet; authenticated frames
- *   comm.c                      this header
+ * Collective communication between the ranks of one job. Contract: docs/comm-contract.md. The folder comm/, read in
+ * this order: schedule.h algorithms.def   who sends which blocks in which round     verify.c  proves it, all ranks in
+ * one process prepare.c                   binds a schedule to sizes, slices, peers  cost.c    chooses it engine.c
+ * call.c            moves every byte of every collective; starts and waits transport.h                 how bytes move:
+ * lanes of cells            cells.c mem.c shm.c tcp.c reduce.h                    k sources into n destinations, by
+ * element type and operator bootstrap.c pmix.c join.c   who is where                              settings.c
+ * YUNJIN_COMM control.c watch.c wire.c    heartbeat, goodbye, abort, death, calls that do not meet; authenticated
+ * frames comm.c                      this header
  *
  * Threads: one thread at a time uses a communicator, different communicators concurrently; abort from anywhere. Forking
  * after open is unsupported. Numbers in the enums are ABI and wire: never renumbered.
@@ -38,7 +36,7 @@ enum yj_op {
     YJ_PROD = 2,
     YJ_MIN = 3, /* -0 lies below +0; a NaN in any contribution gives NaN */
     YJ_MAX = 4,
-    YJ_AVG = 5, /* the sum, then divided by the number of ranks; integers towards zero */
+    YJ_AVG = 5,  /* the sum, then divided by the number of ranks; integers towards zero */
     YJ_BAND = 6, /* integers and bool */
     YJ_BOR = 7,
     YJ_BXOR = 8,
@@ -50,13 +48,13 @@ enum yj_op {
 /* --- open and close --- */
 
 struct yj_comm_options {
-    uint32_t size;          /* sizeof(struct yj_comm_options) */
-    int32_t rank;           /* used when RANKS > 0, else both come from the launcher: mpirun, PMIx, torchrun */
-    int32_t ranks;          /* 0: ask the environment; without a launcher the job has one rank */
-    const char *address;    /* "HOST:PORT" or "unix:NAME", where rank 0 listens; NULL: the launcher's or YUNJIN_COMM's */
-    const char *key;        /* the secret of the job; NULL: the launcher's */
-    const char *settings;   /* "key=value,...", as YUNJIN_COMM, which it overrides; NULL: none */
-    double deadline;        /* seconds for open, split and close; 0: 60 */
+    uint32_t size;        /* sizeof(struct yj_comm_options) */
+    int32_t rank;         /* used when RANKS > 0, else both come from the launcher: mpirun, PMIx, torchrun */
+    int32_t ranks;        /* 0: ask the environment; without a launcher the job has one rank */
+    const char *address;  /* "HOST:PORT" or "unix:NAME", where rank 0 listens; NULL: the launcher's or YUNJIN_COMM's */
+    const char *key;      /* the secret of the job; NULL: the launcher's */
+    const char *settings; /* "key=value,...", as YUNJIN_COMM, which it overrides; NULL: none */
+    double deadline;      /* seconds for open, split and close; 0: 60 */
 };
 
 /* Collective over all ranks of the job. OPTIONS may be NULL. Starts one control thread. On failure nothing is left. */
@@ -93,9 +91,9 @@ YJ_EXPORT enum yj_status yj_comm_unregister(struct yj_comm *comm, void *memory);
 
 /* --- calls --- */
 
-/* What is called. COUNT: all_reduce, broadcast, send, recv: elements of the buffer; all_gather: elements each rank gives;
- * reduce_scatter: elements each rank gets. In place: all_reduce, broadcast SEND == RECV; all_gather SEND == RECV + rank *
- * COUNT; reduce_scatter RECV == SEND + rank * COUNT. Other overlaps are refused. */
+/* What is called. COUNT: all_reduce, broadcast, send, recv: elements of the buffer; all_gather: elements each rank
+ * gives; reduce_scatter: elements each rank gets. In place: all_reduce, broadcast SEND == RECV; all_gather SEND == RECV
+ * + rank * COUNT; reduce_scatter RECV == SEND + rank * COUNT. Other overlaps are refused. */
 struct yj_call {
     uint32_t size;       /* sizeof(struct yj_call) */
     uint32_t collective; /* enum yj_collective */
@@ -122,9 +120,9 @@ enum {
 YJ_EXPORT enum yj_status yj_comm_start(struct yj_comm *comm, const struct yj_call *call, struct yj_request **request);
 /* Moves data; DONE tells whether the request has ended. When it has, it is gone, and the status is the call's. */
 YJ_EXPORT enum yj_status yj_comm_test(struct yj_request *request, bool *done);
-/* Returns when the call has ended: YJ_OK, YJ_ERR_PEER (a rank is dead or has left, named), YJ_ERR_TIMEOUT (the late rank
- * is named), YJ_ERR_MISMATCH (both calls are named) or YJ_ERR_ABORTED. After an error OUT is undefined and COMM has
- * failed for good. */
+/* Returns when the call has ended: YJ_OK, YJ_ERR_PEER (a rank is dead or has left, named), YJ_ERR_TIMEOUT (the late
+ * rank is named), YJ_ERR_MISMATCH (both calls are named) or YJ_ERR_ABORTED. After an error OUT is undefined and COMM
+ * has failed for good. */
 YJ_EXPORT enum yj_status yj_comm_wait(struct yj_request *request);
 /* Start and wait. */
 YJ_EXPORT enum yj_status yj_comm_call(struct yj_comm *comm, const struct yj_call *call);
@@ -148,15 +146,15 @@ YJ_EXPORT enum yj_status yj_comm_explain(struct yj_comm *comm, const struct yj_c
  *   yj_all_reduce(comm, send, recv, count, dtype, op)      yj_reduce(..., op, root)      yj_barrier(comm)
  *   yj_all_gather(comm, send, recv, count, dtype)          yj_broadcast(..., dtype, root)
  *   yj_send(comm, send, count, dtype, rank)                yj_recv(comm, recv, count, dtype, rank) */
-#define YJ_WRAP(name, NAME, parameters, ...)                                                                          \
-    static inline enum yj_status yj_##name parameters {                                                               \
-        struct yj_call call = {.size = sizeof call, .collective = YJ_##NAME, __VA_ARGS__};                            \
-        return yj_comm_call(comm, &call);                                                                             \
+#define YJ_WRAP(name, NAME, parameters, ...)                                                                           \
+    static inline enum yj_status yj_##name parameters {                                                                \
+        struct yj_call call = {.size = sizeof call, .collective = YJ_##NAME, __VA_ARGS__};                             \
+        return yj_comm_call(comm, &call);                                                                              \
     }
 #define YJ_BUFFERS .send = send, .recv = recv, .count = count, .dtype = dtype
 #define YJ_DATA struct yj_comm *comm, const void *send, void *recv, uint64_t count, enum yj_dtype dtype
 #define YJ_WRAP_SUM_0(name, NAME, in_out) YJ_WRAP(name, NAME, (YJ_DATA, enum yj_op op), YJ_BUFFERS, .op = op)
-#define YJ_WRAP_SUM_1(name, NAME, in_out)                                                                             \
+#define YJ_WRAP_SUM_1(name, NAME, in_out)                                                                              \
     YJ_WRAP(name, NAME, (YJ_DATA, enum yj_op op, int root), YJ_BUFFERS, .op = op, .root = root)
 #define YJ_WRAP_SAME_0(name, NAME, in_out) YJ_WRAP(name, NAME, (YJ_DATA), YJ_BUFFERS)
 #define YJ_WRAP_TURN_0(name, NAME, in_out) YJ_WRAP(name, NAME, (YJ_DATA), YJ_BUFFERS)
@@ -165,14 +163,13 @@ YJ_EXPORT enum yj_status yj_comm_explain(struct yj_comm *comm, const struct yj_c
 #define YJ_WRAP_ROOT_ALL(name, NAME) YJ_WRAP(name, NAME, (YJ_DATA, int root), YJ_BUFFERS, .root = root)
 #define YJ_WRAP_OWN_ROOT YJ_WRAP_ROOT_ALL
 #define YJ_WRAP_ROOT_OWN YJ_WRAP_ROOT_ALL
-#define YJ_WRAP_ALL_NONE(name, NAME)                                                                                  \
-    YJ_WRAP(name, NAME, (struct yj_comm * comm, const void *send, uint64_t count, enum yj_dtype dtype, int rank),     \
+#define YJ_WRAP_ALL_NONE(name, NAME)                                                                                   \
+    YJ_WRAP(name, NAME, (struct yj_comm * comm, const void *send, uint64_t count, enum yj_dtype dtype, int rank),      \
             .send = send, .count = count, .dtype = dtype, .root = rank)
-#define YJ_WRAP_NONE_ALL(name, NAME)                                                                                  \
-    YJ_WRAP(name, NAME, (struct yj_comm * comm, void *recv, uint64_t count, enum yj_dtype dtype, int rank),           \
+#define YJ_WRAP_NONE_ALL(name, NAME)                                                                                   \
+    YJ_WRAP(name, NAME, (struct yj_comm * comm, void *recv, uint64_t count, enum yj_dtype dtype, int rank),            \
             .recv = recv, .count = count, .dtype = dtype, .root = rank)
-#define COLLECTIVE(number, NAME, name, in, out, worth, rooted, doc)                                                   \
-    YJ_WRAP_##worth##_##rooted(name, NAME, in##_##out)
+#define COLLECTIVE(number, NAME, name, in, out, worth, rooted, doc) YJ_WRAP_##worth##_##rooted(name, NAME, in##_##out)
 #include <yunjin/collectives.def>
 #undef COLLECTIVE
 

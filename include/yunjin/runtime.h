@@ -36,21 +36,22 @@ struct yj_launcher;
 /* --- open and close --- */
 
 struct yj_model_options {
-    uint32_t size;          /* sizeof(struct yj_model_options); fields beyond it are 0 */
-    int32_t threads;        /* 0: YUNJIN_THREADS, else one for each core this process may use */
-    const char *target;     /* the program for this chip ("riscv64-rvv", or one length of its vectors: "riscv64-rvv.256");
-                               NULL: the first that this machine can run, or with a launcher the first */
-    struct yj_comm *comm;   /* the job of a model compiled for several ranks; borrowed until close; NULL: one rank */
-    uint32_t flags;         /* YJ_OPEN_... */
+    uint32_t size;        /* sizeof(struct yj_model_options); fields beyond it are 0 */
+    int32_t threads;      /* 0: YUNJIN_THREADS, else one for each core this process may use */
+    const char *target;   /* the program for this chip ("riscv64-rvv", or one length of its vectors: "riscv64-rvv.256");
+                             NULL: the first that this machine can run, or with a launcher the first */
+    struct yj_comm *comm; /* the job of a model compiled for several ranks; borrowed until close; NULL: one rank */
+    uint32_t flags;       /* YJ_OPEN_... */
     const struct yj_launcher *launcher; /* kernels run there, for any chip; NULL: they are loaded and run here */
 };
 enum {
-    YJ_OPEN_VERIFY = 1, /* read all weights now and compare their hash; without it their size is checked and the rest is not
-                           (plan, kernels and manifest always are) */
+    YJ_OPEN_VERIFY = 1, /* read all weights now and compare their hash; without it their size is checked and the rest is
+                           not (plan, kernels and manifest always are) */
 };
 
 /* Opens the folder PATH. Weights are mapped, not read. With a communicator it is collective. OPTIONS may be NULL. */
-YJ_EXPORT enum yj_status yj_model_open(const char *path, const struct yj_model_options *options, struct yj_model **model);
+YJ_EXPORT enum yj_status yj_model_open(const char *path, const struct yj_model_options *options,
+                                       struct yj_model **model);
 YJ_EXPORT void yj_model_close(struct yj_model *model); /* a run that was started is waited for */
 
 /* --- what goes in and out --- */
@@ -58,12 +59,13 @@ YJ_EXPORT void yj_model_close(struct yj_model *model); /* a run that was started
 enum yj_port { YJ_PORT_INPUT = 1, YJ_PORT_OUTPUT = 2, YJ_PORT_STATE = 3 };
 
 struct yj_port_info {
-    uint32_t size;                  /* sizeof(struct yj_port_info) */
+    uint32_t size; /* sizeof(struct yj_port_info) */
     enum yj_dtype dtype;
     int32_t rank;
-    const char *name;               /* of a state: the input's */
-    const char *output_name;        /* of a state: the output that updates it; else NULL */
-    const char *dim[YJ_MAX_RANK];   /* each dimension as text: "3", "N", "N*2": the same name is the same size everywhere */
+    const char *name;        /* of a state: the input's */
+    const char *output_name; /* of a state: the output that updates it; else NULL */
+    const char
+        *dim[YJ_MAX_RANK]; /* each dimension as text: "3", "N", "N*2": the same name is the same size everywhere */
     int64_t low[YJ_MAX_RANK], high[YJ_MAX_RANK]; /* what it may be; INT64_MAX: no bound */
 };
 
@@ -75,7 +77,7 @@ YJ_EXPORT int yj_model_find(const struct yj_model *model, enum yj_port port, con
 
 /* Elements row-major without gaps, in the order of the machine (little-endian everywhere Yunjin runs). */
 struct yj_tensor {
-    uint32_t size;          /* sizeof(struct yj_tensor) */
+    uint32_t size; /* sizeof(struct yj_tensor) */
     enum yj_dtype dtype;
     int32_t rank;
     int64_t shape[YJ_MAX_RANK];
@@ -110,11 +112,11 @@ YJ_EXPORT enum yj_status yj_model_state_set(struct yj_model *model, int index, c
 /* --- looking at it --- */
 
 struct yj_model_stats {
-    uint32_t size;          /* sizeof(struct yj_model_stats) */
+    uint32_t size; /* sizeof(struct yj_model_stats) */
     int32_t threads, rank, ranks, steps;
-    const char *target;     /* of the program that was chosen */
-    uint64_t weight_bytes;  /* mapped */
-    uint64_t planned_bytes; /* temporaries, states and scratch at the present shapes */
+    const char *target;         /* of the program that was chosen */
+    uint64_t weight_bytes;      /* mapped */
+    uint64_t planned_bytes;     /* temporaries, states and scratch at the present shapes */
     double run_s, collective_s; /* of the last run: all of it, and the time spent in starts and waits of collectives */
 };
 YJ_EXPORT enum yj_status yj_model_stats(const struct yj_model *model, struct yj_model_stats *stats);
@@ -124,23 +126,28 @@ YJ_EXPORT enum yj_status yj_model_profile(struct yj_model *model, bool on);
 /* Writes them as a Chrome trace (JSON): times on one clock for all ranks, process = rank, names = ONNX nodes. */
 YJ_EXPORT enum yj_status yj_model_profile_write(struct yj_model *model, const char *path);
 
-/* --- kernels elsewhere: the plan is walked here and every launch goes to a launcher, such as the emulator of the compiler
- * library (yj_emulator_launcher). It is called by one thread at a time; its errors end the run. --- */
+/* --- kernels elsewhere: the plan is walked here and every launch goes to a launcher, such as the emulator of the
+ * compiler library (yj_emulator_launcher). It is called by one thread at a time; its errors end the run. --- */
 
 struct yj_fault; /* <yunjin/target.h> */
-struct yj_launch_buffer { void *data; uint64_t bytes; uint32_t in, out; }; /* what the kernel reads, what it writes */
+struct yj_launch_buffer {
+    void *data;
+    uint64_t bytes;
+    uint32_t in, out;
+}; /* what the kernel reads, what it writes */
 struct yj_launch {
     uint32_t size;
-    const char *kernel;     /* its symbol in the library */
+    const char *kernel; /* its symbol in the library */
     int32_t n_buffers, n_scalars;
     const struct yj_launch_buffer *buffers;
     const int64_t *scalars;
     int64_t tile_begin, tile_end, scratch_bytes;
 };
 struct yj_launcher {
-    uint32_t size;          /* sizeof(struct yj_launcher) */
+    uint32_t size; /* sizeof(struct yj_launcher) */
     /* LIBRARY holds the shared object with the kernels of TARGET; VECTOR_BITS is 0 where registers have one length. */
-    enum yj_status (*open)(const char *target, int32_t vector_bits, const void *library, uint64_t bytes, void **kernels);
+    enum yj_status (*open)(const char *target, int32_t vector_bits, const void *library, uint64_t bytes,
+                           void **kernels);
     enum yj_status (*launch)(void *kernels, const struct yj_launch *launch, struct yj_fault *fault);
     void (*close)(void *kernels);
 };
@@ -156,7 +163,8 @@ YJ_EXPORT enum yj_status yj_tensor_write(const char *path, const struct yj_tenso
 YJ_EXPORT enum yj_status yj_tensor_new(struct yj_tensor *tensor);
 YJ_EXPORT void yj_tensor_free(struct yj_tensor *tensor);
 /* The largest error of GOT against WANT by Yunjin's measure, |got - want| / (1e-4 |want| + 1e-5 max|want|): up to 1 is
- * equal (f16, bf16 and fp8: one step of the type instead of 1e-4). Integers and bools must be equal. A NaN equals a NaN. Dtypes and shapes must agree (YJ_ERR_INPUT). */
+ * equal (f16, bf16 and fp8: one step of the type instead of 1e-4). Integers and bools must be equal. A NaN equals a
+ * NaN. Dtypes and shapes must agree (YJ_ERR_INPUT). */
 YJ_EXPORT enum yj_status yj_tensor_compare(const struct yj_tensor *got, const struct yj_tensor *want, double *error);
 
 #ifdef __cplusplus

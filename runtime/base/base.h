@@ -35,7 +35,7 @@ bool log_wants(enum yj_log_level level);
 /* --- memory: an arena is linked blocks, freed at once. Inside the compiler arena_new never returns NULL: out of memory
  * longjmps to the innermost arena_guard of this thread, which is at the compiler's door. With no guard: NULL. --- */
 
-struct arena; /* not thread-safe */
+struct arena;                   /* not thread-safe */
 struct arena *arena_open(void); /* NULL when out of memory */
 void arena_close(struct arena *arena);
 void *arena_new(struct arena *arena, size_t bytes); /* zeroed, aligned to 16 */
@@ -53,7 +53,11 @@ void arena_leave(enum yj_status status);
 void arena_fail_at(long n);
 
 /* A growing text buffer in malloc'ed memory; TEXT.data is always terminated. Out of memory sets .failed. */
-struct text { char *data; size_t n, room; bool failed; };
+struct text {
+    char *data;
+    size_t n, room;
+    bool failed;
+};
 void text_add(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_free(struct text *text);
 
@@ -65,7 +69,7 @@ uint16_t f32_to_bf16(float f); /* round to nearest even; NaN -> 0x7fc0 */
 float e4m3_to_f32(uint8_t v);  /* OCP 8-bit E4M3 (FN: no infinity) */
 uint8_t f32_to_e4m3(float f);  /* round to nearest even; beyond 448 and infinity -> 448 (saturating); NaN -> 0x7f */
 float e5m2_to_f32(uint8_t v);
-uint8_t f32_to_e5m2(float f);  /* round to nearest even; beyond 57344 and infinity -> 57344; NaN -> 0x7e */
+uint8_t f32_to_e5m2(float f); /* round to nearest even; beyond 57344 and infinity -> 57344; NaN -> 0x7e */
 bool dtype_parse(const char *name, enum yj_dtype *dtype);
 bool dtype_from_onnx(int onnx, enum yj_dtype *dtype);
 int dtype_onnx(enum yj_dtype dtype);
@@ -73,11 +77,15 @@ char dtype_kind(enum yj_dtype dtype); /* 'f' 'i' 'u' 'b' */
 
 /* --- small things every room needs --- */
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-uint64_t hash_bytes(const void *data, size_t bytes, uint64_t seed); /* 64-bit, the same on every machine */
+static inline int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static inline int64_t max64(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+uint64_t hash_bytes(const void *data, size_t bytes, uint64_t seed);     /* 64-bit, the same on every machine */
 enum yj_status file_read(const char *path, char **data, size_t *bytes); /* malloc'ed, terminated by a 0 byte */
 enum yj_status file_write_atomic(const char *path, const void *data, size_t bytes); /* beside it, fsync, rename */
-double time_now(void); /* seconds, monotonic */
+double time_now(void);                                                              /* seconds, monotonic */
 
 #endif

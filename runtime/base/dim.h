@@ -25,11 +25,11 @@ enum dim_op { DIM_CONST, DIM_SYMBOL, DIM_ADD, DIM_MUL, DIM_DIV, DIM_MOD, DIM_MIN
 
 struct dim {
     enum dim_op op;
-    int id;                /* order of creation in its table */
-    int64_t value;         /* CONST */
-    const char *name;      /* SYMBOL */
-    int64_t low, high;     /* known bounds, inclusive; INT64_MIN / INT64_MAX where unknown. Saturating arithmetic. */
-    int64_t divisor;       /* the value is a multiple of this (>= 1; 0 for the constant 0) */
+    int id;                  /* order of creation in its table */
+    int64_t value;           /* CONST */
+    const char *name;        /* SYMBOL */
+    int64_t low, high;       /* known bounds, inclusive; INT64_MIN / INT64_MAX where unknown. Saturating arithmetic. */
+    int64_t divisor;         /* the value is a multiple of this (>= 1; 0 for the constant 0) */
     const struct dim *a, *b; /* ADD, MUL, DIV, MOD, MIN, MAX */
 };
 typedef const struct dim *dim; /* the one typedef: a dim is used like a number */
@@ -58,7 +58,7 @@ dim dim_min(struct dim_table *t, dim a, dim b);
 dim dim_max(struct dim_table *t, dim a, dim b);
 
 bool dim_is_const(dim d, int64_t *value);
-bool dim_is(dim d, int64_t value);                        /* known to be exactly VALUE */
+bool dim_is(dim d, int64_t value); /* known to be exactly VALUE */
 enum dim_known { DIM_NO, DIM_YES, DIM_UNKNOWN };
 enum dim_known dim_equal(struct dim_table *t, dim a, dim b);
 enum dim_known dim_less(struct dim_table *t, dim a, dim b); /* a < b */
@@ -67,7 +67,7 @@ bool dim_linear(struct dim_table *t, dim d, dim symbol, dim *coefficient, dim *r
 bool dim_contains(dim d, dim symbol);
 /* BY in place of SYMBOL. Bounds of other symbols that mention SYMBOL stay as they are. */
 dim dim_substitute(struct dim_table *t, dim d, dim symbol, dim by);
-dim dim_copy(struct dim_table *to, dim d);                /* the same expression in another table */
+dim dim_copy(struct dim_table *to, dim d); /* the same expression in another table */
 /* Calls FN for each symbol of d once. */
 void dim_symbols(dim d, void (*fn)(void *user, dim symbol), void *user);
 
@@ -78,8 +78,8 @@ void dim_print(struct text *out, dim d);
 /* Moves TEXT behind the expression, or to where it is wrong. Nested 200 deep at most. Unknown symbols are made,
  * 0..unbounded. */
 enum yj_status dim_parse(struct dim_table *t, const char **text, dim *d);
-/* The same without simplifying, for text that dim_print wrote: ten times as quick. The result can be printed, evaluated,
- * walked and copied (dim_copy to another table simplifies); arithmetic on it is undefined. */
+/* The same without simplifying, for text that dim_print wrote: ten times as quick. The result can be printed,
+ * evaluated, walked and copied (dim_copy to another table simplifies); arithmetic on it is undefined. */
 enum yj_status dim_parse_plain(struct dim_table *t, const char **text, dim *d);
 
 /* Evaluation: BIND gives a symbol's value. Overflow and division by zero are YJ_ERR_INPUT naming the expression. */

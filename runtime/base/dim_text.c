@@ -103,12 +103,18 @@ struct parser {
 static dim make(struct parser *p, enum dim_op op, dim a, dim b) {
     if (p->plain) return dim_node(p->t, op, a, b);
     switch (op) {
-    case DIM_ADD: return dim_add(p->t, a, b);
-    case DIM_MUL: return dim_mul(p->t, a, b);
-    case DIM_DIV: return dim_div(p->t, a, b);
-    case DIM_MOD: return dim_mod(p->t, a, b);
-    case DIM_MIN: return dim_min(p->t, a, b);
-    default: return dim_max(p->t, a, b);
+    case DIM_ADD:
+        return dim_add(p->t, a, b);
+    case DIM_MUL:
+        return dim_mul(p->t, a, b);
+    case DIM_DIV:
+        return dim_div(p->t, a, b);
+    case DIM_MOD:
+        return dim_mod(p->t, a, b);
+    case DIM_MIN:
+        return dim_min(p->t, a, b);
+    default:
+        return dim_max(p->t, a, b);
     }
 }
 

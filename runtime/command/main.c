@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The program `yunjin`: one table of commands. A command is one function in its own file; it gets the words from its name
- * on and returns the exit code: 0 done, 1 input, 2 command line, 3 machine.
+ * The program `yunjin`: one table of commands. A command is one function in its own file; it gets the words from its
+ * name on and returns the exit code: 0 done, 1 input, 2 command line, 3 machine.
  */
 #include <yunjin/base.h>
 
@@ -20,7 +20,10 @@
 COMMANDS
 #undef COMMAND
 
-static const struct command { const char *name, *words, *doc; int (*run)(int argc, char **argv); } commands[] = {
+static const struct command {
+    const char *name, *words, *doc;
+    int (*run)(int argc, char **argv);
+} commands[] = {
 #define COMMAND(name, words, doc) {#name, words, doc, command_##name},
     COMMANDS
 #undef COMMAND

@@ -409,8 +409,7 @@ static int say(const struct run_job *job, struct yj_model *m, const struct timin
     struct yj_model_stats s = {.size = sizeof s};
     if (yj_model_stats(m, &s) != YJ_OK) return command_failed(job->command, YJ_ERR_INTERNAL);
     if (job->json) {
-        int code = command_json("run", summary_json(&s, t, job->repeat, job->compare, worst),
-                                json_incref(cases));
+        int code = command_json("run", summary_json(&s, t, job->repeat, job->compare, worst), json_incref(cases));
         return code ? code : worst <= 1 ? DONE : INPUT;
     }
     printf("%s: %s, %d rank%s, %d thread%s; load %.2f ms, run %.3f ms", job->model, s.target, s.ranks,

@@ -10,10 +10,13 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-
 #define CHECK_LOOP(axis, body) "tile t = 0 .. (N + 31) / 32 { vector " axis " { " body " } }\n"
-#define DIMS(...) {__VA_ARGS__}
-static const struct { struct kernel_case c; const char *text; } forms[] = {
+#define DIMS(...)                                                                                                      \
+    { __VA_ARGS__ }
+static const struct {
+    struct kernel_case c;
+    const char *text;
+} forms[] = {
 #define FORM(name, index_dim, dims, text) {{#name, index_dim, dims}, text},
 #include "compiler/check_forms.def"
 #undef FORM

@@ -21,10 +21,20 @@
 #define OPENCL_FUNCTIONS(F)                                                                                            \
     F(clGetPlatformIDs)                                                                                                \
     F(clGetDeviceIDs)                                                                                                  \
-    F(clCreateContext) F(clCreateCommandQueue) F(clCreateProgramWithSource) F(clBuildProgram) F(clGetProgramBuildInfo) \
-        F(clCreateKernel) F(clSetKernelArg) F(clCreateBuffer) F(clEnqueueNDRangeKernel) F(clEnqueueReadBuffer)         \
-            F(clEnqueueWriteBuffer) F(clFinish) F(clReleaseMemObject) F(clReleaseKernel) F(clReleaseProgram)           \
-                F(clReleaseCommandQueue) F(clReleaseContext) F(clGetDeviceInfo)
+    F(clCreateContext)                                                                                                 \
+    F(clCreateCommandQueue)                                                                                            \
+    F(clCreateProgramWithSource)                                                                                       \
+    F(clBuildProgram)                                                                                                  \
+    F(clGetProgramBuildInfo)                                                                                           \
+    F(clCreateKernel)                                                                                                  \
+    F(clSetKernelArg)                                                                                                  \
+    F(clCreateBuffer)                                                                                                  \
+    F(clEnqueueNDRangeKernel)                                                                                          \
+    F(clEnqueueReadBuffer)                                                                                             \
+    F(clEnqueueWriteBuffer)                                                                                            \
+    F(clFinish)                                                                                                        \
+    F(clReleaseMemObject)                                                                                              \
+    F(clReleaseKernel) F(clReleaseProgram) F(clReleaseCommandQueue) F(clReleaseContext) F(clGetDeviceInfo)
 #define FIELD(name) __typeof__(&name) name;
 static struct { OPENCL_FUNCTIONS(FIELD) } cl;
 

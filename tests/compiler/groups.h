@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Groups of ops as text, with the dims they are tried with, and what is needed to run them: as a graph (the oracle), as a
- * plain kernel and as tiled kernels. Shared by the tests of lowering and of tiling.
+ * Groups of ops as text, with the dims they are tried with, and what is needed to run them: as a graph (the oracle), as
+ * a plain kernel and as tiled kernels. Shared by the tests of lowering and of tiling.
  */
 #ifndef TESTS_COMPILER_GROUPS_H
 #define TESTS_COMPILER_GROUPS_H
@@ -18,7 +18,12 @@
 
 /* DIMS: several bindings of the symbols, in the order in which the text declares them, each ended by -1. LIMIT: integer
  * inputs are below it. SLACK: 0 when every bit must be that of graph_eval, else a bound of the relative error. */
-struct group { const char *name, *text; int64_t dims[6][6]; int64_t limit; double slack; };
+struct group {
+    const char *name, *text;
+    int64_t dims[6][6];
+    int64_t limit;
+    double slack;
+};
 
 #include "tests/compiler/groups.def"
 
@@ -33,8 +38,8 @@ struct trial {
     struct arena *arena;
     struct graph *g;
     struct op *fused;
-    int64_t value[8];                 /* of the symbols */
-    struct tensor in[16], out[16];    /* out: by graph_eval */
+    int64_t value[8];              /* of the symbols */
+    struct tensor in[16], out[16]; /* out: by graph_eval */
 };
 
 static inline uint64_t trial_random(uint64_t *state) {
@@ -50,7 +55,8 @@ static inline int symbol_number(const struct group *group, const char *name) {
     const char *p = strchr(group->text, '(');
     for (const char *in; p && (in = strstr(p, " in ")) && in < strchr(group->text, '{'); p = in + 1, n++) {
         const char *start = in;
-        while (start > group->text && start[-1] != '(' && start[-1] != ' ' && start[-1] != ',') start--;
+        while (start > group->text && start[-1] != '(' && start[-1] != ' ' && start[-1] != ',')
+            start--;
         if ((size_t)(in - start) == strlen(name) && memcmp(start, name, strlen(name)) == 0) return n;
     }
     return -1;
@@ -79,9 +85,12 @@ static inline void trial_fill(const struct group *g, struct tensor *x, uint64_t 
         uint32_t word;
         memcpy(&word, &f, sizeof word);
         char kind = dtype_kind(x->dtype);
-        if (kind == 'f') bits = scalar_cast(x->dtype, YJ_F32, word);
-        else if (kind == 'b') bits = r & 1;
-        else bits = g->limit ? r % (uint64_t)g->limit : r;
+        if (kind == 'f')
+            bits = scalar_cast(x->dtype, YJ_F32, word);
+        else if (kind == 'b')
+            bits = r & 1;
+        else
+            bits = g->limit ? r % (uint64_t)g->limit : r;
         memcpy((char *)x->bytes + i * each, &bits, each);
     }
 }
@@ -110,12 +119,15 @@ static inline struct op *fused_of(struct arena *arena, struct graph *g) {
 
 static inline void trial_open(struct trial *t, const struct group *group, int which, uint64_t seed) {
     *t = (struct trial){.group = group, .arena = arena_open()};
-    if (graph_parse(t->arena, group->text, group->name, &t->g) != YJ_OK) fail_msg("%s: %s", group->name, yj_error_text());
-    for (int i = 0; i < 6 && group->dims[which][i] >= 0; i++) t->value[i] = group->dims[which][i];
+    if (graph_parse(t->arena, group->text, group->name, &t->g) != YJ_OK)
+        fail_msg("%s: %s", group->name, yj_error_text());
+    for (int i = 0; i < 6 && group->dims[which][i] >= 0; i++)
+        t->value[i] = group->dims[which][i];
     for (int i = 0; i < t->g->n_in; i++) {
         int64_t shape[GRAPH_MAX_RANK];
         const struct type *type = &t->g->in[i]->type;
-        for (int d = 0; d < type->rank; d++) shape[d] = trial_number(t, type->shape[d]);
+        for (int d = 0; d < type->rank; d++)
+            shape[d] = trial_number(t, type->shape[d]);
         assert_int_equal(tensor_new(type->dtype, type->rank, shape, &t->in[i]), YJ_OK);
         trial_fill(group, &t->in[i], &seed);
     }
@@ -124,23 +136,33 @@ static inline void trial_open(struct trial *t, const struct group *group, int wh
 }
 
 static inline void trial_close(struct trial *t) {
-    for (int i = 0; i < t->g->n_in; i++) tensor_free(&t->in[i]);
-    for (int i = 0; i < t->g->n_out; i++) tensor_free(&t->out[i]);
+    for (int i = 0; i < t->g->n_in; i++)
+        tensor_free(&t->in[i]);
+    for (int i = 0; i < t->g->n_out; i++)
+        tensor_free(&t->out[i]);
     arena_close(t->arena);
 }
 
 /* One run of a kernel: arguments as their layouts want them, 64 guard bytes behind each. */
-struct launch { const struct kernel *k; int64_t scalar[8], tiles, scratch_bytes; void *buffer[16], *scratch; size_t bytes[16]; struct yj_fault fault; };
+struct launch {
+    const struct kernel *k;
+    int64_t scalar[8], tiles, scratch_bytes;
+    void *buffer[16], *scratch;
+    size_t bytes[16];
+    struct yj_fault fault;
+};
 
 static inline struct type fixed_type(const struct trial *t, const struct value *v, struct dim_table *dims) {
     struct type type = v->type;
-    for (int i = 0; i < type.rank; i++) type.shape[i] = dim_const(dims, trial_number(t, type.shape[i]));
+    for (int i = 0; i < type.rank; i++)
+        type.shape[i] = dim_const(dims, trial_number(t, type.shape[i]));
     return type;
 }
 
 static inline void launch_open(struct launch *l, const struct trial *t, struct kernel *k) {
     *l = (struct launch){.k = k};
-    for (int i = 0; i < k->n_dims; i++) l->scalar[i] = trial_number(t, k->dim_args[i]);
+    for (int i = 0; i < k->n_dims; i++)
+        l->scalar[i] = trial_number(t, k->dim_args[i]);
     l->tiles = trial_number(t, kernel_tile_count(k));
     l->scratch_bytes = trial_number(t, kernel_scratch_bytes(k));
     l->scratch = aligned_alloc(64, (size_t)(l->scratch_bytes + 127) & ~(size_t)63);
@@ -159,7 +181,8 @@ static inline void launch_open(struct launch *l, const struct trial *t, struct k
 static inline void launch_close(struct launch *l) {
     for (int i = 0; i < l->k->n_args; i++) {
         const unsigned char *end = (const unsigned char *)l->buffer[i] + l->bytes[i];
-        for (int j = 0; j < 64; j++) assert_int_equal(end[j], 0xA5);
+        for (int j = 0; j < 64; j++)
+            assert_int_equal(end[j], 0xA5);
         free(l->buffer[i]);
     }
     free(l->scratch);
@@ -204,7 +227,8 @@ static inline void check_results(const struct trial *t, const struct launch *l, 
         assert_int_equal(layout_bytes(&type, &v->layout, &bytes), YJ_OK);
         void *want = malloc(bytes + 1);
         assert_int_equal(layout_pack(&type, &v->layout, t->out[i].bytes, want), YJ_OK);
-        int64_t at = first_difference(type.dtype, want, l->buffer[t->fused->n_in + i], bytes / yj_dtype_bytes(type.dtype), t->group->slack);
+        int64_t at = first_difference(type.dtype, want, l->buffer[t->fused->n_in + i],
+                                      bytes / yj_dtype_bytes(type.dtype), t->group->slack);
         if (at >= 0) {
             uint64_t a = 0, b = 0;
             size_t each = yj_dtype_bytes(type.dtype);
@@ -212,8 +236,9 @@ static inline void check_results(const struct trial *t, const struct launch *l, 
             memcpy(&b, (char *)l->buffer[t->fused->n_in + i] + (size_t)at * each, each);
             struct text text = {0};
             kernel_print(&text, l->k);
-            fail_msg("%s, %s: result %d, element %lld is %.9g (%llx) and should be %.9g (%llx)\n%s", t->group->name, what, i, (long long)at,
-                     as_double(type.dtype, b), (unsigned long long)b, as_double(type.dtype, a), (unsigned long long)a, text.data);
+            fail_msg("%s, %s: result %d, element %lld is %.9g (%llx) and should be %.9g (%llx)\n%s", t->group->name,
+                     what, i, (long long)at, as_double(type.dtype, b), (unsigned long long)b, as_double(type.dtype, a),
+                     (unsigned long long)a, text.data);
         }
         free(want);
     }

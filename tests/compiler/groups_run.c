@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Groups as machine code: every group of groups.def, lowered, tiled for a target that runs here, emitted by LLVM, linked and
- * run, gives the bits that its plain kernel has in the interpreter.
+ * Groups as machine code: every group of groups.def, lowered, tiled for a target that runs here, emitted by LLVM,
+ * linked and run, gives the bits that its plain kernel has in the interpreter.
  */
 #include "compiler/emit.h"
 #include "compiler/link.h"
@@ -12,7 +12,10 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
-struct made { struct kernel *plain, *variants[TILE_MAX_VARIANTS]; int n; };
+struct made {
+    struct kernel *plain, *variants[TILE_MAX_VARIANTS];
+    int n;
+};
 
 static void *library_of(const struct kernel *const *kernels, int n, const struct yj_target *target) {
     char *object, *library, path[] = "/tmp/yunjin-groups-XXXXXX";
@@ -60,7 +63,8 @@ static void compare(struct trial *t, const struct made *m, void *library, const 
     if (kernel_eval(a.k, a.buffer, a.scalar, 0, a.tiles, 0, &a.fault) != YJ_OK) fail_msg("%s", yj_error_text());
     yj_kernel_fn *fn = (yj_kernel_fn *)dlsym(library, k->name);
     assert_non_null(fn);
-    for (int64_t i = b.tiles; i-- > 0;) fn(b.buffer, b.scalar, i, i + 1, b.scratch, &b.fault);
+    for (int64_t i = b.tiles; i-- > 0;)
+        fn(b.buffer, b.scalar, i, i + 1, b.scratch, &b.fault);
     assert_int_equal(a.fault.code != 0, b.fault.code != 0);
     for (int i = t->fused->n_in; i < k->n_args; i++) {
         enum yj_dtype dtype = t->fused->out[i - t->fused->n_in]->type.dtype;
@@ -101,8 +105,10 @@ static void test_host(void **state) {
 /* Other vectors, other tiles, the same bits. */
 static void test_v3(void **state) {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) run_on("x86-64-v3");
-    else skip();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
+        run_on("x86-64-v3");
+    else
+        skip();
 #else
     skip();
 #endif

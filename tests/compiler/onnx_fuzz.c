@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The importer on damaged models: bytes flipped and cut, and fields changed on purpose (sizes, names, types, lost and doubled
- * nodes, cycles, deep subgraphs). It refuses with an error line or gives a graph that verifies; it never crashes (run under
- * ASan) and never hangs. Models: tests/compiler/onnx, and ONNX's node cases where they are installed.
- * YUNJIN_FUZZ=SEED..COUNT runs others.
+ * The importer on damaged models: bytes flipped and cut, and fields changed on purpose (sizes, names, types, lost and
+ * doubled nodes, cycles, deep subgraphs). It refuses with an error line or gives a graph that verifies; it never
+ * crashes (run under ASan) and never hangs. Models: tests/compiler/onnx, and ONNX's node cases where they are
+ * installed. YUNJIN_FUZZ=SEED..COUNT runs others.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -56,7 +56,11 @@ static void find_models(const char *folder, const char *file) {
 
 /* ---- one import */
 
-struct job { struct onnx_file *file; struct arena *arena; bool accepted; };
+struct job {
+    struct onnx_file *file;
+    struct arena *arena;
+    bool accepted;
+};
 
 static enum yj_status import(void *argument) {
     struct job *j = argument;
@@ -78,12 +82,15 @@ static void import_file(const char *path) {
     report(YJ_ERR_INPUT, "no line was written");
     enum yj_status status = onnx_open(path, &j.file);
     if (status == YJ_OK && (j.arena = arena_open())) status = arena_guard(import, &j);
-    if (status != YJ_OK && (!yj_error_text()[0] || strstr(yj_error_text(), "no line was written"))) fail_msg("%s: refused without a reason", path);
+    if (status != YJ_OK && (!yj_error_text()[0] || strstr(yj_error_text(), "no line was written")))
+        fail_msg("%s: refused without a reason", path);
     if (status == YJ_ERR_INTERNAL) fail_msg("%s: %s", path, yj_error_text());
     if (j.arena) arena_close(j.arena);
     onnx_close(j.file);
-    if (j.accepted) accepted++;
-    else refused++;
+    if (j.accepted)
+        accepted++;
+    else
+        refused++;
 }
 
 static char scratch[] = "/tmp/yunjin-fuzz-XXXXXX";
@@ -110,26 +117,54 @@ static void damage_bytes(char *bytes, size_t *n) {
     for (uint64_t edits = 1 + draw(4); edits > 0 && *n; edits--) {
         size_t at = draw(*n);
         switch (draw(4)) {
-        case 0: bytes[at] = (char)(bytes[at] ^ 1 << draw(8)); break;
-        case 1: bytes[at] = (char)draw(256); break;
-        case 2: bytes[at] = (char)(draw(2) ? 0xff : 0x80); break;
+        case 0:
+            bytes[at] = (char)(bytes[at] ^ 1 << draw(8));
+            break;
+        case 1:
+            bytes[at] = (char)draw(256);
+            break;
+        case 2:
+            bytes[at] = (char)(draw(2) ? 0xff : 0x80);
+            break;
         default:
             if (draw(4) == 0) *n = at;
         }
     }
 }
 
-static const int64_t odd_numbers[] = {0, 1, -1, 2, 3, 7, 64, 255, 1 << 20, INT64_C(1) << 31, INT64_C(1) << 40, INT64_C(1) << 62, INT64_MAX,
-                                      INT64_MIN, INT64_MIN + 1, -2, -100};
+static const int64_t odd_numbers[] = {0,
+                                      1,
+                                      -1,
+                                      2,
+                                      3,
+                                      7,
+                                      64,
+                                      255,
+                                      1 << 20,
+                                      INT64_C(1) << 31,
+                                      INT64_C(1) << 40,
+                                      INT64_C(1) << 62,
+                                      INT64_MAX,
+                                      INT64_MIN,
+                                      INT64_MIN + 1,
+                                      -2,
+                                      -100};
 
-static int64_t odd(void) { return odd_numbers[draw(COUNT(odd_numbers))]; }
+static int64_t odd(void) {
+    return odd_numbers[draw(COUNT(odd_numbers))];
+}
 
 static void damage_attribute(Onnx__AttributeProto *a) {
-    if (a->n_ints) a->ints[draw(a->n_ints)] = odd();
-    else if (a->n_floats) a->floats[draw(a->n_floats)] = draw(2) ? __builtin_nanf("") : 1e30f;
-    else if (a->t && a->t->n_dims) a->t->dims[draw(a->t->n_dims)] = odd();
-    else if (a->t) a->t->data_type = (int)draw(30);
-    else a->i = odd(), a->has_i = 1, a->f = (float)odd(), a->has_f = 1;
+    if (a->n_ints)
+        a->ints[draw(a->n_ints)] = odd();
+    else if (a->n_floats)
+        a->floats[draw(a->n_floats)] = draw(2) ? __builtin_nanf("") : 1e30f;
+    else if (a->t && a->t->n_dims)
+        a->t->dims[draw(a->t->n_dims)] = odd();
+    else if (a->t)
+        a->t->data_type = (int)draw(30);
+    else
+        a->i = odd(), a->has_i = 1, a->f = (float)odd(), a->has_f = 1;
     if (draw(8) == 0 && a->n_ints) a->n_ints = draw(a->n_ints);
     if (draw(8) == 0) a->type = (int)draw(15);
 }
@@ -157,8 +192,10 @@ static void damage_node(const Onnx__GraphProto *g, Onnx__NodeProto *p) {
         if (g->n_node) p->op_type = g->node[draw(g->n_node)]->op_type;
         break;
     default:
-        if (p->n_attribute) damage_attribute(p->attribute[draw(p->n_attribute)]);
-        else if (p->n_input) p->input[draw(p->n_input)] = draw(2) ? "" : any_name(g);
+        if (p->n_attribute)
+            damage_attribute(p->attribute[draw(p->n_attribute)]);
+        else if (p->n_input)
+            p->input[draw(p->n_input)] = draw(2) ? "" : any_name(g);
     }
 }
 
@@ -171,9 +208,12 @@ static void damage_type(Onnx__ValueInfoProto *v) {
         return;
     }
     Onnx__TensorShapeProto__Dimension *d = t->shape->dim[draw(t->shape->n_dim)];
-    if (draw(4) == 0) t->shape->n_dim--;
-    else if (draw(3) == 0) d->has_dim_value = 0;
-    else d->dim_value = odd(), d->has_dim_value = 1;
+    if (draw(4) == 0)
+        t->shape->n_dim--;
+    else if (draw(3) == 0)
+        d->has_dim_value = 0;
+    else
+        d->dim_value = odd(), d->has_dim_value = 1;
 }
 
 static void damage_tensor(Onnx__TensorProto *t) {
@@ -181,18 +221,22 @@ static void damage_tensor(Onnx__TensorProto *t) {
     case 0:
         if (t->n_dims) t->dims[draw(t->n_dims)] = odd();
         break;
-    case 1: t->data_type = (int)draw(30); break;
+    case 1:
+        t->data_type = (int)draw(30);
+        break;
     case 2:
         if (t->raw_data.len) t->raw_data.len -= 1;
         break;
     default:
-        if (t->n_int64_data) t->int64_data[draw(t->n_int64_data)] = odd();
-        else if (t->raw_data.len >= 8) memcpy(t->raw_data.data, &(int64_t){odd()}, 8);
+        if (t->n_int64_data)
+            t->int64_data[draw(t->n_int64_data)] = odd();
+        else if (t->raw_data.len >= 8)
+            memcpy(t->raw_data.data, &(int64_t){odd()}, 8);
     }
 }
 
-/* Edits the message where it may, packs it, and puts back what was borrowed by never freeing the edited message: it is one
- * that a second unpacking made, in an arena of its own. */
+/* Edits the message where it may, packs it, and puts back what was borrowed by never freeing the edited message: it is
+ * one that a second unpacking made, in an arena of its own. */
 static void damage_model(Onnx__ModelProto *m) {
     Onnx__GraphProto *g = m->graph;
     for (uint64_t edits = 1 + draw(3); edits > 0; edits--) {
@@ -207,7 +251,8 @@ static void damage_model(Onnx__ModelProto *m) {
             if (g->n_output) damage_type(g->output[draw(g->n_output)]);
             break;
         case 3:
-            if (m->n_opset_import) m->opset_import[draw(m->n_opset_import)]->version = draw(2) ? (int64_t)draw(30) : odd();
+            if (m->n_opset_import)
+                m->opset_import[draw(m->n_opset_import)]->version = draw(2) ? (int64_t)draw(30) : odd();
             break;
         case 4:
             if (g->n_node) g->node[draw(g->n_node)] = g->node[draw(g->n_node)]; /* one is lost, one is doubled */
@@ -218,7 +263,9 @@ static void damage_model(Onnx__ModelProto *m) {
     }
 }
 
-static void *take(void *arena, size_t n) { return arena_new(arena, n); }
+static void *take(void *arena, size_t n) {
+    return arena_new(arena, n);
+}
 static void keep(void *arena, void *p) {}
 
 static void one(int i) {
@@ -272,7 +319,8 @@ static void mutations(void **state) {
 static size_t put(uint8_t *out, int field, size_t n) { /* the head of a length-delimited field */
     size_t at = 0;
     out[at++] = (uint8_t)(field << 3 | 2);
-    for (; n > 127; n >>= 7) out[at++] = (uint8_t)(n | 128);
+    for (; n > 127; n >>= 7)
+        out[at++] = (uint8_t)(n | 128);
     out[at++] = (uint8_t)n;
     return at;
 }
@@ -374,13 +422,18 @@ int main(void) {
     scratch_fd = mkstemp(scratch);
     if (scratch_fd < 0) return 1;
     find_models(SOURCE_DIR "/tests/compiler/onnx", "");
-    for (int i = 0, own = n_models; i < 20 * own; i++) add_model("", models[i % own], ""); /* a third of the draws */
-    if (access(CASES, R_OK) == 0) find_models(CASES, "/model.onnx");
-    else puts("ONNX's node cases are not installed: only the own models are damaged");
-    const struct CMUnitTest tests[] = {cmocka_unit_test(mutations), cmocka_unit_test(deep_subgraphs), cmocka_unit_test(greedy_functions)};
+    for (int i = 0, own = n_models; i < 20 * own; i++)
+        add_model("", models[i % own], ""); /* a third of the draws */
+    if (access(CASES, R_OK) == 0)
+        find_models(CASES, "/model.onnx");
+    else
+        puts("ONNX's node cases are not installed: only the own models are damaged");
+    const struct CMUnitTest tests[] = {cmocka_unit_test(mutations), cmocka_unit_test(deep_subgraphs),
+                                       cmocka_unit_test(greedy_functions)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(scratch);
-    for (int i = 0; i < n_models; i++) free(models[i]);
+    for (int i = 0; i < n_models; i++)
+        free(models[i]);
     free(models);
     return failed;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Small models beside their golden texts: tests/compiler/onnx/NAME.onnx is imported as NAME.txt says, or refused with that
- * line. make_models.py there writes the models; YUNJIN_UPDATE=1 rewrites the texts.
+ * Small models beside their golden texts: tests/compiler/onnx/NAME.onnx is imported as NAME.txt says, or refused with
+ * that line. make_models.py there writes the models; YUNJIN_UPDATE=1 rewrites the texts.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +14,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-struct job { const char *path; struct onnx_file *file; struct arena *arena; const struct onnx_options *options; struct text out; };
+struct job {
+    const char *path;
+    struct onnx_file *file;
+    struct arena *arena;
+    const struct onnx_options *options;
+    struct text out;
+};
 
 static enum yj_status import(void *argument) {
     struct job *j = argument;
@@ -22,7 +28,8 @@ static enum yj_status import(void *argument) {
     TRY(onnx_import(j->file, j->arena, j->options, &g));
     TRY(graph_verify(g));
     graph_print(&j->out, g);
-    if (graph_parse(j->arena, j->out.data, "again", &again) != YJ_OK) text_add(&j->out, "\nIT IS NOT READ BACK: %s\n", yj_error_text());
+    if (graph_parse(j->arena, j->out.data, "again", &again) != YJ_OK)
+        text_add(&j->out, "\nIT IS NOT READ BACK: %s\n", yj_error_text());
     return YJ_OK;
 }
 

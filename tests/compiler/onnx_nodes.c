@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * ONNX's own node cases through the importer and the interpreter: no wrong number, no crash, and never fewer passes than
- * were reached. YUNJIN_ONNX_LIST=all prints every case, =bad those that did not pass.
+ * ONNX's own node cases through the importer and the interpreter: no wrong number, no crash, and never fewer passes
+ * than were reached. YUNJIN_ONNX_LIST=all prints every case, =bad those that did not pass.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,7 +22,8 @@ static void print_cases(const struct onnx_report *r, const char *which) {
         if (strcmp(which, "all") && c->outcome == ONNX_PASS) continue;
         const char *name = strrchr(c->path, '/');
         printf("%s\t%s\t%s\t", onnx_outcome_name(c->outcome), name ? name + 1 : c->path, c->op);
-        for (const char *p = c->reason; *p; p++) putchar(*p == '\n' ? ' ' : *p);
+        for (const char *p = c->reason; *p; p++)
+            putchar(*p == '\n' ? ' ' : *p);
         putchar('\n');
     }
 }
@@ -37,7 +38,8 @@ static void check(const char *const *dirs, int n, int at_least) {
         if (r.cases[i].outcome == ONNX_FAIL || r.cases[i].outcome == ONNX_CRASH)
             print_error("%s: %s: %s\n", r.cases[i].path, onnx_outcome_name(r.cases[i].outcome), r.cases[i].reason);
     int sum = 0;
-    for (int i = 0; i < 4; i++) sum += r.count[i];
+    for (int i = 0; i < 4; i++)
+        sum += r.count[i];
     assert_int_equal(sum, r.n);
     assert_int_equal(r.count[ONNX_FAIL], 0);
     assert_int_equal(r.count[ONNX_CRASH], 0);
@@ -51,7 +53,8 @@ static void node_cases(void **state) {
 }
 
 /* The runner itself: a death and a wrong number are seen for what they are. */
-static enum yj_status dies(void *user, const char *path, int n_in, const struct yj_tensor *in, int n_out, struct yj_tensor *out) {
+static enum yj_status dies(void *user, const char *path, int n_in, const struct yj_tensor *in, int n_out,
+                           struct yj_tensor *out) {
     if (strstr(path, "test_abs/")) abort();
     if (strstr(path, "test_acos/")) return report(YJ_ERR_UNSUPPORTED, "by the test");
     if (n_in < 1 || n_out != 1) return report(YJ_ERR_INPUT, "%d inputs, %d outputs", n_in, n_out);

@@ -563,14 +563,37 @@ static ref_fn *reference(enum op_kind kind) {
     switch ((int)kind) {
 #define ROW(name)                                                                                                      \
     case OP_##name:                                                                                                    \
-        return ref_##name;
-        ROW(constant)
-        ROW(iota) ROW(dims) ROW(cast) ROW(bitcast) ROW(reshape) ROW(transpose) ROW(broadcast) ROW(slice) ROW(reverse)
-            ROW(concat) ROW(pad) ROW(gather) ROW(gather_nd) ROW(scatter) ROW(update_slice) ROW(reduce) ROW(arg_reduce)
-                ROW(cumulative) ROW(sort) ROW(dot) ROW(convolution) ROW(reduce_window) ROW(pack) ROW(composite) ROW(if)
-                    ROW(loop)
+        return ref_##name
+        ROW(constant);
+        ROW(iota);
+        ROW(dims);
+        ROW(cast);
+        ROW(bitcast);
+        ROW(reshape);
+        ROW(transpose);
+        ROW(broadcast);
+        ROW(slice);
+        ROW(reverse);
+        ROW(concat);
+        ROW(pad);
+        ROW(gather);
+        ROW(gather_nd);
+        ROW(scatter);
+        ROW(update_slice);
+        ROW(reduce);
+        ROW(arg_reduce);
+        ROW(cumulative);
+        ROW(sort);
+        ROW(dot);
+        ROW(convolution);
+        ROW(reduce_window);
+        ROW(pack);
+        ROW(composite);
+        ROW(if);
+        ROW(loop);
 #undef ROW
-                        case OP_fused : return ref_composite;
+    case OP_fused:
+        return ref_composite;
     case OP_bind:
         return ref_iota;
     default:
