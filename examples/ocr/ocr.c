@@ -4,9 +4,11 @@
  * alone. A picture is scaled to 48 rows; the model gives, for every 8 columns, how likely each character is; the best
  * of each step, repeats and blanks dropped (CTC), is the text.
  *
- * usage: ocr [--save FOLDER] MODEL.yj CHARACTERS.txt PICTURE...   prints one line a picture: the text, its certainty,
- * the time; FOLDER gets what each picture became, as PICTURE.npy ocr --logits OUTPUT.npy CHARACTERS.txt prints the text
- * of an output computed before
+ * usage:
+ *   ocr [--save FOLDER] MODEL.yj CHARACTERS.txt PICTURE...
+ *       prints one line a picture: the text, its certainty, the time; FOLDER gets what each became, as PICTURE.npy
+ *   ocr --logits OUTPUT.npy CHARACTERS.txt
+ *       prints the text of an output computed before
  */
 #include <yunjin/runtime.h>
 #include <stdio.h>
