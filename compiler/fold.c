@@ -140,7 +140,8 @@ static enum yj_status fold_graph(struct graph *g, bool *changed) {
     for (struct op *op = g->first, *next; op; op = next) {
         struct op *before = op->prev;
         next = op->next;
-        if (take_branch(g, op)) {
+        if (flow_tidy(op)) *changed = true;
+        if (take_branch(g, op) || flow_skip(op)) {
             *changed = true;
             op_remove(op);
             next = before ? before->next : g->first; /* what was inlined is walked too */

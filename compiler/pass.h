@@ -25,6 +25,10 @@ typedef enum yj_status pass_fn(struct graph *g, const struct pass_options *o);
 
 pass_fn pass_fold, pass_simplify, pass_layout;
 
+/* For fold (flow.c): OP, an `if` or a loop, with what is known outside said inside; true if it changed. */
+bool flow_tidy(struct op *op);
+bool flow_skip(struct op *op); /* a loop that never turns: its results are replaced by its operands */
+
 /* Every element of V is the same, *WIDE as element_load gives it (simplify.c). */
 bool value_uniform(const struct value *v, uint64_t *wide);
 

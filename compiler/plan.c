@@ -96,7 +96,7 @@ static enum yj_status make_bind(struct maker *m, const struct op *op) {
     return YJ_OK;
 }
 
-static enum yj_status make_op(struct maker *m, const struct op *op) {
+enum yj_status maker_op(struct maker *m, const struct op *op) {
     if (op_is(op->kind, 'C') && op->kind != OP_wait) return make_collective(m, op);
     switch (op->kind) {
     case OP_constant:
@@ -111,8 +111,9 @@ static enum yj_status make_op(struct maker *m, const struct op *op) {
     case OP_bind:
         return make_bind(m, op);
     case OP_if:
+        return maker_if(m, op);
     case OP_loop:
-        return report(YJ_ERR_UNSUPPORTED, "%s: control flow at run time is not compiled yet", op_where(op));
+        return maker_loop(m, op);
     default:
         return report(YJ_ERR_INTERNAL, "%s is in no group", op_where(op));
     }
@@ -161,9 +162,12 @@ static enum yj_status make_outputs(struct maker *m) {
 static void make_nodes(struct maker *m) {
     const struct graph *g = m->g;
     bool *used = NEW_ARRAY(m->arena, bool, g->n_nodes + 1);
-    for (int i = 0; i < m->block->n_steps; i++)
-        for (int k = 0; k < m->block->steps[i].n_origin; k++)
-            if (m->block->steps[i].origin[k] < g->n_nodes) used[m->block->steps[i].origin[k]] = true;
+    for (int b = 0; b < m->p->n_blocks; b++)
+        for (int i = 0; i < m->p->blocks[b].n_steps; i++) {
+            const struct plan_step *s = &m->p->blocks[b].steps[i];
+            for (int k = 0; k < s->n_origin; k++)
+                if (s->origin[k] < g->n_nodes) used[s->origin[k]] = true;
+        }
     m->p->node = NEW_ARRAY(m->arena, int, g->n_nodes + 1);
     m->p->node_names = NEW_ARRAY(m->arena, const char *, g->n_nodes + 1);
     for (int i = 0; i < g->n_nodes; i++)
@@ -171,6 +175,15 @@ static void make_nodes(struct maker *m) {
             m->p->node[m->p->n_nodes] = i;
             m->p->node_names[m->p->n_nodes++] = g->node_names[i];
         }
+}
+
+/* Regions that become blocks. */
+static int count_regions(const struct graph *g) {
+    int n = 0;
+    for (const struct op *op = g->first; op; op = op->next)
+        for (int r = 0; r < op->n_regions && op->kind != OP_fused; r++)
+            n += 1 + count_regions(op->regions[r]);
+    return n;
 }
 
 enum yj_status plan_make(const struct graph *g, struct arena *arena, struct program_kernels *kernels,
@@ -183,22 +196,26 @@ enum yj_status plan_make(const struct graph *g, struct arena *arena, struct prog
     m.buffer_of = NEW_ARRAY(arena, int, n + 1);
     m.request_of = NEW_ARRAY(arena, int, n + 1);
     m.start_of = NEW_ARRAY(arena, int, n + 1);
+    m.n_values = n;
+    m.place = NEW_ARRAY(arena, int, n + 1);
     for (int i = 0; i < n; i++)
-        m.buffer_of[i] = -1;
+        m.buffer_of[i] = m.place[i] = -1;
     m.p->mesh.n = g->mesh.n;
     for (int i = 0; i < g->mesh.n; i++) {
         m.p->mesh.name[i] = g->mesh.name[i];
         m.p->mesh.size[i] = g->mesh.size[i];
     }
     m.p->n_blocks = 1;
-    m.p->blocks = NEW(arena, struct plan_block);
+    int n_blocks = 1 + count_regions(g);
+    m.p->blocks = NEW_ARRAY(arena, struct plan_block, n_blocks);
+    m.up = NEW_ARRAY(arena, struct maker_block, n_blocks);
     m.block = m.p->blocks;
     m.block->name = "main";
     maker_dims(&m);
     TRY(maker_inputs(&m));
     TRY(maker_states(&m));
     for (const struct op *op = g->first; op; op = op->next)
-        TRY(make_op(&m, op));
+        TRY(maker_op(&m, op));
     TRY(make_state_copies(&m));
     TRY(make_outputs(&m));
     make_nodes(&m);

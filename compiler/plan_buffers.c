@@ -68,6 +68,17 @@ static void add_dim(void *user, dim symbol) {
     p->dim = more;
 }
 
+dim maker_new_dim(struct maker *m, const char *prefix, int64_t low, int64_t high) {
+    const char *name;
+    for (int n = m->p->n_dims;; n++) {
+        name = arena_text(m->arena, "%s.%d", prefix, n);
+        if (!dim_find(m->p->dims, name) && !dim_find(m->g->dims, name)) break;
+    }
+    dim symbol = dim_symbol(m->p->dims, name, low, high);
+    add_dim(&(struct dim_find_use){m, PLAN_DIM_BORN}, symbol);
+    return symbol;
+}
+
 static void add_dims_of(struct maker *m, const struct type *t, enum plan_dim_kind kind) {
     for (int i = 0; i < t->rank; i++)
         dim_symbols(t->shape[i], add_dim, &(struct dim_find_use){m, kind});
@@ -85,18 +96,35 @@ const struct state *maker_state_of_output(const struct graph *g, const struct va
     return NULL;
 }
 
+/* Symbols that binds and loops set. A loop leaves its own at the number of its turns: one more than it is inside. */
+static void add_born_dims(struct maker *m, const struct graph *g) {
+    struct dim_find_use use = {m, PLAN_DIM_BORN};
+    for (const struct op *op = g->first; op; op = op->next) {
+        int n, n_length;
+        const dim *symbols = op->kind == OP_bind   ? op_dims(op, "symbols", &n)
+                             : op->kind == OP_loop ? op_dims(op, "index", &n)
+                                                   : NULL;
+        const dim *length = op_dims(op, "length", &n_length);
+        for (int i = 0; symbols && i < n; i++) {
+            int before = m->p->n_dims;
+            add_dim(&use, symbols[i]);
+            struct plan_dim *d = &m->p->dim[before];
+            if (m->p->n_dims == before || op->kind != OP_loop) continue;
+            if (!length || length[0] != symbols[i]) d->high = d->high < INT64_MAX ? d->high + 1 : d->high;
+            d->high = min64(d->high, INT64_MAX - 1);
+        }
+        for (int r = 0; r < op->n_regions && op->kind != OP_fused; r++)
+            add_born_dims(m, op->regions[r]);
+    }
+}
+
 void maker_dims(struct maker *m) {
     const struct graph *g = m->g;
     for (int i = 0; i < g->n_in; i++)
         if (!state_of_input(g, g->in[i])) add_dims_of(m, &g->in[i]->type, PLAN_DIM_INPUT);
     for (int i = 0; i < g->n_states; i++)
         add_dims_of(m, &g->states[i].in->type, PLAN_DIM_STATE);
-    for (const struct op *op = g->first; op; op = op->next) {
-        int n;
-        const dim *symbols = op->kind == OP_bind ? op_dims(op, "symbols", &n) : NULL;
-        for (int i = 0; symbols && i < n; i++)
-            add_dim(&(struct dim_find_use){m, PLAN_DIM_BORN}, symbols[i]);
-    }
+    add_born_dims(m, g);
     for (int axis = 0; axis < g->mesh.n; axis++) {
         char name[80];
         snprintf(name, sizeof name, "rank.%s", g->mesh.name[axis]);
@@ -131,9 +159,10 @@ int maker_buffer_of(struct maker *m, const struct value *v) {
 }
 
 struct plan_step *maker_step(struct maker *m, enum plan_step_kind kind, const struct op *op, int *number) {
-    if (m->block->n_steps == m->room_steps) {
-        m->room_steps = m->room_steps ? 2 * m->room_steps : 128;
-        struct plan_step *more = NEW_ARRAY(m->arena, struct plan_step, m->room_steps);
+    int *room = &m->up[m->at].room;
+    if (m->block->n_steps == *room) {
+        *room = *room ? 2 * *room : 16;
+        struct plan_step *more = NEW_ARRAY(m->arena, struct plan_step, *room);
         if (m->block->n_steps) memcpy(more, m->block->steps, sizeof *more * (size_t)m->block->n_steps);
         m->block->steps = more;
     }
@@ -149,19 +178,34 @@ struct plan_step *maker_step(struct maker *m, enum plan_step_kind kind, const st
 
 /* A buffer is used by step STEP: it lives until then. Uses of an alias are uses of its root. */
 void maker_use(struct maker *m, int buffer, int step) {
-    int root = plan_root(m->p, buffer);
-    struct plan_buffer *b = &m->p->buffers[root];
-    if (b->kind == PLAN_TEMP) b->last = step > b->last ? step : b->last;
+    int block = m->at;
+    struct plan_buffer *b = &m->p->buffers[plan_root(m->p, buffer)];
+    if (b->kind != PLAN_TEMP) return;
+    for (; block > b->block; block = m->up[block].user)
+        step = m->up[block].step;
+    b->last = step > b->last ? step : b->last;
 }
 
-enum yj_status maker_temp(struct maker *m, const struct value *v, int step, int *buffer) {
+static enum yj_status temp_in_block(struct maker *m, const struct value *v, int step, int *buffer) {
     dim bytes;
     TRY(maker_bytes(m, v, &bytes));
     struct plan_buffer *b = maker_buffer(m, v->name, v->type.dtype, PLAN_TEMP, bytes, buffer);
-    b->block = 0;
+    b->block = m->at;
     b->first = b->last = step;
+    return YJ_OK;
+}
+
+enum yj_status maker_temp(struct maker *m, const struct value *v, int step, int *buffer) {
+    if (m->place[v->id] >= 0)
+        *buffer = m->place[v->id];
+    else
+        TRY(temp_in_block(m, v, step, buffer));
     m->buffer_of[v->id] = *buffer;
     return YJ_OK;
+}
+
+enum yj_status maker_aside(struct maker *m, const struct value *v, int *buffer) {
+    return temp_in_block(m, v, m->block->n_steps, buffer);
 }
 
 enum yj_status maker_inputs(struct maker *m) {

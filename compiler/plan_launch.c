@@ -103,18 +103,47 @@ static enum yj_status kernel_of(struct maker *m, const struct op *fused, const s
     return add_kernel(m, *plain, hash, kernel_name(m, fused), number);
 }
 
-/* A result that is a state's new value goes where the old one lies, if it is a write into it that nobody reads later.
- */
+/* ---- in place */
+
+/* What result V of OP's graph takes the place of: the old value of a state, or a value that a loop carries. */
+static struct value *old_value(struct maker *m, const struct op *op, const struct value *v) {
+    const struct state *s = maker_state_of_output(m->g, v);
+    const struct graph *body = m->body;
+    if (s) return s->in;
+    for (int i = 0; body && body == op->graph && i + 1 < body->n_in; i++)
+        if (body->out[1 + i] == v) return body->in[1 + i];
+    return NULL;
+}
+
+/* Does something behind OP read V, under its own name or another (a reshape, what a loop carries unchanged, ..), or
+ * does the graph give it? An op that is no kernel may give another name. */
+static bool read_later(struct maker *m, const struct value *v, const struct op *op) {
+    const struct graph *g = op->graph;
+    bool *names = NEW_ARRAY(m->arena, bool, m->n_values + 1), behind = false;
+    names[v->id] = true;
+    for (const struct op *o = g->first; o; o = o->next) {
+        bool reads = false;
+        for (int i = 0; i < o->n_in; i++)
+            reads |= names[o->in[i]->id];
+        if (behind && reads && o->kind != OP_reshape) return true;
+        for (int i = 0; i < o->n_out && reads && o->kind != OP_fused; i++)
+            names[o->out[i]->id] = true;
+        behind |= o == op;
+    }
+    for (int i = 0; i < g->n_out; i++)
+        if (names[g->out[i]->id]) return true;
+    return false;
+}
+
+/* A result goes where an old value lies, if it is a write into it that nobody reads later. */
 static int in_place_operand(struct maker *m, const struct op *op, int result) {
-    const struct state *s = maker_state_of_output(m->g, op->out[result]);
+    const struct value *old = old_value(m, op, op->out[result]);
     const struct graph *body = op->regions[0];
-    if (!s || !body->out[result]->op || body->out[result]->op->kind != OP_update_slice) return -1;
-    for (const struct op *later = op->next; later; later = later->next)
-        for (int i = 0; i < later->n_in; i++)
-            if (later->in[i] == s->in) return -1;
+    if (!old || !body->out[result]->op || body->out[result]->op->kind != OP_update_slice) return -1;
+    if (read_later(m, old, op)) return -1;
     const struct value *target = body->out[result]->op->in[0];
     for (int i = 0; i < op->n_in; i++)
-        if (op->in[i] == s->in && body->in[i] == target) return i;
+        if (op->in[i] == old && body->in[i] == target) return i;
     return -1;
 }
 
@@ -124,7 +153,11 @@ static int in_place_operand(struct maker *m, const struct op *op, int result) {
 static void require(struct maker *m, const struct op *op, dim value) {
     struct dim_table *t = m->g->dims;
     if (value->low >= 0 || dim_less(t, value, dim_const(t, 0)) == DIM_NO) return;
-    value = maker_dim(m, value);
+    maker_require_dim(m, op, maker_dim(m, value));
+}
+
+void maker_require_dim(struct maker *m, const struct op *op, dim value) {
+    if (value->low >= 0) return;
     for (int i = 0; i < m->block->n_steps; i++)
         if (m->block->steps[i].kind == PLAN_CHECK && m->block->steps[i].condition == value) return;
     int number;

@@ -123,7 +123,9 @@ static enum yj_status iterate(struct run *r, int64_t index, struct stack *stacks
     struct eval *e = r->e;
     const struct op *op = r->op;
     const struct graph *g = op->regions[0];
-    int carried = op->n_in - 2;
+    int carried = op->n_in - 2, n;
+    const dim *symbol = op_dims(op, "index", &n);
+    if (symbol) TRY(eval_bind(e, symbol[0], index));
     TRY(set_index(r, g->in[0], index));
     for (int i = 0; i < carried; i++)
         lend(e, op->out[i], g->in[1 + i]);

@@ -367,6 +367,8 @@ enum yj_status rule_loop(struct infer *f) {
                        type_text(op->graph->arena, &r->out[1 + i]->type));
         *infer_result(f, YJ_F32) = *in_type(f, 2 + i);
     }
+    const dim *index = op_dims(op, "index", &n);
+    if (index && index[0]->op != DIM_SYMBOL) return BAD(f, "attribute 'index' is no symbol");
     const dim *length = op_dims(op, "length", &n);
     if (r->n_out > 1 + carried && !length) return BAD(f, "attribute 'length' is missing: it has stacked results");
     for (int i = 1 + carried; i < r->n_out; i++) {

@@ -165,15 +165,29 @@ static enum yj_status check_types(const struct op *op) {
 
 static enum yj_status body(struct check *c, const struct graph *g);
 
+/* The index of a loop is known inside of it only. It stands at AT. */
+static enum yj_status forget(struct check *c, dim index, int at) {
+    if (at >= c->known.n || c->known.list[at] != index) return report(YJ_ERR_INTERNAL, "a symbol is not where it was");
+    for (int i = at + 1; i < c->known.n; i++)
+        c->known.list[i - 1] = c->known.list[i];
+    c->known.n--;
+    return YJ_OK;
+}
+
 static enum yj_status check_op(struct check *c, const struct graph *g, const struct op *op) {
-    int n;
+    int n, n_index, before;
     const dim *symbols = op_dims(op, op->kind == OP_bind ? "symbols" : "length", &n);
+    const dim *index = op->kind == OP_loop ? op_dims(op, "index", &n_index) : NULL;
     if (op->kind == OP_bind)
         for (int i = 0; i < n; i++) {
             if (symbols_has(&c->known, symbols[i]))
                 return report(YJ_ERR_INPUT, "%s: the dim %s is known before", op_where(op), symbols[i]->name);
             symbols_add(&c->known, symbols[i]);
         }
+    before = c->known.n;
+    if (index && symbols_has(&c->known, index[0]))
+        return report(YJ_ERR_INPUT, "%s: the dim %s is known before", op_where(op), index[0]->name);
+    if (index) symbols_add(&c->known, index[0]);
     for (int i = 0; i < op->n_regions; i++)
         TRY(body(c, op->regions[i]));
     if (op->kind == OP_loop && n == 1 && symbols[0]->op == DIM_SYMBOL) symbols_add(&c->known, symbols[0]);
@@ -185,7 +199,7 @@ static enum yj_status check_op(struct check *c, const struct graph *g, const str
         for (int a = 0; a < op->out[i]->type.rank; a++)
             TRY(check_dim(c, op->out[i]->type.shape[a], op));
     }
-    return YJ_OK;
+    return index && !(n == 1 && symbols[0] == index[0]) ? forget(c, index[0], before) : YJ_OK;
 }
 
 /* Ids were given in the order: inputs, then each op's results, then its regions. */

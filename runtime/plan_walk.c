@@ -150,6 +150,23 @@ static enum yj_status walk_branch(struct verify *v, const struct plan_step *s, i
     return status;
 }
 
+static void see_index(void *user, dim symbol) {
+    dim *index = user;
+    if (symbol == *index) *index = NULL;
+}
+
+/* What is copied to a place that the index gives, one row a turn, is whole after the call: without a turn it has no
+ * rows. */
+static void rows_written(struct verify *v, int block, dim index) {
+    const struct plan_block *b = &v->p->blocks[block];
+    for (int i = 0; i < b->n_steps; i++) {
+        const struct plan_step *s = &b->steps[i];
+        dim found = index;
+        if (s->kind == PLAN_COPY) dim_symbols(s->at, see_index, &found);
+        if (!found) v->written[plan_root(v->p, s->buffers[0])] = 1;
+    }
+}
+
 static enum yj_status walk_call(struct verify *v, const struct plan_step *s, int *n_accesses, int depth) {
     if (s->trips) TRY(verify_known(v, s->trips));
     if (s->index && !s->trips) return report(YJ_ERR_INPUT, "a call with an index needs trips");
@@ -166,6 +183,10 @@ static enum yj_status walk_call(struct verify *v, const struct plan_step *s, int
         status = verify_known(v, s->condition); /* read before every turn, after the index */
     if (status == YJ_OK) status = walk(v, s->block, n_accesses, depth + 1);
     if (s->trips || s->condition) snapshot_restore(v, &before); /* it may not run at all */
+    if (status == YJ_OK && s->index) {
+        v->known[v->number[s->index->id]] = 1; /* the number of turns */
+        rows_written(v, s->block, s->index);
+    }
     free(before.written);
     return status;
 }

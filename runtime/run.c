@@ -217,13 +217,16 @@ static enum yj_status branch(struct program *r, const struct plan_step *s, const
 static enum yj_status call(struct program *r, const struct plan_step *s, const struct run_step *x) {
     int64_t trips = s->condition ? INT64_MAX : 1, condition = 1;
     if (x->trips >= 0) TRY(exprs_get(&r->exprs, x->trips, &trips));
-    for (int64_t i = 0; i < trips; i++) {
+    for (int64_t i = 0;; i++) {
         if (x->index >= 0) set_born(r, x->index, i);
         if (x->condition >= 0) TRY(exprs_get(&r->exprs, x->condition, &condition));
-        if (!condition) break;
+        if (i >= trips || !condition) return YJ_OK;
+        const struct plan_dim *d = x->index >= 0 ? &r->plan->dim[x->index] : NULL;
+        if (d && i >= d->high)
+            return report(YJ_ERR_INPUT, "the loop turns more often than the %" PRId64 " times it was compiled for",
+                          d->high);
         TRY(run_block(r, s->block));
     }
-    return YJ_OK;
 }
 
 static enum yj_status run_step(struct program *r, const struct plan_step *s, const struct run_step *x) {
