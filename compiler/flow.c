@@ -86,34 +86,19 @@ static bool tidy_if(struct op *op) {
 
 /* --- loop --- */
 
-/* The symbol is given by something else than a loop: an input, the mesh, a bind. */
-static bool given_elsewhere(const struct graph *g, dim symbol) {
-    for (int i = 0; i < g->n_in && !g->parent; i++)
-        for (int a = 0; a < g->in[i]->type.rank; a++)
-            if (dim_contains(g->in[i]->type.shape[a], symbol)) return true;
-    for (const struct op *op = g->first; op; op = op->next) {
-        int n;
-        const dim *symbols = op->kind == OP_bind ? op_dims(op, "symbols", &n) : NULL;
-        for (int i = 0; symbols && i < n; i++)
-            if (symbols[i] == symbol) return true;
-        for (int r = 0; r < op->n_regions; r++)
-            if (given_elsewhere(op->regions[r], symbol)) return true;
-    }
-    return !strncmp(symbol->name, "rank.", 5);
-}
-
+/* It counts up to what limits the turns, as far as that is known. */
 static dim index_symbol(struct op *op) {
     struct graph *g = op->graph;
     int n, number = 0;
+    uint64_t trips;
     const dim *length = op_dims(op, "length", &n);
-    bool own = length && length[0]->op == DIM_SYMBOL && !given_elsewhere(graph_root(g), length[0]);
-    if (own) return length[0];
+    int64_t high = length ? length[0]->high : INT64_MAX;
+    if (value_uniform(op->in[0], &trips)) high = min64(high, (int64_t)trips);
     const char *name;
     do
         name = arena_text(g->arena, "turn%d", number++);
     while (dim_find(g->dims, name));
-    if (length) return dim_symbol_below(g->dims, name, dim_const(g->dims, 0), length[0]);
-    return dim_symbol(g->dims, name, 0, INT64_MAX - 1);
+    return dim_symbol(g->dims, name, 0, max64(high - 1, 0));
 }
 
 /* x[index], a row of an axis, without loading the index. */

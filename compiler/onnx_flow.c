@@ -226,8 +226,18 @@ struct looping {
     struct captures *all;
     int n_carried, n_scans;
     struct value *in[MAX_CAPTURES + 128];
-    dim length;
+    dim trips;  /* how often at most, NULL: not known at import */
+    dim length; /* of stacked results */
+    dim index;
 };
+
+/* V is the constant true. */
+static bool is_true(const struct value *v) {
+    const struct data *d;
+    while (v->op && v->op->kind == OP_reshape)
+        v = v->op->in[0];
+    return value_constant(v, &d) && d->bytes && d->n_bytes == 1 && *(const char *)d->bytes == 1;
+}
 
 static struct value *constant_true(struct node *n, struct graph *g) {
     struct builder b = n->b;
@@ -260,18 +270,16 @@ static bool import_loop(struct node *n, struct looping *l, bool scan) {
     if (stacked < 0) return node_refuse(n, "the body gives %zu results", l->p->n_output);
     for (int i = 0; i < total; i++)
         if (!l->in[i]) return n->refused ? false : node_out(n, 0, NULL);
-    struct attr *a = stacked ? attr_dim(n->g, "length", l->length, NULL) : NULL;
+    struct attr *a = attr_dim(n->g, "index", l->index, NULL);
     if (build(B, OP_loop, total, l->in, a, &op) != YJ_OK) return node_out(n, 0, NULL);
     struct graph *region = graph_region(op, "body");
     struct value *index = graph_input(region, "index", YJ_I64, 0, NULL), *kept[64];
     int at = 0;
     if (!scan) { /* Loop: the number of the iteration, and that it runs */
-        struct builder b = n->b;
-        b.graph = region;
         struct onnx_declared d = {0};
         bool vector = l->p->n_input > 0 && import_declared(l->p->input[0], &d) && d.rank == 1;
-        dim one = node_c(n, 1);
-        given[at++] = (struct item){.value = vector ? build_reshape(&b, index, 1, &one) : index};
+        given[at++] =
+            (struct item){.known = &l->index, .n_known = 1, .known_rank = vector ? 1 : 0, .known_dtype = YJ_I64};
         given[at++] = (struct item){.value = constant_true(n, region)};
     }
     for (int i = 0; i < l->n_carried; i++) {
@@ -284,7 +292,7 @@ static bool import_loop(struct node *n, struct looping *l, bool scan) {
         given[at++] = (struct item){.value = scan_slice(n, region, kept[i], index)};
     }
     for (int i = 0; i < at; i++)
-        if (!given[i].value) return node_refuse(n, "%s", yj_error_text());
+        if (!given[i].value && !given[i].known) return node_refuse(n, "%s", yj_error_text());
     if (!fill_region(n, l->p, region, l->all, at, given, made)) return false;
     graph_output(region, scan ? constant_true(n, region) : made[0], NULL);
     for (int i = 0; i < l->n_carried; i++)
@@ -293,8 +301,17 @@ static bool import_loop(struct node *n, struct looping *l, bool scan) {
         graph_output(region, region->in[1 + l->n_carried + i], NULL);
     for (int i = 0; i < stacked; i++)
         graph_output(region, made[counted + l->n_carried + i], NULL);
+    if (l->trips && is_true(l->in[1]) && is_true(region->out[0])) l->length = l->trips;
+    if (stacked) op_set_attr(op, attr_dim(n->g, "length", l->length, NULL));
     if (graph_infer(op) != YJ_OK) return node_refuse(n, "%s", yj_error_text());
     return loop_results(n, op, l->n_carried, extra, stacked);
+}
+
+/* The number of a turn, of MOST. */
+static dim loop_index(struct node *n, dim most) {
+    const char *name = arena_text(import_arena(n->import), "i%d", n->number);
+    int64_t high = most->high == DIM_UNBOUNDED ? INT64_MAX - 1 : max64(most->high - 1, 0);
+    return graph_dim(n->g, name, 0, high);
 }
 
 bool onnx_loop(struct node *n) {
@@ -315,6 +332,8 @@ bool onnx_loop(struct node *n) {
     for (int i = l->n_carried; i < (int)n->proto->n_output; i++)
         if (node_declared(n, i, &rank, shape) && rank > 0) high = min64(high, shape[0]->high);
     l->length = graph_dim(n->g, arena_text(import_arena(n->import), "l%d", n->number), 0, max64(high, 0));
+    l->trips = counted && known[0]->low >= 0 ? known[0] : NULL;
+    l->index = loop_index(n, l->trips ? l->trips : l->length);
     return import_loop(n, l, false);
 }
 
@@ -343,5 +362,7 @@ bool onnx_scan(struct node *n) {
     l->length = x->type.shape[0];
     l->in[0] = node_size(n, l->length, YJ_I64);
     l->in[1] = constant_true(n, n->g);
+    l->trips = l->length;
+    l->index = loop_index(n, l->length);
     return import_loop(n, l, true);
 }

@@ -68,6 +68,12 @@ static void add_dim(void *user, dim symbol) {
     p->dim = more;
 }
 
+int maker_dim_kind(const struct maker *m, dim symbol) {
+    for (int i = 0; i < m->p->n_dims; i++)
+        if (m->p->dim[i].symbol == symbol) return (int)m->p->dim[i].kind;
+    return -1;
+}
+
 dim maker_new_dim(struct maker *m, const char *prefix, int64_t low, int64_t high) {
     const char *name;
     for (int n = m->p->n_dims;; n++) {
@@ -96,23 +102,24 @@ const struct state *maker_state_of_output(const struct graph *g, const struct va
     return NULL;
 }
 
-/* Symbols that binds and loops set. A loop leaves its own at the number of its turns: one more than it is inside. */
+static void add_symbols(struct maker *m, const dim *symbols, int n) {
+    for (int i = 0; symbols && i < n; i++) {
+        int before = m->p->n_dims;
+        add_dim(&(struct dim_find_use){m, PLAN_DIM_BORN}, symbols[i]);
+        if (m->p->n_dims > before) m->p->dim[before].high = min64(m->p->dim[before].high, INT64_MAX - 1);
+    }
+}
+
+/* Symbols that binds and loops set. The length of a loop may be known before. */
 static void add_born_dims(struct maker *m, const struct graph *g) {
-    struct dim_find_use use = {m, PLAN_DIM_BORN};
     for (const struct op *op = g->first; op; op = op->next) {
-        int n, n_length;
-        const dim *symbols = op->kind == OP_bind   ? op_dims(op, "symbols", &n)
-                             : op->kind == OP_loop ? op_dims(op, "index", &n)
-                                                   : NULL;
-        const dim *length = op_dims(op, "length", &n_length);
-        for (int i = 0; symbols && i < n; i++) {
-            int before = m->p->n_dims;
-            add_dim(&use, symbols[i]);
-            struct plan_dim *d = &m->p->dim[before];
-            if (m->p->n_dims == before || op->kind != OP_loop) continue;
-            if (!length || length[0] != symbols[i]) d->high = d->high < INT64_MAX ? d->high + 1 : d->high;
-            d->high = min64(d->high, INT64_MAX - 1);
-        }
+        int n;
+        const dim *symbols = op->kind == OP_bind ? op_dims(op, "symbols", &n) : NULL;
+        for (int i = 0; symbols && i < n; i++)
+            add_dim(&(struct dim_find_use){m, PLAN_DIM_BORN}, symbols[i]);
+        if (op->kind == OP_loop && (symbols = op_dims(op, "index", &n))) add_symbols(m, symbols, n);
+        if (op->kind == OP_loop && (symbols = op_dims(op, "length", &n)) && symbols[0]->op == DIM_SYMBOL)
+            add_symbols(m, symbols, n);
         for (int r = 0; r < op->n_regions && op->kind != OP_fused; r++)
             add_born_dims(m, op->regions[r]);
     }
@@ -124,13 +131,13 @@ void maker_dims(struct maker *m) {
         if (!state_of_input(g, g->in[i])) add_dims_of(m, &g->in[i]->type, PLAN_DIM_INPUT);
     for (int i = 0; i < g->n_states; i++)
         add_dims_of(m, &g->states[i].in->type, PLAN_DIM_STATE);
-    add_born_dims(m, g);
     for (int axis = 0; axis < g->mesh.n; axis++) {
         char name[80];
         snprintf(name, sizeof name, "rank.%s", g->mesh.name[axis]);
         dim rank = dim_symbol(m->p->dims, name, 0, g->mesh.size[axis] - 1);
         add_dim(&(struct dim_find_use){m, PLAN_DIM_RANK}, rank);
     }
+    add_born_dims(m, g); /* the others first: a length that is one of them is not born */
 }
 
 /* ---- buffers and steps */

@@ -155,7 +155,7 @@ struct looping {
     const struct op *op;
     const struct graph *body;
     int carried;
-    dim index, trips, condition; /* of the plan; NULL: none */
+    dim index, turns, trips, condition; /* of the plan; NULL: none */
 };
 
 static bool is_unchanged(const struct looping *l, int i) {
@@ -256,31 +256,52 @@ static enum yj_status make_turn(struct maker *m, const struct looping *l, int *b
     return YJ_OK;
 }
 
-/* Stacked results have one row a turn: a length that is not counted by the loop must be the number of turns. */
-static void require_length(struct maker *m, const struct looping *l) {
+/* A bind, or another loop, gives SYMBOL. */
+static bool given_elsewhere(const struct graph *g, const struct op *loop, dim symbol) {
+    for (const struct op *op = g->first; op; op = op->next) {
+        int n;
+        const dim *symbols = op->kind == OP_bind                 ? op_dims(op, "symbols", &n)
+                             : op->kind == OP_loop && op != loop ? op_dims(op, "length", &n)
+                                                                 : NULL;
+        for (int i = 0; symbols && i < n; i++)
+            if (symbols[i] == symbol) return true;
+        for (int r = 0; r < op->n_regions && op->kind != OP_fused; r++)
+            if (given_elsewhere(op->regions[r], loop, symbol)) return true;
+    }
+    return false;
+}
+
+/* Stacked results have one row a turn. True: their length is known before, to be compared with the number of turns. */
+static bool find_length(struct maker *m, struct looping *l, dim *said) {
     int n;
     const dim *length = op_dims(l->op, "length", &n);
-    dim said = length ? maker_dim(m, length[0]) : NULL;
-    if (!said || said == l->index) return;
-    maker_require_dim(m, l->op, dim_sub(m->p->dims, l->index, said));
-    maker_require_dim(m, l->op, dim_sub(m->p->dims, said, l->index));
+    if (!length) return false;
+    *said = maker_dim(m, length[0]);
+    bool born = maker_dim_kind(m, *said) == PLAN_DIM_BORN && !given_elsewhere(m->g, l->op, length[0]);
+    if (!born && !l->condition && *said == l->trips) return false;
+    l->turns = born ? *said : maker_new_dim(m, "turns", 0, min64((*said)->high, INT64_MAX - 1));
+    return !born;
 }
 
 enum yj_status maker_loop(struct maker *m, const struct op *op) {
     struct looping l = {.op = op, .body = op->regions[0], .carried = op->n_in - 2};
     int block, number;
+    dim length;
     TRY(find_trips(m, &l));
+    bool compare = find_length(m, &l, &length);
     TRY(begin(m, &l));
     TRY(make_turn(m, &l, &block));
     struct plan_step *s = maker_step(m, PLAN_CALL, op, &number);
     s->block = block;
     s->index = l.index;
+    s->turns = l.turns;
     s->trips = l.trips;
     s->condition = l.condition;
     for (int i = 0; i < op->n_out; i++)
         maker_use(m, maker_buffer_of(m, op->out[i]), number);
     for (int i = 2; i < op->n_in; i++)
         if (is_unchanged(&l, i - 2)) maker_use(m, maker_buffer_of(m, op->in[i]), number);
-    require_length(m, &l);
+    if (compare) maker_require_dim(m, op, dim_sub(m->p->dims, l.turns, length));
+    if (compare) maker_require_dim(m, op, dim_sub(m->p->dims, length, l.turns));
     return YJ_OK;
 }

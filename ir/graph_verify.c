@@ -199,7 +199,7 @@ static enum yj_status check_op(struct check *c, const struct graph *g, const str
         for (int a = 0; a < op->out[i]->type.rank; a++)
             TRY(check_dim(c, op->out[i]->type.shape[a], op));
     }
-    return index && !(n == 1 && symbols[0] == index[0]) ? forget(c, index[0], before) : YJ_OK;
+    return index ? forget(c, index[0], before) : YJ_OK;
 }
 
 /* Ids were given in the order: inputs, then each op's results, then its regions. */

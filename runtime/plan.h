@@ -33,7 +33,7 @@
  *     4 q0 bind %5 i64 k, c                              # element i of the buffer becomes dim i; a bool is 0 or 1
  *     5 q0 branch c #1 none                              # not 0: block 1, else none
  *     6 q0 check past - N @11                            # below 0: an error, before anything is computed with it
- *     7 q0 call #3 index i trips k while c               # i: a born dim that counts, in the end the number of turns;
+ *     7 q0 call #3 index i turns n trips k while c       # i: a born dim that counts; n becomes the number of turns;
  *                                                        # c is read before every turn
  *   }
  */
@@ -155,8 +155,9 @@ struct plan_step {
     int axis;             /* START. BIND: dtype i32 i64 bool */
     dim condition;        /* BRANCH; CALL: while it is not 0 (NULL: always). CHECK: must be >= 0 */
     int block, otherwise; /* BRANCH: -1 is none. CALL: BLOCK. Only blocks of a higher number: so no recursion */
-    dim index, trips; /* CALL: a BORN symbol (NULL: none) from 0 to below TRIPS (NULL: until the condition fails), and
-                       * afterwards the number of turns, which its upper bound limits */
+    /* CALL: INDEX, a BORN symbol (NULL: none), is 0 .. TRIPS - 1 (NULL: until the condition fails); TURNS, another, is
+     * afterwards how many turns there were. Their upper bounds limit the turns. */
+    dim index, turns, trips;
 };
 
 struct plan_block {

@@ -504,6 +504,7 @@ static enum yj_status parse_call(struct parser *p, struct plan_step *s) {
     struct dim_table *t = p->plan->dims;
     TRY(parse_block_number(p, &s->block));
     if (take(p, "index")) TRY(parse_dim(p, t, &s->index));
+    if (take(p, "turns")) TRY(parse_dim(p, t, &s->turns));
     if (take(p, "trips")) TRY(parse_dim(p, t, &s->trips));
     return take(p, "while") ? parse_dim(p, t, &s->condition) : YJ_OK;
 }

@@ -181,6 +181,7 @@ static void print_step_body(struct text *out, const struct plan *p, const struct
     case PLAN_CALL:
         text_add(out, " #%d", s->block);
         if (s->index) print_dim(out, " index ", s->index);
+        if (s->turns) print_dim(out, " turns ", s->turns);
         if (s->trips) print_dim(out, " trips ", s->trips);
         if (s->condition) print_dim(out, " while ", s->condition);
         break;

@@ -167,26 +167,26 @@ static void rows_written(struct verify *v, int block, dim index) {
     }
 }
 
+static enum yj_status born(struct verify *v, dim symbol, const char *what) {
+    if (verify_symbol_kind(v, symbol) != PLAN_DIM_BORN)
+        return report(YJ_ERR_INPUT, "the %s of a call is a born dim", what);
+    v->known[v->number[symbol->id]] = 1;
+    return YJ_OK;
+}
+
 static enum yj_status walk_call(struct verify *v, const struct plan_step *s, int *n_accesses, int depth) {
     if (s->trips) TRY(verify_known(v, s->trips));
     if (s->index && !s->trips) return report(YJ_ERR_INPUT, "a call with an index needs trips");
     struct snapshot before;
     TRY(snapshot_take(v, &before));
     enum yj_status status = YJ_OK;
-    if (s->index) {
-        if (verify_symbol_kind(v, s->index) == PLAN_DIM_BORN)
-            v->known[v->number[s->index->id]] = 1;
-        else
-            status = report(YJ_ERR_INPUT, "the index of a call is a born dim");
-    }
+    if (s->index) status = born(v, s->index, "index");
     if (status == YJ_OK && s->condition)
         status = verify_known(v, s->condition); /* read before every turn, after the index */
     if (status == YJ_OK) status = walk(v, s->block, n_accesses, depth + 1);
     if (s->trips || s->condition) snapshot_restore(v, &before); /* it may not run at all */
-    if (status == YJ_OK && s->index) {
-        v->known[v->number[s->index->id]] = 1; /* the number of turns */
-        rows_written(v, s->block, s->index);
-    }
+    if (status == YJ_OK && s->index) rows_written(v, s->block, s->index);
+    if (status == YJ_OK && s->turns) status = born(v, s->turns, "turns");
     free(before.written);
     return status;
 }

@@ -127,6 +127,7 @@ static enum yj_status slots_of_step(struct opening *o, const struct plan_step *s
     TRY(slot_or_none(o, s->condition, &x->condition));
     TRY(slot_or_none(o, s->trips, &x->trips));
     x->index = s->index ? dim_number(o->plan, s->index) : -1;
+    x->turns = s->turns ? dim_number(o->plan, s->turns) : -1;
     if (s->kind == PLAN_BIND) {
         x->born = NEW_ARRAY(o->arena, int, s->n_dims);
         for (int i = 0; i < s->n_dims; i++)

@@ -102,7 +102,7 @@ struct run_step {
     int *dims; /* slots: LAUNCH scalars */
     int n_variants;
     struct run_variant variants[PLAN_MAX_VARIANTS];
-    int at, from, count, condition, trips, index; /* slots (index: a dim number), -1: none */
+    int at, from, count, condition, trips, index, turns; /* slots (index, turns: dim numbers), -1: none */
     int *born;                                    /* BIND: dim numbers */
 };
 

@@ -214,19 +214,27 @@ static enum yj_status branch(struct program *r, const struct plan_step *s, const
     return block < 0 ? YJ_OK : run_block(r, block);
 }
 
+/* One turn more than I: is it within what memory was planned for? */
+static enum yj_status may_turn(const struct program *r, const struct run_step *x, int64_t i) {
+    const struct plan_dim *index = x->index >= 0 ? &r->plan->dim[x->index] : NULL,
+                          *turns = x->turns >= 0 ? &r->plan->dim[x->turns] : NULL;
+    if ((!index || i <= index->high) && (!turns || i < turns->high)) return YJ_OK;
+    return report(YJ_ERR_INPUT, "the loop turns more often than the %" PRId64 " times that the model was compiled for",
+                  i);
+}
+
 static enum yj_status call(struct program *r, const struct plan_step *s, const struct run_step *x) {
-    int64_t trips = s->condition ? INT64_MAX : 1, condition = 1;
+    int64_t trips = s->condition ? INT64_MAX : 1, condition = 1, i = 0;
     if (x->trips >= 0) TRY(exprs_get(&r->exprs, x->trips, &trips));
-    for (int64_t i = 0;; i++) {
-        if (x->index >= 0) set_born(r, x->index, i);
+    for (; i < trips; i++) {
         if (x->condition >= 0) TRY(exprs_get(&r->exprs, x->condition, &condition));
-        if (i >= trips || !condition) return YJ_OK;
-        const struct plan_dim *d = x->index >= 0 ? &r->plan->dim[x->index] : NULL;
-        if (d && i >= d->high)
-            return report(YJ_ERR_INPUT, "the loop turns more often than the %" PRId64 " times it was compiled for",
-                          d->high);
+        if (!condition) break;
+        TRY(may_turn(r, x, i));
+        if (x->index >= 0) set_born(r, x->index, i);
         TRY(run_block(r, s->block));
     }
+    if (x->turns >= 0) set_born(r, x->turns, i);
+    return YJ_OK;
 }
 
 static enum yj_status run_step(struct program *r, const struct plan_step *s, const struct run_step *x) {
