@@ -12,6 +12,7 @@
 #define LEAF_BYTES (INT64_C(512) << 20)  /* constants read to fold one op */
 #define MIDDLE_BYTES (INT64_C(16) << 20) /* views written out on the way */
 #define MAX_DEPTH 16
+#define MAX_SMALL 2048 /* of what the importer asks for */
 
 static bool known_data(const struct op *op) {
     return op->kind == OP_constant && (op->data.bytes || op->data.n_bytes == 0) && !op_attr(op, "split");
@@ -85,6 +86,27 @@ static enum yj_status evaluate(const struct op *op, struct tensor *results) {
     enum yj_status status = graph_eval(j.to, NULL, results, NULL, NULL);
     arena_close(arena);
     return status;
+}
+
+/* OP needs nothing but small constants; LEFT ops may still be looked at. */
+static bool closed(const struct op *op, int *left) {
+    bool pure = op && !op_is(op->kind, 'C') && !op_is(op->kind, 'S') && !op_is(op->kind, 'G') && op->kind != OP_wait;
+    if (!pure || --*left < 0 || !attrs_known(op) || (op->kind == OP_constant && !known_data(op))) return false;
+    for (int i = 0; i < op->n_out; i++)
+        if (bytes_of(op->out[i]) < 0 || bytes_of(op->out[i]) > MAX_SMALL) return false;
+    for (int i = 0; i < op->n_in; i++)
+        if (!closed(op->in[i]->op, left)) return false;
+    return true;
+}
+
+bool fold_small(const struct value *v, struct tensor *t) {
+    struct tensor results[8];
+    int left = 200;
+    if (!closed(v->op, &left) || v->op->n_out > (int)COUNT(results) || evaluate(v->op, results) != YJ_OK) return false;
+    for (int i = 0; i < v->op->n_out; i++)
+        if (i != v->index) tensor_free(&results[i]);
+    *t = results[v->index];
+    return true;
 }
 
 static bool is_uniform(const struct tensor *t) {

@@ -196,14 +196,29 @@ static struct value *scalar_of(struct node *n, struct value *v, enum yj_dtype dt
     return v ? build_cast(B, build_reshape(B, v, 0, NULL), dtype) : NULL;
 }
 
-bool onnx_if(struct node *n) {
+/* Which side, if that is known now. */
+static bool known_side(struct node *n, int *side) {
+    const dim *known;
+    int count;
+    int64_t yes;
     double taken;
+    if (node_known(n, 0, &count, &known) && count == 1 && dim_is_const(known[0], &yes)) {
+        *side = yes == 0;
+        return true;
+    }
+    if (!node_scalar(n, 0, &taken)) return false;
+    *side = taken == 0;
+    return true;
+}
+
+bool onnx_if(struct node *n) {
+    int side;
     const Onnx__GraphProto *p[2] = {subgraph(n, "then_branch"), subgraph(n, "else_branch")};
     struct captures *all = NEW(import_arena(n->import), struct captures);
     struct value *in[MAX_CAPTURES + 1], *made[64];
     struct op *op;
     if (!p[0] || !p[1]) return false;
-    if (node_scalar(n, 0, &taken)) return import_in_place(n, p[taken == 0]);
+    if (known_side(n, &side)) return import_in_place(n, p[side]);
     if (!(in[0] = scalar_of(n, node_in(n, 0), YJ_BOOL))) return node_out(n, 0, NULL);
     for (int i = 0; i < 2; i++)
         if (!capture(n, all, p[i], 0)) return false;

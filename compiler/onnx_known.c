@@ -119,13 +119,31 @@ static bool known_reshaping(struct node *n) { /* Squeeze, Unsqueeze, Reshape bet
     return rank >= 0 && give(n, rank, x.n, x.dims, x.dtype);
 }
 
+/* Is each element 0, or other than 0? Given as 0 or 1. */
+static bool known_truth(struct node *n, const struct known *x, bool not ) {
+    dim out[MAX_KNOWN];
+    for (int i = 0; i < x->n; i++) {
+        int64_t value;
+        bool fixed = dim_is_const(x->dims[i], &value), other = x->dims[i]->low > 0 || x->dims[i]->high < 0;
+        if ((!fixed && !other) || i == MAX_KNOWN) return false;
+        out[i] = node_c(n, (other || value != 0) != not );
+    }
+    return give(n, x->rank, x->n, out, YJ_BOOL);
+}
+
+static bool known_not(struct node *n) {
+    struct known x;
+    return operand(n, 0, &x) && known_truth(n, &x, true);
+}
+
 static bool known_cast(struct node *n) {
     struct known x;
     enum yj_dtype to;
     if (!operand(n, 0, &x)) return false;
     if (!strcmp(n->proto->op_type, "Identity")) return give(n, x.rank, x.n, x.dims, x.dtype);
-    if (!dtype_from_onnx((int)node_int(n, "to", 0), &to) || (to != YJ_I64 && to != YJ_I32)) return false;
-    return give(n, x.rank, x.n, x.dims, to);
+    if (!dtype_from_onnx((int)node_int(n, "to", 0), &to)) return false;
+    if (to == YJ_BOOL) return known_truth(n, &x, false);
+    return (to == YJ_I64 || to == YJ_I32) && give(n, x.rank, x.n, x.dims, to);
 }
 
 static bool combine(struct node *n, const char *type, dim a, dim b, dim *out) {
@@ -217,6 +235,33 @@ static bool known_equal(struct node *n) {
     return give(n, a.rank, a.n, out, YJ_BOOL);
 }
 
+/* Less, Greater, LessOrEqual, GreaterOrEqual, where the bounds tell. */
+static bool known_order(struct node *n) {
+    struct known a, b;
+    dim out[MAX_KNOWN];
+    const char *type = n->proto->op_type;
+    bool swap = type[0] == 'G', or_equal = strstr(type, "OrEqual") != NULL;
+    if (!operand(n, swap ? 1 : 0, &a) || !operand(n, swap ? 0 : 1, &b)) return false;
+    if (a.n > MAX_KNOWN || b.n > MAX_KNOWN || (a.n != b.n && a.n != 1 && b.n != 1)) return false;
+    int count = a.n > b.n ? a.n : b.n;
+    for (int i = 0; i < count; i++) {
+        dim x = a.dims[a.n == 1 ? 0 : i], y = b.dims[b.n == 1 ? 0 : i];
+        enum dim_known less = or_equal ? dim_less(n->dims, y, x) : dim_less(n->dims, x, y);
+        if (less == DIM_UNKNOWN) return false;
+        out[i] = node_c(n, (less == DIM_YES) != or_equal);
+    }
+    return give(n, a.rank > b.rank ? a.rank : b.rank, count, out, YJ_BOOL);
+}
+
+static bool known_logic(struct node *n) {
+    struct known a, b;
+    int64_t x, y;
+    if (!operand(n, 0, &a) || !operand(n, 1, &b) || a.n != 1 || b.n != 1) return false;
+    if (!constant_at(&a, 0, &x) || !constant_at(&b, 0, &y)) return false;
+    dim out = node_c(n, n->proto->op_type[0] == 'A' ? x && y : x || y);
+    return give(n, a.rank > b.rank ? a.rank : b.rank, 1, &out, YJ_BOOL);
+}
+
 static bool known_where(struct node *n) {
     struct known c, x, y;
     dim out[MAX_KNOWN];
@@ -234,17 +279,35 @@ static const struct {
     const char *type;
     bool (*fn)(struct node *n);
 } known_rows[] = {
-    {"Shape", known_shape},         {"Size", known_size},
-    {"Gather", known_gather},       {"Concat", known_concat},
-    {"Slice", known_slice},         {"Squeeze", known_reshaping},
-    {"Unsqueeze", known_reshaping}, {"Reshape", known_reshaping},
-    {"Cast", known_cast},           {"Identity", known_cast},
-    {"Add", known_binary},          {"Sub", known_binary},
-    {"Mul", known_binary},          {"Div", known_binary},
-    {"Mod", known_binary},          {"Min", known_binary},
-    {"Max", known_binary},          {"Range", known_range},
-    {"ReduceProd", known_product},  {"ConstantOfShape", known_filled},
-    {"Equal", known_equal},         {"Where", known_where},
+    {"Shape", known_shape},
+    {"Size", known_size},
+    {"Gather", known_gather},
+    {"Concat", known_concat},
+    {"Slice", known_slice},
+    {"Squeeze", known_reshaping},
+    {"Unsqueeze", known_reshaping},
+    {"Reshape", known_reshaping},
+    {"Cast", known_cast},
+    {"Identity", known_cast},
+    {"Add", known_binary},
+    {"Sub", known_binary},
+    {"Mul", known_binary},
+    {"Div", known_binary},
+    {"Mod", known_binary},
+    {"Min", known_binary},
+    {"Max", known_binary},
+    {"Range", known_range},
+    {"ReduceProd", known_product},
+    {"ConstantOfShape", known_filled},
+    {"Equal", known_equal},
+    {"Where", known_where},
+    {"Not", known_not},
+    {"Less", known_order},
+    {"Greater", known_order},
+    {"LessOrEqual", known_order},
+    {"GreaterOrEqual", known_order},
+    {"And", known_logic},
+    {"Or", known_logic},
 };
 
 bool onnx_known(struct node *n) {

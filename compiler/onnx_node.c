@@ -4,6 +4,8 @@
  * known of the node.
  */
 #include "compiler/onnx_inside.h"
+#include "compiler/pass.h"
+#include "ir/graph_inside.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,8 +88,26 @@ struct value *node_in(struct node *n, int i) {
     return item_value(n, n->in[i]);
 }
 
+/* An integer tensor that is computed from constants alone becomes known. */
+static void find_known(struct node *n, struct item *item) {
+    struct value *v = item->value;
+    struct tensor t;
+    if (item->known || !v || v->type.rank > 1 || dtype_kind(v->type.dtype) == 'f' || !fold_small(v, &t)) return;
+    int64_t count = (int64_t)(t.n_bytes / yj_dtype_bytes(t.dtype));
+    dim *known = NEW_ARRAY(n->import->arena, dim, count + 1);
+    for (int64_t k = 0; k < count; k++)
+        known[k] = node_c(n, (int64_t)element_load(t.bytes, t.dtype, k));
+    item->known = known;
+    item->n_known = (int)count;
+    item->known_rank = t.rank;
+    item->known_dtype = t.dtype;
+    tensor_free(&t);
+}
+
 bool node_known(struct node *n, int i, int *count, const dim **dims) {
-    if (!node_has(n, i) || !n->in[i]->known) return false;
+    if (!node_has(n, i)) return false;
+    find_known(n, n->in[i]);
+    if (!n->in[i]->known) return false;
     *count = n->in[i]->n_known;
     *dims = n->in[i]->known;
     return true;

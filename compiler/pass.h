@@ -29,6 +29,10 @@ pass_fn pass_fold, pass_simplify, pass_layout;
 bool flow_tidy(struct op *op);
 bool flow_skip(struct op *op); /* a loop that never turns: its results are replaced by its operands */
 
+/* V as a tensor (free with tensor_free), if it is small and made of small constants alone: for the importer (fold.c).
+ */
+bool fold_small(const struct value *v, struct tensor *t);
+
 /* Every element of V is the same, *WIDE as element_load gives it (simplify.c). */
 bool value_uniform(const struct value *v, uint64_t *wide);
 
