@@ -38,7 +38,7 @@ struct yj_model {
     const struct yj_launcher *launcher; /* NULL: kernels run here */
     void *kernels;                      /* of dlopen, or of the launcher */
     int n_weights;
-    struct weights *weights;
+    struct weight_file *weights;
     uint64_t weight_bytes;
     struct port_text *texts[4]; /* by enum yj_port */
     struct dim_table *bounds;   /* where shapes are simplified: the plan's are not */
@@ -81,13 +81,13 @@ static void unmap(const void *base, int64_t bytes) {
 /* Small files are checked as a whole; the hash of weights only if VERIFY: reading gigabytes is the caller's choice. */
 static enum yj_status map_weights(struct yj_model *m, bool verify) {
     const struct manifest_program *p = m->chosen;
-    m->weights = NEW_ARRAY(m->arena, struct weights, p->n_weights);
+    m->weights = NEW_ARRAY(m->arena, struct weight_file, p->n_weights);
     for (int i = 0; i < p->n_weights; i++) {
         const struct manifest_file *f = manifest_file(&m->manifest, p->weights[i]);
         const void *base;
         int64_t bytes;
         TRY(map_file(m, p->weights[i], &base, &bytes));
-        m->weights[m->n_weights++] = (struct weights){base, bytes};
+        m->weights[m->n_weights++] = (struct weight_file){base, bytes};
         if (verify) TRY(manifest_check(&m->manifest, m->folder, p->weights[i], base, (size_t)bytes));
         if (bytes != f->bytes) {
             return report(YJ_ERR_INPUT,

@@ -19,7 +19,7 @@ struct opening {
     struct arena *arena, *work;
     struct plan *plan;
     int n_weights;
-    const struct weights *weights;
+    const struct weight_file *weights;
     struct pool *pool;
 };
 
@@ -321,7 +321,7 @@ static enum yj_status open_guarded(void *argument) {
 }
 
 enum yj_status program_open(struct arena *arena, struct plan *plan, const struct kernel_source *kernels, int n_weights,
-                            const struct weights *weights, struct pool *pool, struct yj_comm *comm,
+                            const struct weight_file *weights, struct pool *pool, struct yj_comm *comm,
                             struct program **out) {
     struct opening o = {.kernels = *kernels,
                         .comm = comm,

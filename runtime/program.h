@@ -103,7 +103,7 @@ struct run_step {
     int n_variants;
     struct run_variant variants[PLAN_MAX_VARIANTS];
     int at, from, count, condition, trips, index, turns; /* slots (index, turns: dim numbers), -1: none */
-    int *born;                                    /* BIND: dim numbers */
+    int *born;                                           /* BIND: dim numbers */
 };
 
 struct run_port {
@@ -141,7 +141,7 @@ struct binding {
     int64_t total[2];
 };
 
-struct weights {
+struct weight_file {
     const char *base;
     int64_t bytes;
 };
@@ -165,7 +165,7 @@ struct program {
     struct run_input *input;
     struct run_state *state;
     int n_weights;
-    const struct weights *weights;
+    const struct weight_file *weights;
     int rank;                     /* of this process in the mesh */
     struct yj_comm *job_comm;     /* NULL: one rank */
     struct yj_comm *axis_comm[4]; /* NULL: one rank */
@@ -201,7 +201,7 @@ struct program {
 
 /* Weights and the pool are borrowed. COMM joins the ranks of the mesh. */
 enum yj_status program_open(struct arena *arena, struct plan *plan, const struct kernel_source *kernels, int n_weights,
-                            const struct weights *weights, struct pool *pool, struct yj_comm *comm,
+                            const struct weight_file *weights, struct pool *pool, struct yj_comm *comm,
                             struct program **out);
 void program_close(struct program *r); /* the arena is closed by its owner, after */
 

@@ -15,7 +15,8 @@ struct random_graph {
     struct graph_case c;
     int n;
     struct value *pool[RANDOM_POOL];
-    bool exact;
+    bool exact, flow; /* FLOW: with ifs and loops */
+    int depth, loops; /* of regions around what is being made; loops made so far */
 };
 
 static inline void random_keep(struct random_graph *r, struct value *v) {
@@ -191,7 +192,18 @@ static inline struct value *random_composite(struct random_graph *r) {
     return graph_infer(op) == YJ_OK ? op->out[0] : NULL;
 }
 
+static inline int64_t random_elements(const struct value *v) {
+    int64_t n = 1;
+    for (int i = 0; i < v->type.rank; i++)
+        n *= case_size(v->type.shape[i]);
+    return n;
+}
+
+#include "tests/compiler/random_flow.h"
+
 static inline struct value *random_step(struct random_graph *r) {
+    if (r->flow && r->depth < 3 && case_between(&r->c, 0, 4) == 0)
+        return case_random(&r->c) & 1 ? random_if(r) : random_loop(r);
     switch (case_between(&r->c, 0, 13)) {
     case 0:
         return random_unary(r);
@@ -220,17 +232,13 @@ static inline struct value *random_step(struct random_graph *r) {
     }
 }
 
-static inline int64_t random_elements(const struct value *v) {
-    int64_t n = 1;
-    for (int i = 0; i < v->type.rank; i++)
-        n *= case_size(v->type.shape[i]);
-    return n;
-}
-
 /* STEPS ops on two inputs; the last few values and some others are outputs. Free with graph_case_free(&r->c). */
-static inline void random_graph_make(struct random_graph *r, uint64_t seed, int steps, bool symbolic, bool exact) {
+static inline void random_graph_fill(struct random_graph *r, uint64_t seed, int steps, bool symbolic, bool exact,
+                                     bool flow) {
     *r = (struct random_graph){
-        .exact = exact, .c = {.arena = arena_open(), .ranks = 1, .dtype = YJ_F32, .symbolic = symbolic, .seed = seed}};
+        .exact = exact,
+        .flow = flow,
+        .c = {.arena = arena_open(), .ranks = 1, .dtype = YJ_F32, .symbolic = symbolic, .seed = seed}};
     r->c.g = graph_new(r->c.arena, "random");
     r->c.b.graph = r->c.g;
     dim shape[3] = {case_dim(&r->c, "N", 2), case_dim(&r->c, "W", 3), dim_const(r->c.g->dims, 4)};
@@ -250,6 +258,10 @@ static inline void random_graph_make(struct random_graph *r, uint64_t seed, int 
                 twice = twice || r->c.g->out[k] == r->pool[i];
             if (!twice) graph_output(r->c.g, r->pool[i], NULL), outs++;
         }
+}
+
+static inline void random_graph_make(struct random_graph *r, uint64_t seed, int steps, bool symbolic, bool exact) {
+    random_graph_fill(r, seed, steps, symbolic, exact, false);
 }
 
 #endif
