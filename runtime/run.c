@@ -227,10 +227,10 @@ static enum yj_status call(struct program *r, const struct plan_step *s, const s
     int64_t trips = s->condition ? INT64_MAX : 1, condition = 1, i = 0;
     if (x->trips >= 0) TRY(exprs_get(&r->exprs, x->trips, &trips));
     for (; i < trips; i++) {
+        if (x->index >= 0) set_born(r, x->index, i);
         if (x->condition >= 0) TRY(exprs_get(&r->exprs, x->condition, &condition));
         if (!condition) break;
         TRY(may_turn(r, x, i));
-        if (x->index >= 0) set_born(r, x->index, i);
         TRY(run_block(r, s->block));
     }
     if (x->turns >= 0) set_born(r, x->turns, i);

@@ -186,7 +186,91 @@ static void test_random(void **state) {
     assert_true(blocks > 300 && deep > 20);
 }
 
+/* --- small graphs, one thing each --- */
+
+#define LOOP_HEAD "graph g(T in 0..6, i in 0..7, n i64 [], x f32 [4]) { %go = constant bool [] {true} "
+
+static const struct {
+    const char *name, *text;
+    const char *says[3], *says_not[2]; /* of the plan */
+} graphs[] = {
+    {"carried values change places, one is unchanged",
+     LOOP_HEAD "%y = neg(%x) %w = abs(%x) %a, %b, %c = loop(%n, %go, %x, %y, %w) "
+               "body(i i64 [], p f32 [4], q f32 [4], r f32 [4]) { %t = constant bool [] {true} return %t, %q, %p, %r } "
+               "return %a, %b, %c }",
+     {"call #1"},
+     {"turns"}},
+    {"stacked rows and the number of the turn",
+     LOOP_HEAD "%a, %rows = loop(%n, %go, %x) length=T body(j i64 [], p f32 [4]) { %t = constant bool [] {true} "
+               "%v = cast(%j) to=f32 %k = broadcast(%v) shape=[4] axes=[] %s = add(%p, %k) return %t, %s, %p } "
+               "return %a, %rows }",
+     {"index turn0 turns T", "at turn0*16"}},
+    {"a row at the number of the turn is a slice of memory",
+     LOOP_HEAD "%m = constant f32 [3, 4] splat(2) %three = constant i64 [] {3} %a, %b = loop(%three, %go, %x, %m) "
+               "body(i i64 [], p f32 [4], q f32 [3, 4]) { %t = constant bool [] {true} %row = gather(%q, %i) axis=0 "
+               "%s = mul(%p, %row) return %t, %s, %q } return %a }",
+     {"trips 3", "[turn0]"},
+     {"gather"}},
+    {"a carried value is written in place",
+     LOOP_HEAD
+     "%m = constant f32 [8, 4] splat(0) %four = constant i64 [] {4} %a, %b = loop(%four, %go, %m, %x) index=i "
+     "body(j i64 [], p f32 [8, 4], q f32 [4]) { %t = constant bool [] {true} %r = reshape(%q) shape=[1, 4] "
+     "%s = update_slice(%p, %r) start=[i, 0] %u = add(%q, %q) return %t, %s, %u } return %a, %b }",
+     {"\"fused\" f32 host alias %5 at 0 bytes 128"}},
+    {"the old value is read after the write, so it is not in place",
+     LOOP_HEAD
+     "%m = constant f32 [8, 4] splat(1) %four = constant i64 [] {4} %a, %b = loop(%four, %go, %m, %x) index=i "
+     "body(j i64 [], p f32 [8, 4], q f32 [4]) { %t = constant bool [] {true} %r = reshape(%q) shape=[1, 4] "
+     "%f = reshape(%p) shape=[32] %s = update_slice(%p, %r) start=[i, 0] "
+     "%z = slice(%f) start=[0] limit=[4] stride=[1] %u = add(%q, %z) return %t, %s, %u } return %a, %b }",
+     {"\"fused\" f32 host temp bytes 128"},
+     {"\"fused\" f32 host alias"}},
+    {"a predicate ends the loop",
+     LOOP_HEAD "%a = loop(%n, %go, %x) body(i i64 [], p f32 [4]) { %d = add(%p, %p) %m = reduce(%d) axes=[0] kind=max "
+               "%l = constant f32 [] {40} %t = lt(%m, %l) return %t, %d } return %a }",
+     {"while while."}},
+    {"a side gives what it was given, and an alias of it",
+     "graph g(n i64 [], x f32 [4]) { %z = constant i64 [] {2} %c = lt(%n, %z) %a, %b = if(%c, %x) then(p f32 [4]) { "
+     "%r = reshape(%p) shape=[2, 2] return %p, %r } else(p f32 [4]) { %q = neg(%p) %r = reshape(%q) shape=[2, 2] "
+     "return %q, %r } return %a, %b }",
+     {"branch if.", "#1 #2"}},
+    {"loops in loops, a side in the inner one",
+     LOOP_HEAD
+     "%a = loop(%n, %go, %x) body(i i64 [], p f32 [4]) { %t = constant bool [] {true} %k = constant i64 [] {2} "
+     "%b = loop(%k, %t, %p) body(j i64 [], q f32 [4]) { %t = constant bool [] {true} %m = reduce(%q) axes=[0] "
+     "kind=max %l = constant f32 [] {9} %c = lt(%m, %l) %d = if(%c, %q) then(u f32 [4]) { %v = add(%u, %u) "
+     "return %v } else(u f32 [4]) { return %u } return %t, %d } return %t, %b } return %a }",
+     {"#3", "#4"}},
+};
+
+static void check_graph(size_t i, int64_t n) {
+    struct arena *arena = arena_open();
+    struct graph *g;
+    float x[4] = {1, -2, 3.5f, 0.25f};
+    struct tensor inputs[2] = {{.dtype = YJ_I64, .bytes = &n, .n_bytes = 8},
+                               {.dtype = YJ_F32, .rank = 1, .shape = {4}, .bytes = x, .n_bytes = sizeof x}};
+    if (graph_parse(arena, graphs[i].text, graphs[i].name, &g) != YJ_OK)
+        fail_msg("%s: %s", graphs[i].name, yj_error_text());
+    struct whole j = check(g, inputs, graphs[i].name);
+    struct text plan = {0};
+    plan_print(&plan, j.planned.plan);
+    for (size_t k = 0; k < 3 && graphs[i].says[k]; k++)
+        if (!strstr(plan.data, graphs[i].says[k]))
+            fail_msg("%s: no '%s' in\n%s", graphs[i].name, graphs[i].says[k], plan.data);
+    for (size_t k = 0; k < 2 && graphs[i].says_not[k]; k++)
+        if (strstr(plan.data, graphs[i].says_not[k]))
+            fail_msg("%s: '%s' in\n%s", graphs[i].name, graphs[i].says_not[k], plan.data);
+    text_free(&plan);
+    arena_close(arena);
+}
+
+static void test_graphs(void **state) {
+    for (size_t i = 0; i < COUNT(graphs); i++)
+        for (int64_t n = -1; n <= 5; n += 2)
+            check_graph(i, n);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_graphs), cmocka_unit_test(test_random)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -453,13 +453,19 @@ static inline struct op *case_loop(struct graph_case *c) {
                  *go = case_any(c, YJ_BOOL, 0, 0, 0, CASE_SMALL);
     struct value *x = case_any(c, c->dtype, 2, 1, 3, CASE_SMALL);
     struct value *in[4] = {trips, go, x, case_input(c, c->dtype, 2, x->type.shape, CASE_SMALL, 0)};
-    struct op *op = case_build(c, OP_loop, 4, in, attr_dim(c->g, "length", dim_symbol(c->g->dims, "T", 0, 100), NULL));
+    struct attr *a = attr_dim(c->g, "length", dim_symbol(c->g->dims, "T", 0, 100), NULL);
+    if (case_random(c) & 1) a->next = attr_dim(c->g, "index", dim_symbol(c->g->dims, "turn", 0, 99), NULL);
+    struct op *op = case_build(c, OP_loop, 4, in, a);
     struct graph *r = graph_region(op, "body");
     struct builder b = {r, NULL, 0, NULL};
     graph_input(r, "i", YJ_I64, 0, NULL);
     for (int i = 0; i < 2; i++)
         graph_input(r, i ? "y" : "x", c->dtype, 2, x->type.shape);
-    graph_output(r, build_2(&b, OP_lt, r->in[0], build_scalar_i(&b, YJ_I64, 2)), NULL);
+    struct value *turn = r->in[0];
+    struct op *dims;
+    if (a->next && build(&b, OP_dims, 0, NULL, attr_dims(c->g, "values", 1, a->next->dims, NULL), &dims) == YJ_OK)
+        turn = build_reshape(&b, dims->out[0], 0, NULL);
+    graph_output(r, build_2(&b, OP_lt, turn, build_scalar_i(&b, YJ_I64, 2)), NULL);
     graph_output(r, build_2(&b, case_joiner(c, 0), r->in[1], r->in[2]), NULL);
     graph_output(r, r->in[2], NULL);
     graph_output(r, r->in[1], NULL);

@@ -171,6 +171,7 @@ static const struct {
     {"branch c #1 none", "branch c none none", "never used"},
     {"branch c #1 none", "branch i #1 none", "before it is bound"},
     {"call #2 index i trips k", "call #2 index N trips k", "born dim"},
+    {"call #2 index i trips k", "call #2 index i turns past trips k", "born dim"},
     {"call #2 index i trips k", "call #2 index i", "needs trips"},
     {"call #2 index i trips k", "call #9 index i trips k", "higher number"},
     {"  9 q0 launch", "  8 q0 launch", "in order"},
@@ -213,6 +214,40 @@ static void test_branch_writes(void **state) {
     assert_int_equal(parse(use, NULL), YJ_ERR_INPUT);
     assert_non_null(strstr(yj_error_text(), "before it is written"));
     free(text), free(late), free(live), free(use);
+}
+
+/* Rows that a loop adds, one a turn, are there after it, as many as it turned; anything else that only it writes is
+ * not.
+ */
+static const char stacking[] = "plan 1\n"
+                               "dim i 0..7 born\n"
+                               "dim n 0..8 born\n"
+                               "dim k 0..8 born\n"
+                               "%0 \"x\" f32 host input bytes 8\n"
+                               "%1 \"times\" i64 host input bytes 8\n"
+                               "%2 \"rows\" f32 host temp bytes 64 live #0 0..1\n"
+                               "input \"x\" %0 f32 [2]\n"
+                               "input \"times\" %1 i64 []\n"
+                               "output \"rows\" %2 f32 [n, 2]\n"
+                               "block #0 \"main\" {\n"
+                               "  0 q0 bind %1 i64 k\n"
+                               "  1 q0 call #1 index i turns n trips k\n"
+                               "}\n"
+                               "block #1 \"body\" {\n"
+                               "  0 q0 copy %2 at i*8 = %0 at 0 bytes 8\n"
+                               "}\n";
+
+static void test_rows(void **state) {
+    struct text again = {0};
+    char *fixed = mutant(stacking, "at i*8", "at 8"), *uncounted = mutant(stacking, " turns n", "");
+    assert_int_equal(parse(stacking, &again), YJ_OK);
+    assert_string_equal(again.data, stacking);
+    assert_int_equal(parse(fixed, NULL), YJ_ERR_INPUT);
+    assert_non_null(strstr(yj_error_text(), "never written"));
+    assert_int_equal(parse(uncounted, NULL), YJ_ERR_INPUT);
+    assert_non_null(strstr(yj_error_text(), "the dim n is used before it is bound"));
+    text_free(&again);
+    free(fixed), free(uncounted);
 }
 
 static uint64_t seed;
@@ -359,9 +394,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_comments_and_blanks),
         cmocka_unit_test(test_mutants),       cmocka_unit_test(test_parts_in_flight),
-        cmocka_unit_test(test_branch_writes), cmocka_unit_test(test_fuzz),
-        cmocka_unit_test(test_deep_nesting),  cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_times),         cmocka_unit_test(test_offsets),
+        cmocka_unit_test(test_branch_writes), cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_fuzz),          cmocka_unit_test(test_deep_nesting),
+        cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_times),
+        cmocka_unit_test(test_offsets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
