@@ -284,6 +284,53 @@ static json_t *collective_json(struct arena *arena, const struct plan_at *at, co
     return j;
 }
 
+/* ---- blocks */
+
+static void add_dim_text(struct text *text, const char *what, dim d) {
+    if (!d) return;
+    text_add(text, "%s", what);
+    dim_print(text, d);
+}
+
+/* "branch if.0", or "call trips 5 while while.1": what runs BLOCK. */
+static json_t *runs_json(const struct plan *p, int block) {
+    for (int b = 0; b < block; b++)
+        for (int i = 0; i < p->blocks[b].n_steps; i++) {
+            const struct plan_step *s = &p->blocks[b].steps[i];
+            bool side = s->kind == PLAN_BRANCH && (s->block == block || s->otherwise == block);
+            if (!side && !(s->kind == PLAN_CALL && s->block == block)) continue;
+            struct text text = {0};
+            text_add(&text, "%s", plan_step_names[s->kind]);
+            add_dim_text(&text, side ? (s->block == block ? " " : " not ") : " while ", s->condition);
+            add_dim_text(&text, " index ", s->index);
+            add_dim_text(&text, " trips ", s->trips);
+            json_t *j = json_pack("{s:i,s:i,s:s,s:o}", "block", b, "step", i, "how", text.data ? text.data : "",
+                                  "nodes", nodes_json(p, s));
+            text_free(&text);
+            return j;
+        }
+    return json_null();
+}
+
+/* Each with the time of its own launches, once. */
+static json_t *blocks_json(struct arena *arena, const struct plan_at *at) {
+    const struct plan *p = at->plan;
+    json_t *list = json_array();
+    for (int b = 0; b < p->n_blocks; b++) {
+        int launches = 0;
+        double ns = 0;
+        for (int i = 0; i < p->blocks[b].n_steps; i++)
+            if (p->blocks[b].steps[i].kind == PLAN_LAUNCH) {
+                launches++;
+                ns += (double)launch_of(arena, at, &p->blocks[b].steps[i]).ns;
+            }
+        json_array_append_new(list, json_pack("{s:s,s:i,s:i,s:f,s:o}", "name", p->blocks[b].name, "steps",
+                                              p->blocks[b].n_steps, "launches", launches, "us", ns / 1e3, "run_by",
+                                              runs_json(p, b)));
+    }
+    return list;
+}
+
 /* ---- all of it */
 
 /* The arenas of temporaries, as the runtime lays them out. */
@@ -349,9 +396,10 @@ json_t *plan_report(struct arena *arena, const struct plan *p, const struct plan
         const json_t *c = json_array_get(collectives, i);
         us += json_number_value(json_object_get(c, "us")) - json_number_value(json_object_get(c, "hidden_us"));
     }
-    return json_pack("{s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:f,s:f}", "ranks", (json_int_t)plan_ranks(p), "at", values,
-                     "inputs", ports_json(at, p->inputs, p->n_inputs), "outputs",
+    return json_pack("{s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:f,s:f}", "ranks", (json_int_t)plan_ranks(p), "at",
+                     values, "inputs", ports_json(at, p->inputs, p->n_inputs), "outputs",
                      ports_json(at, p->outputs, p->n_outputs), "states", states_json(at), "kernels",
                      kernels_json(p, sums), "collectives", collectives, "memory", memory_json(arena, at, scratch),
-                     "steps", steps, "kernel_us", ns / 1e3, "collective_us_not_hidden", us);
+                     "steps", steps, "blocks", blocks_json(arena, at), "kernel_us", ns / 1e3,
+                     "collective_us_not_hidden", us);
 }

@@ -178,6 +178,23 @@ static void print_sharding(const json_t *sharding, bool all) {
     json_array_foreach(whole, i, w) if (all) printf("    whole %s\n", text_of(w, "name"));
 }
 
+/* What runs only if, or again and again. */
+static void print_blocks(const json_t *blocks) {
+    size_t i;
+    json_t *b;
+    if (json_array_size(blocks) < 2) return;
+    printf("  blocks       %zu; kernel times count each once:\n", json_array_size(blocks));
+    json_array_foreach(blocks, i, b) {
+        const json_t *by = json_object_get(b, "run_by"), *node = json_array_get(json_object_get(by, "nodes"), 0);
+        printf("    #%zu %s: %d steps, %d launches, %.1f us", i, text_of(b, "name"), (int)number_of(b, "steps"),
+               (int)number_of(b, "launches"), number_of(b, "us"));
+        if (json_is_object(by))
+            printf("; #%d step %d: %s%s%s", (int)number_of(by, "block"), (int)number_of(by, "step"), text_of(by, "how"),
+                   node ? " <- node " : "", node ? json_string_value(node) : "");
+        printf("\n");
+    }
+}
+
 static void print_collectives(const json_t *collectives, double open_us) {
     size_t i;
     json_t *c;
@@ -212,6 +229,7 @@ static void print_program(const json_t *p, bool all) {
     }
     if (json_object_get(p, "ops")) print_counts("ops", json_object_get(p, "ops"));
     print_counts("steps", json_object_get(p, "steps"));
+    print_blocks(json_object_get(p, "blocks"));
     print_at(json_object_get(p, "at"));
     if (json_object_get(p, "gflop")) printf("  arithmetic   %.4f GFLOP\n", number_of(p, "gflop"));
     printf("  memory       weights ");
