@@ -4,6 +4,7 @@
  * imported when its operands are; a file whose nodes are out of order is sorted by that, and a cycle is an error.
  */
 #include "compiler/onnx_inside.h"
+#include "ir/graph_inside.h"
 #include <ctype.h>
 
 /* ---- scopes: name -> item; an inner scope (a subgraph) sees the outer ones */
@@ -316,6 +317,31 @@ static dim input_dim(struct import *im, const char *input, size_t axis, const On
     return low == high ? dim_const(g->dims, low) : graph_dim(g, name, low, high);
 }
 
+/* An input that is one integer and is bound to one value is a constant: FIXED is it, else NULL. */
+static enum yj_status fixed_input(struct import *im, struct graph *g, const char *name, enum yj_dtype dtype,
+                                  const Onnx__TensorShapeProto *s, struct value **fixed) {
+    struct builder b = {g, NULL, 0, NULL};
+    dim shape[GRAPH_MAX_RANK];
+    int64_t *value = NEW(im->arena, int64_t);
+    *fixed = NULL;
+    for (size_t d = 0; d < s->n_dim; d++) {
+        if (s->dim[d]->dim_value != 1) return YJ_OK;
+        shape[d] = dim_const(g->dims, 1);
+    }
+    if (dtype != YJ_I64 && dtype != YJ_I32) return YJ_OK;
+    for (int i = 0; i < im->options->n_bounds; i++) {
+        const struct onnx_bound *bound = &im->options->bounds[i];
+        if (strcmp(bound->name, name) != 0) continue;
+        if (bound->low != bound->high)
+            return report(YJ_ERR_INPUT, "--dim %s: it is an input of one integer: write %s=N", name, name);
+        im->bound_used[i] = true;
+        element_store(value, dtype, 0, (uint64_t)bound->low);
+        *fixed = build_constant(&b, dtype, (int)s->n_dim, shape, value, yj_dtype_bytes(dtype));
+        return *fixed ? YJ_OK : YJ_ERR_INTERNAL;
+    }
+    return YJ_OK;
+}
+
 static enum yj_status import_input(struct import *im, struct graph *g, const Onnx__ValueInfoProto *v) {
     const char *name = v->name ? v->name : "";
     const struct item *made = scope_find(im->scope, name);
@@ -334,6 +360,14 @@ static enum yj_status import_input(struct import *im, struct graph *g, const Onn
     if (s->n_dim > GRAPH_MAX_RANK)
         return report(YJ_ERR_UNSUPPORTED, "input '%s' has rank %zu; at most %d", name, s->n_dim, GRAPH_MAX_RANK);
     dim shape[GRAPH_MAX_RANK];
+    struct value *fixed;
+    TRY(fixed_input(im, g, name, dtype, s, &fixed));
+    if (fixed) {
+        struct item *item = scope_add(im, name);
+        item->value = fixed;
+        know_constant(im, item);
+        return YJ_OK;
+    }
     for (size_t d = 0; d < s->n_dim; d++) {
         if (s->dim[d]->has_dim_value && (s->dim[d]->dim_value < 0 || s->dim[d]->dim_value > INT64_C(1) << 40))
             return report(YJ_ERR_INPUT, "input '%s': dimension %zu is %lld", name, d, (long long)s->dim[d]->dim_value);

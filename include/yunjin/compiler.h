@@ -33,7 +33,8 @@ struct yj_compile_options {
     const char *targets;        /* "host", "kunpeng920,loongson_3a6000": one program for each; NULL: host */
     const char *shard;          /* "tp=2"; NULL: one rank */
     int32_t n_dims, n_states;
-    const char *const *dims;   /* "NAME=LO..HI" or "NAME=N": bounds of symbolic dims */
+    const char *const
+        *dims; /* "NAME=LO..HI" or "NAME=N": bounds of symbolic dims; NAME=N may be an input of one integer */
     const char *const *states; /* "IN=OUT": an input that the output updates in place; a * in both is any same text */
     const char *passes;        /* "fold,fuse": only these; NULL: all */
     const char *print_after;   /* a pass: its graph goes to PRINT; "kernels": the kernels */
