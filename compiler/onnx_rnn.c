@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * RNN, GRU and LSTM, written out step by step: the number of steps must be known. The products with the input of all
- * steps are one dot before the first step.
+ * RNN, GRU and LSTM: few steps, if their number is known, are written out one by one; else they are the turns of a
+ * loop. The products with the input of all steps are one dot before the first step.
  */
 #include "compiler/onnx.h"
 
@@ -14,8 +14,8 @@ static const int gates_of[] = {1, 3, 4}, activations_of[] = {1, 2, 3};
 struct rnn {
     enum cell cell;
     int gates;
-    int64_t hidden, steps;
-    dim batch;
+    int64_t hidden, steps; /* STEPS 0: a loop of LENGTH turns */
+    dim batch, length;
     enum yj_dtype dtype;
     struct value *lengths; /* [N] i64, NULL: all steps */
     /* of one direction */
@@ -99,32 +99,104 @@ static struct value *initial(struct node *n, const struct rnn *r, int operand, i
     return v ? v : build_broadcast_to(B, build_scalar_f(B, r->dtype, 0), 2, shape);
 }
 
-/* Steps of one direction. Y[t]: [N, H] at each time; H and C: the last ones. */
-static bool run(struct node *n, const struct rnn *r, int d, bool backwards, struct value **y, struct value **h,
-                struct value **c) {
+/* Step T: H and C go on, *Y is what it gives. */
+static bool step(struct node *n, const struct rnn *r, dim t, struct value **y, struct value **h, struct value **c) {
     int64_t first[1] = {0};
-    *h = initial(n, r, 5, d);
-    *c = r->cell == LSTM ? initial(n, r, 6, d) : NULL;
+    dim next_t = dim_add(n->dims, t, node_c(n, 1));
+    struct value *x = node_squeeze(n, node_cut(n, r->x, 0, t, next_t), 1, first), *cell = *c, *next;
+    if (r->cell == RNN)
+        next = activate(n, r->activation[0], add(n, x, times_rows(n, *h, r->r)));
+    else
+        next = r->cell == GRU ? gru_step(n, r, x, *h) : lstm_step(n, r, x, *h, &cell);
+    *y = next;
+    if (!next) return n->refused ? false : node_out(n, 0, NULL);
+    if (r->lengths) { /* past its end a row keeps its state and gives zeros */
+        struct value *inside = build_2(B, OP_gt, r->lengths, spread(n, node_size(n, t, YJ_I64), r->lengths));
+        inside = node_along(n, inside, next, 0);
+        *y = build_3(B, OP_select, inside, next, node_like(n, 0, next));
+        next = build_3(B, OP_select, inside, next, *h);
+        if (cell) cell = build_3(B, OP_select, inside, cell, *c);
+    }
+    *h = next;
+    *c = cell;
+    return true;
+}
+
+/* Steps of one direction, written out. ALL: [T, N, H], NULL if nobody wants it; H and C: the last ones. */
+static bool run(struct node *n, const struct rnn *r, bool backwards, struct value **all, struct value **h,
+                struct value **c) {
+    struct value *y[MOST_STEPS];
+    int64_t first[1] = {0};
     for (int64_t s = 0; s < r->steps; s++) {
         int64_t t = backwards ? r->steps - 1 - s : s;
-        struct value *x = node_squeeze(n, node_cut(n, r->x, 0, node_c(n, t), node_c(n, t + 1)), 1, first), *cell = *c,
-                     *next;
-        if (r->cell == RNN)
-            next = activate(n, r->activation[0], add(n, x, times_rows(n, *h, r->r)));
-        else
-            next = r->cell == GRU ? gru_step(n, r, x, *h) : lstm_step(n, r, x, *h, &cell);
-        y[t] = next;
-        if (!next) return n->refused ? false : node_out(n, 0, NULL);
-        if (r->lengths) { /* past its end a row keeps its state and gives zeros */
-            struct value *inside = build_2(B, OP_gt, r->lengths, node_like(n, (double)t, r->lengths));
-            inside = node_along(n, inside, next, 0);
-            y[t] = build_3(B, OP_select, inside, next, node_like(n, 0, next));
-            next = build_3(B, OP_select, inside, next, *h);
-            if (cell) cell = build_3(B, OP_select, inside, cell, *c);
-        }
-        *h = next;
-        *c = cell;
+        if (!step(n, r, node_c(n, t), &y[t], h, c)) return false;
     }
+    for (int64_t t = 0; t < r->steps && node_wants(n, 0); t++)
+        y[t] = node_unsqueeze(n, y[t], 1, first);
+    *all = node_wants(n, 0) ? build_concat(B, (int)r->steps, y, 0) : NULL;
+    return true;
+}
+
+#define MOST_CARRIED 7
+
+/* V becomes a carried value of the loop; where it lies in R or outside is at the same place of PLACES. */
+struct carried {
+    int n;
+    struct value *in[2 + MOST_CARRIED], **places[MOST_CARRIED];
+};
+
+static void carry(struct carried *l, struct value **place) {
+    if (!*place) return;
+    l->places[l->n] = place;
+    l->in[2 + l->n++] = *place;
+}
+
+/* The turns of OP: H and C go on, the others stay. */
+static bool fill_loop(struct node *n, struct rnn *r, struct op *op, const struct carried *l, dim index, bool backwards,
+                      struct value **h, struct value **c) {
+    struct graph *body = graph_region(op, "step");
+    struct node inner = *n;
+    struct value *y;
+    inner.g = inner.b.graph = body;
+    graph_input(body, "index", YJ_I64, 0, NULL);
+    for (int i = 0; i < l->n; i++) {
+        const struct type *t = &l->in[2 + i]->type;
+        *l->places[i] = graph_input(body, l->in[2 + i]->name, t->dtype, t->rank, t->shape);
+    }
+    dim last = dim_sub(n->dims, r->length, node_c(n, 1));
+    if (!step(&inner, r, backwards ? dim_sub(n->dims, last, index) : index, &y, h, c)) return !(n->refused = true);
+    graph_output(body, build_constant(&inner.b, YJ_BOOL, 0, NULL, "\1", 1), NULL);
+    for (int i = 0; i < l->n; i++)
+        graph_output(body, l->places[i] == h ? *h : l->places[i] == c ? *c : body->in[1 + i], NULL);
+    if (node_wants(n, 0)) graph_output(body, y, NULL);
+    for (int i = 0; i < body->n_out; i++)
+        if (!body->out[i]) return node_out(n, 0, NULL);
+    return graph_infer(op) == YJ_OK || node_refuse(n, "%s", yj_error_text());
+}
+
+/* The same as a loop. */
+static bool run_loop(struct node *n, const struct rnn *r, int d, bool backwards, struct value **all, struct value **h,
+                     struct value **c) {
+    struct rnn own = *r;
+    struct carried l = {0};
+    struct op *op;
+    int64_t first[1] = {0};
+    int64_t high = r->length->high == DIM_UNBOUNDED ? INT64_MAX - 1 : max64(r->length->high - 1, 0);
+    dim index = graph_dim(n->g, arena_text(import_arena(n->import), "i%d_%d", n->number, d), 0, high);
+    struct value **places[] = {h, c, &own.x, &own.r, &own.rb, &own.p, &own.lengths};
+    l.in[0] = node_size(n, r->length, YJ_I64);
+    l.in[1] = build_constant(B, YJ_BOOL, 0, NULL, "\1", 1);
+    for (size_t i = 0; i < COUNT(places); i++)
+        carry(&l, places[i]);
+    struct attr *a = attr_dim(n->g, "index", index, attr_dim(n->g, "length", r->length, NULL));
+    if (build(B, OP_loop, 2 + l.n, l.in, a, &op) != YJ_OK) return node_out(n, 0, NULL);
+    bool cell = *c != NULL;
+    if (!fill_loop(n, &own, op, &l, index, backwards, h, c)) return false;
+    *h = op->out[0];
+    *c = cell ? op->out[1] : NULL;
+    *all = node_wants(n, 0) ? op->out[l.n] : NULL;
+    if (*all && backwards && build(B, OP_reverse, 1, all, attr_ints(n->g, "axes", 1, first, NULL), &op) == YJ_OK)
+        *all = op->out[0];
     return true;
 }
 
@@ -182,8 +254,8 @@ static bool begin(struct node *n, struct rnn *r, struct value **x, bool by_batch
     r->gates = gates_of[r->cell];
     r->dtype = (*x)->type.dtype;
     r->batch = (*x)->type.shape[1];
-    if (!dim_is_const((*x)->type.shape[0], &r->steps) || r->steps < 1 || r->steps > MOST_STEPS)
-        return node_refuse(n, "the number of steps must be known, and at most %d", MOST_STEPS);
+    r->length = (*x)->type.shape[0];
+    if (!dim_is_const(r->length, &r->steps) || r->steps > MOST_STEPS) r->steps = 0;
     if (!dim_is_const(recurrent->type.shape[2], &r->hidden) || !dim_is_const(w->type.shape[1], &width) ||
         r->hidden < 1 || width != r->gates * r->hidden)
         return node_refuse(n, "the sizes of W and R do not fit");
@@ -198,7 +270,7 @@ static bool begin(struct node *n, struct rnn *r, struct value **x, bool by_batch
 bool onnx_rnn(struct node *n) {
     static const int64_t states_last[3] = {1, 0, 2}, steps_last[4] = {2, 0, 1, 3};
     struct rnn r = {0};
-    struct value *x = node_in(n, 0), *y[MOST_STEPS], *all[2] = {0}, *h[2], *c[2];
+    struct value *x = node_in(n, 0), *all[2] = {0}, *h[2], *c[2];
     const char *way = node_text(n, "direction", "forward");
     bool by_batch = node_int(n, "layout", 0);
     int directions = !strcmp(way, "bidirectional") ? 2 : 1;
@@ -207,11 +279,14 @@ bool onnx_rnn(struct node *n) {
     if (!begin(n, &r, &x, by_batch)) return false;
     for (int d = 0; d < directions; d++) {
         bool backwards = d == 1 || !strcmp(way, "reverse");
-        if (!prepare(n, &r, x, d, directions) || !run(n, &r, d, backwards, y, &h[d], &c[d])) return false;
-        for (int64_t t = 0; t < r.steps && node_wants(n, 0); t++)
-            y[t] = node_unsqueeze(n, y[t], 1, first);
-        all[d] = node_wants(n, 0) ? node_unsqueeze(n, build_concat(B, (int)r.steps, y, 0), 1, second)
-                                  : NULL; /* [T, 1, N, H] */
+        if (!prepare(n, &r, x, d, directions)) return false;
+        h[d] = initial(n, &r, 5, d);
+        c[d] = r.cell == LSTM ? initial(n, &r, 6, d) : NULL;
+        if (!h[d] || (r.cell == LSTM && !c[d])) return n->refused ? false : node_out(n, 0, NULL);
+        bool ok = r.steps ? run(n, &r, backwards, &all[d], &h[d], &c[d])
+                          : run_loop(n, &r, d, backwards, &all[d], &h[d], &c[d]);
+        if (!ok) return false;
+        if (all[d]) all[d] = node_unsqueeze(n, all[d], 1, second); /* [T, 1, N, H] */
         h[d] = node_unsqueeze(n, h[d], 1, first);
         c[d] = c[d] ? node_unsqueeze(n, c[d], 1, first) : NULL;
     }
