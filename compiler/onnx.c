@@ -123,6 +123,12 @@ static const Onnx__FunctionProto *function_find(const struct import *im, const c
     return NULL;
 }
 
+static const char *missing(const char *type) {
+    bool lists = strstr(type, "Sequence") || !strncmp(type, "Optional", 8);
+    return lists ? "values that are no tensors (sequences, maps and optionals) are not supported"
+                 : "there is no such operator in Yunjin";
+}
+
 static void import_node(struct import *im, struct graph *g, const Onnx__NodeProto *p, struct item **in) {
     const char *domain = p->domain && strcmp(p->domain, "ai.onnx") ? p->domain : "";
     const char *type = p->op_type ? p->op_type : "";
@@ -152,7 +158,7 @@ static void import_node(struct import *im, struct graph *g, const Onnx__NodeProt
     bool ok = n.refused ? false
               : row     ? onnx_known(&n) || (!n.refused && row->fn(&n))
               : f       ? import_function(&n, f)
-                        : node_refuse(&n, "there is no such operator in Yunjin");
+                        : node_refuse(&n, "%s", missing(type));
     if (ok && !n.refused) return;
     if (!n.refused) node_refuse(&n, "%s", yj_error_text());
     refuse_results(&n);

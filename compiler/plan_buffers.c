@@ -34,14 +34,26 @@ static dim bounded(struct maker *m, dim d) {
     return d;
 }
 
+/* A size that nothing limits. What may: the input dims that have no bound yet. */
+static enum yj_status no_bound(struct maker *m, const struct value *v, int axis) {
+    struct text names = {0};
+    for (int i = 0; i < m->p->n_dims; i++) {
+        const struct plan_dim *d = &m->p->dim[i];
+        if (d->kind == PLAN_DIM_INPUT && d->high >= NO_BOUND)
+            text_add(&names, "%s --dim %s=LOW..HIGH", names.n ? " or" : "", d->symbol->name);
+    }
+    const char *hint = names.n ? names.data : "";
+    report(YJ_ERR_UNSUPPORTED, "%s: dimension %d is known only during a run and has no bound: %s%s",
+           v->op ? op_where(v->op) : v->name, axis, names.n ? "give one with" : "nothing in the model gives one", hint);
+    text_free(&names);
+    return YJ_ERR_UNSUPPORTED;
+}
+
 enum yj_status maker_bytes(struct maker *m, const struct value *v, dim *bytes) {
     dim n = maker_const(m, (int64_t)yj_dtype_bytes(v->type.dtype));
     for (int i = 0; i < v->type.rank; i++) {
         dim size = bounded(m, maker_dim(m, v->type.shape[i]));
-        if (!size)
-            return report(YJ_ERR_UNSUPPORTED,
-                          "%s: dimension %d is known only during a run and has no bound: give one with --dim",
-                          v->op ? op_where(v->op) : v->name, i);
+        if (!size) return no_bound(m, v, i);
         n = dim_mul(m->p->dims, n, size);
     }
     if (n->low > INT64_C(1) << 62)

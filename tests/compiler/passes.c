@@ -53,10 +53,10 @@ static void print_both(const struct job *j) {
     text_free(&t);
 }
 
-static void check(const char *pass, uint64_t seed, int steps, bool symbolic, int *before, int *after) {
+static void check(const char *pass, uint64_t seed, int steps, bool flow, int *before, int *after) {
     struct job j = {.passes = pass};
-    struct tensor a[8], b[8];
-    random_graph_make(&j.r, seed, steps, symbolic, false);
+    struct tensor a[16], b[16];
+    random_graph_fill(&j.r, seed, steps, seed & 1, false, flow);
     struct graph *g = j.r.c.g;
     if (graph_verify(g) != YJ_OK) fail_msg("seed %d: %s", (int)seed, yj_error_text());
     if (arena_guard(make_and_run, &j) != YJ_OK) {
@@ -85,7 +85,9 @@ static void check(const char *pass, uint64_t seed, int steps, bool symbolic, int
 static void many(const char *pass) {
     int before = 0, after = 0;
     for (uint64_t seed = 1; seed <= 250; seed++)
-        check(pass, seed * 7919, 5 + (int)(seed % 40), seed & 1, &before, &after);
+        check(pass, seed * 7919, 5 + (int)(seed % 40), false, &before, &after);
+    for (uint64_t seed = 1; seed <= 150; seed++)
+        check(pass, seed * 6101, 5 + (int)(seed % 20), true, &before, &after);
     print_message("%s: %d ops became %d\n", pass ? pass : "all", before, after);
     assert_true(after < before);
 }
