@@ -207,6 +207,12 @@ static enum yj_status check(struct program *r, const struct plan_step *s, const 
     return status;
 }
 
+/* An error of a call itself, not of a step that it runs. */
+static enum yj_status at_call(const struct program *r, const struct plan_step *s, enum yj_status status) {
+    char where[512];
+    return status != YJ_OK && *plan_where(r->plan, s, where, sizeof where) ? report_in(status, "%s", where) : status;
+}
+
 static enum yj_status branch(struct program *r, const struct plan_step *s, const struct run_step *x) {
     int64_t condition;
     TRY(exprs_get(&r->exprs, x->condition, &condition));
@@ -230,7 +236,7 @@ static enum yj_status call(struct program *r, const struct plan_step *s, const s
         if (x->index >= 0) set_born(r, x->index, i);
         if (x->condition >= 0) TRY(exprs_get(&r->exprs, x->condition, &condition));
         if (!condition) break;
-        TRY(may_turn(r, x, i));
+        TRY(at_call(r, s, may_turn(r, x, i)));
         TRY(run_block(r, s->block));
     }
     if (x->turns >= 0) set_born(r, x->turns, i);

@@ -101,6 +101,20 @@ for name, y in want.items():
         sys.exit(f"FAILED: {name} gives {load(name)}, not {y}")
 PY
 
+# a loop that would give more rows than the model declares
+"$python" - "$here" "$data" <<'PY'
+import sys
+import numpy as np
+np.save(f"{sys.argv[1]}/trips.npy", np.array(6, np.int64))
+np.save(f"{sys.argv[1]}/cond.npy", np.array(True))
+np.save(f"{sys.argv[1]}/y.npy", np.array([-2], np.float32))
+PY
+if [ -d "$data" ]; then
+    "$yunjin" compile "$data/test_loop11/model.onnx" -o "$here/loop.yj" >/dev/null 2>&1 || wrong "test_loop11"
+    "$yunjin" run "$here/loop.yj" --input trip_count="$here/trips.npy" --input cond="$here/cond.npy" --input y="$here/y.npy" >"$here/log" 2>&1 && wrong "six turns of five"
+    grep -q "node 0.*(Loop).*: the loop turns more often than the 5 times" "$here/log" || wrong "six turns: $(cat "$here/log")"
+fi
+
 refused() { # MODEL TEXT
     "$yunjin" compile "$here/$1.onnx" -o "$here/no.yj" >"$here/log" 2>&1 && wrong "$1 was compiled"
     grep -q "$2" "$here/log" || wrong "$1: $(cat "$here/log")"

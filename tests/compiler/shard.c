@@ -214,6 +214,61 @@ static void test_perceptron(void **state) {
     run_perceptron(24, 60, 3, true);
 }
 
+/* ---- control flow: what it reads is whole on every rank, what stands around it is shared */
+
+static const char turning[] =
+    "graph main(N in 1.., x f32 [N, 24], n i64 []) mesh(tp=2) {\n"
+    "  %a = constant f32 [24, 64] data(0) %b = constant f32 [64, 24] data(1) %go = constant bool [] {true}\n"
+    "  %h = dot(%x, %a) batch_a=[] batch_b=[] contract_a=[1] contract_b=[0] %s = sigmoid(%h)\n"
+    "  %y = dot(%s, %b) batch_a=[] batch_b=[] contract_a=[1] contract_b=[0] %z = neg(%y)\n"
+    "  %c, %d, %e, %f, %g = loop(%n, %go, %y, %z, %s, %x, %h) body(i i64 [], p f32 [N, 24], q f32 [N, 24],"
+    " r f32 [N, 64], u f32 [N, 24], v f32 [N, 64]) {\n"
+    "    %t = constant bool [] {true} %w = add(%p, %u) %k = max(%r, %v) return %t, %q, %w, %k, %p, %r }\n"
+    "  %k = dot(%e, %b) batch_a=[] batch_b=[] contract_a=[1] contract_b=[0] %l = add(%k, %c) %o = add(%l, %d)\n"
+    "  %j = dot(%g, %b) batch_a=[] batch_b=[] contract_a=[1] contract_b=[0] %m = add(%o, %j)\n"
+    "  return %m, %f }\n";
+
+static void test_control_flow(void **state) {
+    struct arena *arena = arena_open();
+    struct graph *g = parse(arena, turning), *whole;
+    fill_constants(arena, g, 7);
+    whole = graph_copy(arena, g);
+    whole->mesh.n = 0;
+    passes(g, "fold,shard", NULL);
+    assert_true(count_collectives(g) > 0);
+    struct tensor in[2] = {random_tensor(&g->in[0]->type, (int64_t[]){5, 24}, 3, 0),
+                           random_tensor(&g->in[1]->type, NULL, 3, 1)};
+    element_store(in[1].bytes, YJ_I64, 0, 3);
+    compare(whole, g, in);
+    passes(g, "fuse,layout,overlap", NULL);
+    compare(whole, g, in);
+    free_all(in, 2);
+    arena_close(arena);
+}
+
+/* A collective in a region is started and waited for in its block. */
+static void test_collective_in_region(void **state) {
+    static const char text[] =
+        "graph main(N in 1.., x f32 [N, 6], n i64 []) mesh(tp=2) { %go = constant bool [] {true}\n"
+        "  %y = loop(%n, %go, %x) body(i i64 [], p f32 [N, 6]) { %t = constant bool [] {true} %q = neg(%p)\n"
+        "    %s = all_reduce(%q) kind=add axis=tp %w = wait(%s) return %t, %w }\n  return %y }\n";
+    struct arena *arena = arena_open();
+    struct graph *g = parse(arena, text);
+    passes(g, "fold,fuse,overlap", NULL);
+    struct program_kernels kernels = {.arena = arena, .target = &slow};
+    struct weights weights = {.arena = arena};
+    struct planned planned;
+    struct safetensor none[4] = {0};
+    if (plan_make(g, arena, &kernels, &weights, &planned) != YJ_OK) fail_msg("%s", yj_error_text());
+    assert_true(weights.n <= 4);
+    if (plan_place_weights(&planned, none) != YJ_OK) fail_msg("%s", yj_error_text());
+    const struct plan_block *body = &planned.plan->blocks[1];
+    assert_int_equal(planned.plan->n_blocks, 2);
+    assert_int_equal(body->steps[1].kind, PLAN_START);
+    assert_int_equal(body->steps[2].kind, PLAN_WAIT);
+    arena_close(arena);
+}
+
 /* What does not divide stays whole: the same graph but for the mesh. */
 static void test_odd_sizes(void **state) {
     run_perceptron(23, 61, 2, false);
@@ -566,9 +621,12 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_perceptron),    cmocka_unit_test(test_odd_sizes),   cmocka_unit_test(test_split_text),
-        cmocka_unit_test(test_outermost),     cmocka_unit_test(test_plan_counts), cmocka_unit_test(test_overlap),
-        cmocka_unit_test(test_overlap_state), cmocka_unit_test(test_decoder),     cmocka_unit_test(test_decoder_odd),
+        cmocka_unit_test(test_perceptron),           cmocka_unit_test(test_control_flow),
+        cmocka_unit_test(test_collective_in_region), cmocka_unit_test(test_odd_sizes),
+        cmocka_unit_test(test_split_text),           cmocka_unit_test(test_outermost),
+        cmocka_unit_test(test_plan_counts),          cmocka_unit_test(test_overlap),
+        cmocka_unit_test(test_overlap_state),        cmocka_unit_test(test_decoder),
+        cmocka_unit_test(test_decoder_odd),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
