@@ -37,7 +37,7 @@ dim maker_dim(struct maker *m, dim d); /* D of the graph in the plan's table */
 dim maker_const(struct maker *m, int64_t v);
 enum yj_status maker_bytes(struct maker *m, const struct value *v, dim *bytes); /* at bounds */
 void maker_dims(struct maker *m);
-int maker_dim_kind(const struct maker *m, dim symbol); /* -1: none of the plan */
+int maker_dim_kind(const struct maker *m, dim symbol);                             /* -1: none of the plan */
 dim maker_new_dim(struct maker *m, const char *prefix, int64_t low, int64_t high); /* a born dim of the plan alone */
 struct plan_buffer *maker_buffer(struct maker *m, const char *name, enum yj_dtype dtype, enum plan_kind kind, dim bytes,
                                  int *number);
