@@ -2,7 +2,9 @@
  *
  * Threads and tiles. A job is published in one word: {generation, open, how many helpers are inside}. A helper enters
  * by compare-and-swap while the word is open, so the caller waits only for helpers that took part, never for one that
- * still wakes up. Tiles are handed out by an atomic counter. Helpers spin a while, then sleep on a futex.
+ * still wakes up. Each thread has its own run of neighbouring tiles, the same part of every job, so that it finds in its
+ * cache what it wrote in the job before; who is done takes chunks from the far ends of the others' runs. Helpers spin a
+ * while, then sleep on a futex.
  */
 #include "runtime/program.h"
 
@@ -22,7 +24,12 @@
 #define OPEN 0x8000u
 #define INSIDE 0x7fffu
 #define GENERATION 0x10000u
-enum { MOST_THREADS = 1024, SPIN_NS = 30000 };
+enum { MOST_THREADS = 1024, SPIN_NS = 200000 };
+
+/* Chunks that nobody has taken yet: the first in the high half, the one behind the last in the low half. */
+struct part {
+    _Alignas(64) _Atomic uint64_t left;
+};
 
 struct pool {
     int threads; /* with the caller */
@@ -31,9 +38,10 @@ struct pool {
     char *scratch; /* threads * scratch_bytes */
     int64_t scratch_bytes;
     struct job job; /* written while the word is closed and nobody is inside */
-    bool spin;      /* there is a core for each thread */
+    struct part *parts; /* one a thread, those of the present job first */
+    int n_parts;        /* of the job */
+    bool spin;          /* there is a core for each thread */
     _Alignas(64) _Atomic uint64_t word;
-    _Alignas(64) _Atomic int64_t next;
     _Alignas(64) _Atomic uint32_t wake; /* the futex: counts jobs */
     _Atomic int sleepers, want;         /* want: helpers that the present job may use */
     _Atomic bool stop;
@@ -60,14 +68,37 @@ static void futex_wake(_Atomic uint32_t *word, int n) {
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
 }
 
-/* Takes chunks of tiles until none is left. */
+/* The next chunk of a part: its owner's from the front, anyone else's from the back. -1: none is left. */
+static int64_t take(struct part *part, bool own) {
+    uint64_t left = atomic_load_explicit(&part->left, memory_order_relaxed);
+    for (;;) {
+        uint64_t first = left >> 32, end = left & UINT32_MAX;
+        if (first >= end) return -1;
+        uint64_t rest = own ? (first + 1) << 32 | end : first << 32 | (end - 1);
+        if (atomic_compare_exchange_weak_explicit(&part->left, &left, rest, memory_order_relaxed, memory_order_relaxed))
+            return (int64_t)(own ? first : end - 1);
+    }
+}
+
+/* Takes chunks of tiles until none is left, in this thread's part and then in the others'. */
 static void work(struct pool *pool, const struct job *job, int thread) {
     void *scratch = pool->scratch + (int64_t)thread * pool->scratch_bytes;
-    for (;;) {
-        int64_t begin = atomic_fetch_add_explicit(&pool->next, job->chunk, memory_order_relaxed);
-        if (begin >= job->tiles) return;
-        job->fn(job->buffers, job->scalars, begin, min64(begin + job->chunk, job->tiles), scratch, job->fault);
-        if (job->progress && thread == 0) job->progress(job->user);
+    for (int i = 0; i < pool->n_parts; i++) {
+        int part = (thread + i) % pool->n_parts;
+        for (int64_t c; (c = take(&pool->parts[part], part == thread)) >= 0;) {
+            int64_t begin = c * job->chunk;
+            job->fn(job->buffers, job->scalars, begin, min64(begin + job->chunk, job->tiles), scratch, job->fault);
+            if (job->progress && thread == 0) job->progress(job->user);
+        }
+    }
+}
+
+static void deal(struct pool *pool, const struct job *job, int64_t chunks, int parts) {
+    pool->job = *job;
+    pool->n_parts = parts;
+    for (int64_t i = 0; i < parts; i++) {
+        uint64_t first = (uint64_t)(chunks * i / parts), end = (uint64_t)(chunks * (i + 1) / parts);
+        atomic_store_explicit(&pool->parts[i].left, first << 32 | end, memory_order_relaxed);
     }
 }
 
@@ -117,16 +148,16 @@ static void *help(void *argument) {
 }
 
 void pool_run(struct pool *pool, const struct job *job, int threads) {
-    int helpers = (int)min64(min64(threads, pool->threads) - 1, (job->tiles + job->chunk - 1) / job->chunk - 1);
-    if (helpers <= 0) {
+    int64_t chunks = (job->tiles + job->chunk - 1) / job->chunk;
+    int helpers = (int)min64(min64(threads, pool->threads), chunks) - 1;
+    if (helpers <= 0 || chunks > INT32_MAX) {
         for (int64_t i = 0; i < job->tiles; i += job->chunk) {
             job->fn(job->buffers, job->scalars, i, min64(i + job->chunk, job->tiles), pool->scratch, job->fault);
             if (job->progress) job->progress(job->user);
         }
         return;
     }
-    pool->job = *job;
-    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+    deal(pool, job, chunks, helpers + 1);
     atomic_store_explicit(&pool->want, helpers, memory_order_relaxed);
     uint64_t word = atomic_load_explicit(&pool->word, memory_order_relaxed);
     atomic_store(&pool->word, ((word / GENERATION) + 1) * GENERATION | OPEN);
@@ -226,7 +257,9 @@ enum yj_status pool_open(int threads, struct pool **out) {
     pool->threads = threads;
     pool->spin = threads <= cores_allowed();
     pool->helpers = calloc((size_t)threads, sizeof *pool->helpers);
-    enum yj_status status = pool->helpers ? pool_reserve(pool, 4096) : report(YJ_ERR_MEMORY, "out of memory");
+    pool->parts = aligned_alloc(64, (size_t)threads * sizeof *pool->parts);
+    enum yj_status status =
+        pool->helpers && pool->parts ? pool_reserve(pool, 4096) : report(YJ_ERR_MEMORY, "out of memory");
     while (status == YJ_OK && pool->n_helpers < threads - 1)
         status = start_helper(pool);
     if (status != YJ_OK) {
@@ -246,5 +279,6 @@ void pool_close(struct pool *pool) {
         pthread_join(pool->helpers[i], NULL);
     if (pool->scratch) munmap(pool->scratch, (size_t)(pool->scratch_bytes * pool->threads));
     free(pool->helpers);
+    free(pool->parts);
     free(pool);
 }

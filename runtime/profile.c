@@ -28,11 +28,11 @@ enum yj_status profile_reserve(struct profile *p, size_t more) {
     return YJ_OK;
 }
 
-void profile_add(struct profile *p, double start, double end, int block, int step) {
+void profile_add(struct profile *p, const struct event *event) {
     if (p->n == p->room)
         p->dropped++; /* a loop of more turns than were foreseen */
     else
-        p->events[p->n++] = (struct event){start, end, block, step};
+        p->events[p->n++] = *event;
 }
 
 static void json_string(struct text *out, const char *s) {
@@ -75,6 +75,8 @@ static void print_event(struct text *out, const struct program *r, const struct 
     if (s->kind == PLAN_LAUNCH) {
         text_add(out, ",\"kernel\":");
         json_string(out, p->kernels[s->kernel].name);
+        text_add(out, ",\"tiles\":%" PRId64 ",\"threads\":%d,\"estimate_us\":%.3f", e->tiles, e->threads,
+                 1e-3 * (double)e->ns);
     }
     text_add(out, "}}");
 }

@@ -75,6 +75,8 @@ pool_default_threads(void); /* YUNJIN_THREADS, else the cores of the affinity ma
 struct event {
     double start, end;
     int block, step;
+    int threads; /* LAUNCH: how many, for how many tiles, and what it was estimated to cost one of them */
+    int64_t tiles, ns;
 }; /* of a step */
 struct profile {
     struct event *events;
@@ -83,7 +85,7 @@ struct profile {
     double offset;
 };
 enum yj_status profile_reserve(struct profile *p, size_t more);
-void profile_add(struct profile *p, double start, double end, int block, int step);
+void profile_add(struct profile *p, const struct event *event);
 struct program;
 enum yj_status profile_write(const struct program *r, const char *path);
 /* Joins the traces of several ranks into PATH. */
@@ -195,6 +197,7 @@ struct program {
     struct yj_launch_buffer *parcels; /* the same for a launcher */
     void **requests;
     int in_flight;
+    struct event event; /* of the step at hand */
     struct profile profile;
     double run_s, collective_s;
 };

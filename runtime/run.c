@@ -42,7 +42,7 @@ static int share(const struct program *r, int64_t ns, struct job *job) {
     int threads = pool_threads(r->pool);
     if (ns > 0) threads = ns < SMALL_NS ? 1 : (int)min64(threads, 1 + ns / (SMALL_NS / 2));
     threads = (int)max64(1, min64(threads, job->tiles));
-    job->chunk = max64(1, job->tiles / ((int64_t)threads * 8));
+    job->chunk = max64(1, job->tiles / ((int64_t)threads * 32));
     if (!r->in_flight) {
         if (threads == 1) job->chunk = job->tiles;
         return threads;
@@ -97,6 +97,7 @@ static enum yj_status launch(struct program *r, const struct plan_step *s, const
     }
     if (scratch > pool_scratch(r->pool)) TRY(pool_reserve(r->pool, scratch));
     int threads = share(r, ns, &job);
+    r->event.threads = threads, r->event.tiles = job.tiles, r->event.ns = ns;
     pool_run(r->pool, &job, threads);
     return fault.code ? fault_error(r, s, &fault) : YJ_OK;
 }
@@ -272,6 +273,7 @@ static enum yj_status run_block(struct program *r, int block) {
         bool comm = s->kind == PLAN_START || s->kind == PLAN_WAIT,
              inner = s->kind == PLAN_BRANCH || s->kind == PLAN_CALL;
         double begin = comm || r->profile.on ? time_now() : 0;
+        r->event = (struct event){.block = block, .step = i};
         enum yj_status status = run_step(r, s, &r->steps[block][i]);
         if (status != YJ_OK) {
             char where[512];
@@ -282,7 +284,10 @@ static enum yj_status run_block(struct program *r, int block) {
         if (!comm && !r->profile.on) continue;
         double end = time_now();
         if (comm) r->collective_s += end - begin;
-        if (r->profile.on && !inner) profile_add(&r->profile, begin, end, block, i);
+        if (r->profile.on && !inner) {
+            r->event.start = begin, r->event.end = end;
+            profile_add(&r->profile, &r->event);
+        }
     }
     return YJ_OK;
 }
