@@ -1,103 +1,136 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Models against ONNX Runtime, interleaved in one process: error, median time, ratio (ONNX Runtime's time / ours: more than 1
-is faster), at 1 and 2 threads.
-usage: models.py [--build build] [--models FOLDER] [--json]
-FOLDER: PP-OCR (examples/ocr/fetch_model.sh FOLDER). Needs numpy and onnxruntime (PyPI), and python3-onnx for the decoder."""
-import argparse, json, os, subprocess, sys, tempfile, time
+"""Models against other engines: largest error against ONNX Runtime (up to 1 is equal), median time, ratio (the engine's
+time / ours: more than 1 says that we are faster), at 1 and 2 threads. Each engine is a process of its own that is stopped
+while another runs (engines.py); they take turns, a short burst of runs each.
+usage: models.py [--build build] [--models FOLDER] [--engines onnxruntime,openvino,iree,tvm] [--threads 1,2] [--json]
+FOLDER: PP-OCR (examples/ocr/fetch_model.sh FOLDER). Needs numpy and onnxruntime (PyPI), and Debian's python3-onnx for the
+decoder; of the other engines those whose packages are there (openvino; iree-base-compiler[onnx] and iree-base-runtime;
+apache-tvm and onnx)."""
+import argparse, json, os, subprocess, sys, tempfile
 import numpy as np
-import onnxruntime as ort
 
-sys.path.insert(0, os.path.dirname(__file__))
-import yunjin
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import engines, yunjin
 
 LAYERS, KV, HEAD, CAPACITY, VOCAB = 4, 8, 128, 1024, 4096
+PICTURES = (("PP-OCR cls", "ch_ppocr_mobile_v2.0_cls_infer.onnx", [(1, 3, 48, 192), (2, 3, 48, 100), (1, 3, 48, 320)]),
+            ("PP-OCR rec", "ch_PP-OCRv4_rec_infer.onnx", [(1, 3, 48, 320), (1, 3, 48, 101), (2, 3, 48, 160)]))
+BURST_S, ROUNDS = 0.06, 7
 
 
-def session(path, threads):
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    return ort.InferenceSession(path, options)
+class Model:
+    """FEEDS: case -> {input: array}; of the outputs the first is compared."""
+
+    def __init__(self, path, feeds, states=()):
+        import onnxruntime
+        self.path, self.feeds, self.states = path, feeds, list(states)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self.inputs, self.output = [i.name for i in self.session.get_inputs()], self.session.get_outputs()[0].name
 
 
-def race(ours, theirs, rounds):
-    """Alternating pairs; medians in ms and the median of the pairs' ratios."""
-    a, b = [], []
-    for _ in range(rounds):
-        start = time.perf_counter(); ours(); a.append(time.perf_counter() - start)
-        start = time.perf_counter(); theirs(); b.append(time.perf_counter() - start)
-    return 1e3 * float(np.median(a)), 1e3 * float(np.median(b)), float(np.median(np.array(b) / np.array(a)))
+def pictures(folder):
+    for name, file, shapes in PICTURES:
+        random = np.random.default_rng(1)
+        yield Model(f"{folder}/{file}", {f"{name} {'x'.join(map(str, s))}": {"x": random.standard_normal(s, np.float32)} for s in shapes})
 
 
-def compile_model(build, model, out, *options):
-    subprocess.run([f"{build}/yunjin", "compile", model, "-o", out, *options], check=True, stdout=subprocess.DEVNULL)
+def decoder(work):
+    path, script = f"{work}/decoder.onnx", os.path.join(os.path.dirname(__file__), "../examples/decoder/make_decoder.py")
+    subprocess.run(["/usr/bin/python3", script, path, "--layers", str(LAYERS)], check=True)
+    model, random = Model(path, {}, ["past_*=present_*"]), np.random.default_rng(0)
+    names = [f"past_{part}.{i}" for i in range(LAYERS) for part in ("key", "value")]
+    past = [np.zeros((1, KV, CAPACITY, HEAD), np.float32) for _ in names]
+    for at in range(0, 640, 128):
+        ids = random.integers(0, VOCAB, (1, 128)) if at < 512 else np.array([[7]])
+        end = at + ids.shape[1]
+        feeds = {"input_ids": ids, "seqlens_k": np.array([end - 1], np.int32), "total_sequence_length": np.array(end, np.int32), **dict(zip(names, past))}
+        if at >= 384:
+            model.feeds["decoder prefill 128 at 384" if at == 384 else "decoder decode 1 at 512"] = feeds
+        past = model.session.run(None, feeds)[1:]
+    yield model
 
 
-def pictures(library, build, folder, work, rows):
-    for name, file, shapes in (("PP-OCR cls", "ch_ppocr_mobile_v2.0_cls_infer.onnx", [(1, 3, 48, 192), (2, 3, 48, 100), (1, 3, 48, 320)]),
-                               ("PP-OCR rec", "ch_PP-OCRv4_rec_infer.onnx", [(1, 3, 48, 320), (1, 3, 48, 101), (2, 3, 48, 160)])):
-        model, out = f"{folder}/{file}", f"{work}/{file}.yj"
-        compile_model(build, model, out)
-        for threads in (1, 2):
-            m, g = yunjin.Model(library, out, threads), session(model, threads)
-            for shape in shapes:
-                x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
-                m.run({"x": x})
-                err = yunjin.error(next(iter(m.outputs().values())), g.run(None, {"x": x})[0])
-                rows.append((f"{name} {'x'.join(map(str, shape))}", threads, err, *race(m.run, lambda: g.run(None, {"x": x}), 15)))
-            m.close()
+def start(model, threads, names, build, work):
+    """Workers that loaded the model, and why others did not."""
+    workers, refused = {}, {}
+    for name in names:
+        worker = workers[name] = engines.Worker(name)
+        try:
+            worker.ask(model=model.path, threads=threads, states=model.states, inputs=model.inputs, build=build, work=work)
+        except RuntimeError as e:
+            refused[name] = str(e)
+            workers.pop(name).close()
+    return workers, refused
 
 
-def decoder(library, build, work, rows):
-    model, out = f"{work}/decoder.onnx", f"{work}/decoder.yj"
-    script = os.path.join(os.path.dirname(__file__), "../examples/decoder/make_decoder.py")
-    subprocess.run(["/usr/bin/python3", script, model, "--layers", str(LAYERS)], check=True)
-    compile_model(build, model, out, "--state", "past_*=present_*")
-    for threads in (1, 2):
-        m, g = yunjin.Model(library, out, threads), session(model, threads)
-        past = [np.zeros((1, KV, CAPACITY, HEAD), np.float32) for _ in range(2 * LAYERS)]
+def race(workers):
+    """Medians in ms, and the medians over the rounds of every engine's time / ours."""
+    bursts = {name: [] for name in workers}
+    for i in range(ROUNDS + 1):
+        for name, worker in workers.items():
+            runs = 2 if i == 0 else max(2, min(40, int(BURST_S / bursts[name][0])))
+            bursts[name].append(float(np.median(worker.ask(runs=runs + 1)["times"][1:])))  # the first one wakes threads
+    ms = {name: 1e3 * float(np.median(b[1:])) for name, b in bursts.items()}
+    ratio = {name: float(np.median(np.array(b[1:]) / np.array(bursts["yunjin"][1:]))) for name, b in bursts.items()}
+    return ms, ratio
 
-        def feeds(ids, at):
-            n = ids.shape[1]
-            return {"input_ids": ids, "seqlens_k": np.array([at + n - 1], np.int32), "total_sequence_length": np.array(at + n, np.int32)}
 
-        def theirs(ids, at):
-            f = feeds(ids, at)
-            for i in range(LAYERS):
-                f[f"past_key.{i}"], f[f"past_value.{i}"] = past[2 * i], past[2 * i + 1]
-            return g.run(None, f)
-        rng = np.random.default_rng(0)
-        for at in range(0, 512, 128):
-            ids = rng.integers(0, VOCAB, (1, 128))
-            m.run(feeds(ids, at))
-            want = theirs(ids, at)
-            err, past = yunjin.error(m.outputs()["logits"], want[0]), want[1:]
-        rows.append(("decoder prefill 128 at 384", threads, err, *race(lambda: m.run(feeds(ids, 384)), lambda: theirs(ids, 384), 7)))
-        one = np.array([[7]])
-        m.run(feeds(one, 512))
-        err = yunjin.error(m.outputs()["logits"], theirs(one, 512)[0])
-        rows.append(("decoder decode 1 at 512", threads, err, *race(lambda: m.run(feeds(one, 512)), lambda: theirs(one, 512), 15)))
-        m.close()
+def run_case(model, case, workers, refused, work):
+    """One row of the table: engine -> error, ms, ratio, or why there are none."""
+    feed, saved, want = f"{work}/feed.npz", f"{work}/output.npy", model.session.run([model.output], model.feeds[case])[0]
+    np.savez(feed, **model.feeds[case])
+    row = {name: {"refused": why} for name, why in refused.items()}
+    able = {}
+    for name, worker in workers.items():
+        try:
+            worker.ask(feed=feed, output=model.output, save=saved)
+            row[name], able[name] = {"error": yunjin.error(np.load(saved), want)}, worker
+        except (RuntimeError, ValueError) as e:
+            row[name] = {"refused": str(e)}
+    if "yunjin" not in able:
+        sys.exit(f"{case}: {row['yunjin']['refused']}")
+    ms, ratio = race(able)
+    for name in able:
+        row[name].update(ms=ms[name], ratio=ratio[name])
+    return row
+
+
+def print_row(case, threads, row):
+    print(f"{case} at {threads} thread{'s' if threads > 1 else ''}: {row['yunjin']['ms']:.2f} ms, error {row['yunjin']['error']:.3f}")
+    for name, r in row.items():
+        if name != "yunjin":
+            print(f"    {name:12} " + (f"cannot: {r['refused']}" if "refused" in r else f"{r['ms']:8.2f} ms  ratio {r['ratio']:5.2f}  error {r['error']:.3f}"),
+                  flush=True)
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--build", default="build")
     p.add_argument("--models")
+    p.add_argument("--engines", default="onnxruntime,openvino,iree,tvm")
+    p.add_argument("--threads", default="1,2")
     p.add_argument("--json", action="store_true")
     a = p.parse_args()
-    library, rows = yunjin.Library(os.path.abspath(a.build)), []
+    names = ["yunjin"] + [name for name in a.engines.split(",") if name]
+    if any(name not in engines.ENGINES for name in names):
+        p.error(f"engines are {', '.join(engines.ENGINES)}")
+    rows = []
     with tempfile.TemporaryDirectory() as work:
-        if a.models:
-            pictures(library, a.build, a.models, work, rows)
-        decoder(library, a.build, work, rows)
-    names = ("case", "threads", "error", "ours_ms", "onnxruntime_ms", "ratio")
+        for model in [*(pictures(a.models) if a.models else ()), *decoder(work)]:
+            for threads in map(int, a.threads.split(",")):
+                workers, refused = start(model, threads, names, os.path.abspath(a.build), work)
+                for case in model.feeds:
+                    row = run_case(model, case, workers, refused, work)
+                    rows.append({"case": case, "threads": threads, "engines": row})
+                    if not a.json:
+                        print_row(case, threads, row)
+                for worker in workers.values():
+                    worker.close()
     if a.json:
-        print(json.dumps({"bench": "models", "cases": [dict(zip(names, row)) for row in rows]}, indent=1))
-        return
-    print(f"{'case':32} threads   error  ours ms   ORT ms  ratio   (error <= 1 is equal; ratio > 1: we are faster)")
-    for name, threads, err, ours, theirs, ratio in rows:
-        print(f"{name:32} {threads:7} {err:7.3f} {ours:8.2f} {theirs:8.2f} {ratio:6.2f}")
+        print(json.dumps({"bench": "models", "cases": rows}, indent=1))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import numpy as np
 
 DTYPES = {"float32": 1, "float64": 2, "float16": 3, "int8": 7, "int16": 8, "int32": 9, "int64": 10, "uint8": 11, "bool": 15}
 NAMES = {number: name for name, number in DTYPES.items()}
-INPUT, OUTPUT = 1, 2
+INPUT, OUTPUT, STATE = 1, 2, 3
 
 
 class Tensor(c.Structure):
@@ -38,15 +38,19 @@ class Model:
         library.check(library.runtime.yj_model_open(path.encode(), c.byref(options), c.byref(self.handle)))
 
     def bind(self, feeds):
-        self.kept = []
+        """Inputs are borrowed, states copied; names of neither are left out."""
+        self.kept, runtime = [], self.library.runtime
         for name, array in feeds.items():
-            index = self.library.runtime.yj_model_find(self.handle, INPUT, name.encode())
-            if index < 0:
+            index, state = (runtime.yj_model_find(self.handle, kind, name.encode()) for kind in (INPUT, STATE))
+            if index < 0 and state < 0:
                 continue
             array = array if array.ndim == 0 else np.ascontiguousarray(array)
-            self.kept.append(array)
             t = Tensor(c.sizeof(Tensor), DTYPES[str(array.dtype)], array.ndim, (c.c_int64 * 8)(*array.shape), array.ctypes.data)
-            self.library.check(self.library.runtime.yj_model_bind(self.handle, index, c.byref(t)))
+            if index < 0:
+                self.library.check(runtime.yj_model_state_set(self.handle, state, c.byref(t)))
+            else:
+                self.kept.append(array)
+                self.library.check(runtime.yj_model_bind(self.handle, index, c.byref(t)))
 
     def run(self, feeds=None):
         if feeds is not None:

@@ -10,6 +10,7 @@
 
 static void rewrite(struct tiler *t, int64_t most_rows) {
     if (tile_matrix(t, most_rows)) return;
+    join_split_axes(t);
     if (tile_rows(t)) return;
     tile_map(t);
 }

@@ -195,6 +195,48 @@ void nest_merge(struct tiler *t, struct nest *nest) {
         if (p + 1 < nest->n) merge_pair(t, nest, p);
 }
 
+/* --- split axes: a sum over several axes is one REDUCE, whose subscripts split its axis again. Where these axes lie
+ * next to each other in a buffer they become one there. --- */
+
+/* [x / n, x % n]: x. NULL: something else. An access in bounds has n >= 1, so a `max(n, 1)` is n. */
+static dim unsplit(struct tiler *t, const struct expr *upper, const struct expr *lower, dim n) {
+    if (upper->kind != EXPR_DIM || lower->kind != EXPR_DIM || lower->dim->op != DIM_MOD) return NULL;
+    dim x = lower->dim->a, by = lower->dim->b;
+    bool whole = by == n || by == dim_max(t->k->dims, n, num(t, 1));
+    return whole && upper->dim == dim_div(t->k->dims, x, by) ? x : NULL;
+}
+
+static void join_dims(struct tiler *t, const struct accesses *all, struct buffer *b, int d) {
+    for (int i = 0; i < all->n; i++) {
+        if (all->list[i].b != b) continue;
+        struct expr **subs = all->list[i].subs;
+        subs[d] = expr_dim(t->k, unsplit(t, subs[d], subs[d + 1], b->shape[d + 1]));
+        for (int k = d + 1; k + 1 < b->rank; k++)
+            subs[k] = subs[k + 1];
+    }
+    b->shape[d] = dim_mul(t->k->dims, b->shape[d], b->shape[d + 1]);
+    for (int k = d + 1; k + 1 < b->rank; k++)
+        b->shape[k] = b->shape[k + 1];
+    b->rank--;
+}
+
+void join_split_axes(struct tiler *t) {
+    struct accesses all = {.arena = t->arena, .a = num(t, 0), .b = num(t, 0)};
+    kernel_walk(t->k->body, stmt_accesses, &all);
+    for (struct buffer *b = t->k->args; b; b = b->next)
+        for (int d = b->rank - 2; d >= 0; d--) {
+            int named = 0, split = 0;
+            for (int i = 0; i < all.n; i++) {
+                if (all.list[i].b != b) continue;
+                struct expr **subs = all.list[i].subs;
+                named++;
+                split += d + 1 < b->rank && unsplit(t, subs[d], subs[d + 1], b->shape[d + 1]) != NULL;
+            }
+            if (named && split == named) join_dims(t, &all, b, d);
+        }
+    kernel_walk(t->k->body, fix_rank, NULL);
+}
+
 /* --- parallel loops --- */
 
 static bool declared_in(const struct stmt *body, const struct buffer *b) {

@@ -59,7 +59,7 @@ void inline_lets(struct tiler *t, struct stmt **body); /* of a body without loop
 struct nest nest_read(struct stmt *body, enum axis_kind kind);
 struct stmt *nest_write(struct tiler *t, const struct nest *nest, enum axis_kind kind);
 void nest_merge(struct tiler *t, struct nest *nest); /* axes that are walked as one become one */
-void flatten_args(struct tiler *t);                  /* global buffers, as far as subscripts are dims */
+void join_split_axes(struct tiler *t);               /* of buffers, where every access splits one index over two */
 struct stmt *loop_over(struct tiler *t, struct cursor *at, enum axis_kind kind, const char *hint, dim from, dim to,
                        int64_t step, struct cursor *in);
 /* Moves loop AXIS inwards: around the straight statements of BODY, outside its loops; private buffers get a dimension.
