@@ -63,9 +63,9 @@ enum yj_status tile_kernel(struct arena *arena, const struct kernel *plain, cons
 
 /* --- cost --- */
 
-struct cost {
-    struct kernel *k;
-    double flops_ns;
+struct price {
+    double ps;      /* of one scalar operation: half of the peak */
+    double byte_ps; /* of memory, per byte: twice its bandwidth, as caches answer too */
 };
 
 static dim scaled(struct kernel *k, dim n, double by) {
@@ -80,25 +80,36 @@ static bool is_launch_dim(struct kernel *k, dim d) {
     return d->op == DIM_CONST;
 }
 
-static dim body_cost(struct kernel *k, struct stmt *body, double ps) {
+static void count_load(void *bytes, struct expr *e) {
+    if (e->kind == EXPR_LOAD && e->buffer->space == SPACE_GLOBAL) *(double *)bytes += (double)yj_dtype_bytes(e->dtype);
+}
+
+static double plain_cost(struct stmt *s, const struct price *price) {
+    double bytes = 0;
+    stmt_exprs(s, count_load, &bytes);
+    if (s->kind == STMT_STORE && s->buffer->space == SPACE_GLOBAL) bytes += (double)yj_dtype_bytes(s->buffer->dtype);
+    return body_weight(s) * price->ps + bytes * price->byte_ps;
+}
+
+static dim body_cost(struct kernel *k, struct stmt *body, const struct price *price) {
     dim sum = dim_const(k->dims, 0);
     for (struct stmt *s = body; s; s = s->next) {
         dim own;
         if (s->kind == STMT_FMA_TILE) {
-            own =
-                scaled(k, dim_const(k->dims, 1), 2.0 * s->tile_extent[0] * s->tile_extent[1] * s->tile_extent[2] * ps);
+            own = scaled(k, dim_const(k->dims, 1),
+                         2.0 * s->tile_extent[0] * s->tile_extent[1] * s->tile_extent[2] * price->ps);
         } else if (s->kind == STMT_LOOP) {
             dim trips = stmt_trips(k, s);
             if (!is_launch_dim(k, trips)) trips = dim_const(k->dims, max64(1, dim_guess(trips, 64)));
-            own = dim_mul(k->dims, trips, body_cost(k, s->body, ps));
+            own = dim_mul(k->dims, trips, body_cost(k, s->body, price));
         } else if (s->kind == STMT_IF) {
-            own = body_cost(k, s->body, ps);
+            own = body_cost(k, s->body, price);
         } else {
             struct stmt alone = *s;
             alone.next = NULL;
             dim trips = s->kind == STMT_REDUCE && is_launch_dim(k, s->to) ? s->to : dim_const(k->dims, 1);
             alone.kind = s->kind == STMT_REDUCE ? STMT_LET : s->kind;
-            own = s->kind == STMT_BUFFER ? dim_const(k->dims, 0) : scaled(k, trips, body_weight(&alone) * ps);
+            own = s->kind == STMT_BUFFER ? dim_const(k->dims, 0) : scaled(k, trips, plain_cost(&alone, price));
         }
         sum = dim_add(k->dims, sum, own);
     }
@@ -131,6 +142,8 @@ static dim at_axis_starts(struct kernel *k, dim d) {
 
 dim tile_cost(struct kernel *k, const struct yj_target *target) {
     double gflops = target->gflops_core > 0 ? target->gflops_core : 4;
-    dim ps = body_cost(k, k->body, 1000 / gflops * 2); /* half of the peak */
+    double bandwidth = target->gbytes_s > 0 ? target->gbytes_s : 4;
+    struct price price = {.ps = 1000 / gflops * 2, .byte_ps = 1000 / bandwidth / 2};
+    dim ps = body_cost(k, k->body, &price);
     return at_axis_starts(k, dim_div(k->dims, ps, dim_const(k->dims, 1000)));
 }

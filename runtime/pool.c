@@ -2,9 +2,9 @@
  *
  * Threads and tiles. A job is published in one word: {generation, open, how many helpers are inside}. A helper enters
  * by compare-and-swap while the word is open, so the caller waits only for helpers that took part, never for one that
- * still wakes up. Each thread has its own run of neighbouring tiles, the same part of every job, so that it finds in its
- * cache what it wrote in the job before; who is done takes chunks from the far ends of the others' runs. Helpers spin a
- * while, then sleep on a futex.
+ * still wakes up. Each thread has its own run of neighbouring tiles, the same part of every job, so that it finds in
+ * its cache what it wrote in the job before; who is done takes chunks from the far ends of the others' runs. Helpers
+ * spin a while, then sleep on a futex.
  */
 #include "runtime/program.h"
 
@@ -37,7 +37,7 @@ struct pool {
     int n_helpers;
     char *scratch; /* threads * scratch_bytes */
     int64_t scratch_bytes;
-    struct job job; /* written while the word is closed and nobody is inside */
+    struct job job;     /* written while the word is closed and nobody is inside */
     struct part *parts; /* one a thread, those of the present job first */
     int n_parts;        /* of the job */
     bool spin;          /* there is a core for each thread */
