@@ -97,6 +97,97 @@ static bool is_across(struct tiler *t, const struct nest *nest) {
     return a.found;
 }
 
+/* --- a row of scratch that becomes a row of the result, element by element, lies in the result's memory from the
+ * start: the last pass then changes what the cache holds, instead of waiting for lines that it overwrites --- */
+
+struct row {
+    struct tiler *t;
+    struct buffer *scratch, *out;
+    dim axis;           /* of the last pass */
+    struct expr **subs; /* of the result there */
+    int uses;           /* accesses to OUT */
+    bool fits;
+};
+
+static void see_row_expr(void *user, struct expr *e) {
+    struct row *r = user;
+    if (e->kind != EXPR_LOAD) return;
+    r->uses += e->buffer == r->out;
+    r->fits &= e->buffer != r->scratch || e->arg[0]->kind == EXPR_DIM;
+}
+
+static void see_row_stmt(void *user, struct stmt *s) {
+    struct row *r = user;
+    bool stored = s->kind == STMT_STORE || s->kind == STMT_COPY;
+    r->uses += stored && s->buffer == r->out;
+    r->fits &= !stored || s->buffer != r->scratch || (s->kind == STMT_STORE && s->subs[0]->kind == EXPR_DIM);
+    stmt_exprs(s, see_row_expr, r);
+}
+
+/* In the last pass an element is read where its place is written. */
+static void see_last_expr(void *user, struct expr *e) {
+    struct row *r = user;
+    if (e->kind == EXPR_LOAD && e->buffer == r->scratch) r->fits &= e->arg[0]->dim == r->axis;
+}
+
+static bool find_row(struct row *r, struct stmt *body) {
+    struct stmt *last = body;
+    while (last && last->next)
+        last = last->next;
+    if (!last || last->kind != STMT_LOOP || last->step != 1 || !dim_is(last->from, 0)) return false;
+    struct stmt *store = last->body;
+    while (store && store->kind == STMT_LET)
+        store = store->next;
+    if (!store || store->kind != STMT_STORE || store->next || store->buffer->role != ROLE_OUT) return false;
+    r->out = store->buffer, r->axis = last->axis, r->subs = store->subs;
+    for (int i = 0; i < store->n_subs; i++)
+        if (r->subs[i]->kind != EXPR_DIM) return false;
+    for (struct stmt *s = body; s != last; s = s->next) {
+        struct buffer *b = s->kind == STMT_BUFFER ? s->buffer : NULL;
+        if (!b || b->space != SPACE_SCRATCH || b->rank != 1 || b->shape[0] != last->to || b->dtype != r->out->dtype)
+            continue;
+        r->scratch = b, r->uses = 0, r->fits = true;
+        kernel_walk(r->t->k->body, see_row_stmt, r);
+        for (s = last->body; r->fits && s; s = s->next)
+            stmt_exprs(s, see_last_expr, r);
+        return r->fits && r->uses == 1;
+    }
+    return false;
+}
+
+static struct expr **row_place(struct row *r, dim at) {
+    struct expr **subs = NEW_ARRAY(r->t->arena, struct expr *, r->out->rank + 1);
+    for (int i = 0; i < r->out->rank; i++)
+        subs[i] = expr_dim(r->t->k, dim_substitute(r->t->k->dims, r->subs[i]->dim, r->axis, at));
+    return subs;
+}
+
+static struct expr *move_load(void *user, struct expr *e) {
+    struct row *r = user;
+    if (e->kind != EXPR_LOAD || e->buffer != r->scratch) return e;
+    return expr_load(r->t->k, r->out, r->out->rank, row_place(r, e->arg[0]->dim));
+}
+
+static void move_store(void *user, struct stmt *s) {
+    struct row *r = user;
+    if (s->kind != STMT_STORE || s->buffer != r->scratch) return;
+    s->subs = row_place(r, s->subs[0]->dim);
+    s->n_subs = r->out->rank;
+    s->buffer = r->out;
+}
+
+static void row_in_result(struct tiler *t, struct stmt **body) {
+    struct row r = {.t = t};
+    if (!find_row(&r, *body)) return;
+    body_rewrite(t, *body, move_load, &r);
+    kernel_walk(*body, move_store, &r);
+    for (struct stmt **link = body; *link; link = &(*link)->next)
+        if ((*link)->kind == STMT_BUFFER && (*link)->buffer == r.scratch) {
+            *link = (*link)->next;
+            return;
+        }
+}
+
 /* Rows are walked where a REDUCE stands, or where the last tile axis is not the one along which results lie. */
 bool tile_rows(struct tiler *t) {
     struct nest nest = nest_read(t->k->body, AXIS_TILE);
@@ -111,7 +202,8 @@ bool tile_rows(struct tiler *t) {
     if (!rows) return false;
     nest_merge(t, &nest);
     int64_t worth = max64(TILE_WORK / body_weight(nest.body), 1);
-    if (nest.n > 0) t->k->body = nest_write(t, &nest, AXIS_TILE);
+    row_in_result(t, &nest.body);
+    t->k->body = nest_write(t, &nest, AXIS_TILE);
     struct stmt **inside = &t->k->body;
     for (int i = 0; i < nest.n; i++)
         inside = &(*inside)->body;

@@ -93,6 +93,33 @@ static void test_many_small_jobs(void **state) {
     pool_close(pool);
 }
 
+static int64_t waits;
+
+static void wait_for_the_others(void *const *buffer, const int64_t *scalar, int64_t begin, int64_t end, void *scratch,
+                                struct yj_fault *fault) {
+    for (int64_t i = begin; i < end; i++) {
+        while (i == waits && calls < 63)
+            usleep(100);
+        calls++;
+    }
+}
+
+/* Whoever is held up by one tile, wherever it lies, the other thread does all the rest. */
+static void test_steals_all_of_a_part(void **state) {
+    static const int64_t held[] = {0, 31, 32, 63};
+    struct pool *pool;
+    assert_int_equal(pool_open(2, &pool), YJ_OK);
+    for (size_t i = 0; i < COUNT(held); i++) {
+        struct yj_fault fault = {0};
+        struct job job = {.fn = wait_for_the_others, .tiles = 64, .chunk = 1, .fault = &fault};
+        waits = held[i];
+        calls = 0;
+        pool_run(pool, &job, 2);
+        assert_int_equal(calls, 64);
+    }
+    pool_close(pool);
+}
+
 static void test_threads_of_the_environment(void **state) {
     setenv("YUNJIN_THREADS", "3", 1);
     assert_int_equal(pool_default_threads(), 3);
@@ -112,6 +139,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_tile_once),
         cmocka_unit_test(test_many_small_jobs),
+        cmocka_unit_test(test_steals_all_of_a_part),
         cmocka_unit_test(test_threads_of_the_environment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
