@@ -16,7 +16,8 @@ class Yunjin:
         options = [word for pattern in job["states"] for word in ("--state", pattern)]
         out = f"{job['work']}/{os.path.basename(job['model'])}.yj"
         if not os.path.exists(out):
-            subprocess.run([f"{job['build']}/yunjin", "compile", job["model"], "-o", out, *options], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([f"{job['build']}/yunjin", "compile", job["model"], "-o", out, *options], check=True,
+                           capture_output=True, text=True)
         self.model = yunjin.Model(yunjin.Library(job["build"]), out, job["threads"])
 
     def feed(self, feeds):

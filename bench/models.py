@@ -34,7 +34,8 @@ class Model:
 def pictures(folder):
     for name, file, shapes in PICTURES:
         random = np.random.default_rng(1)
-        yield Model(f"{folder}/{file}", {f"{name} {'x'.join(map(str, s))}": {"x": random.standard_normal(s, np.float32)} for s in shapes})
+        feeds = {f"{name} {'x'.join(map(str, s))}": {"x": random.standard_normal(s, np.float32)} for s in shapes}
+        yield Model(f"{folder}/{file}", feeds)
 
 
 def decoder(work):
@@ -46,7 +47,8 @@ def decoder(work):
     for at in range(0, 640, 128):
         ids = random.integers(0, VOCAB, (1, 128)) if at < 512 else np.array([[7]])
         end = at + ids.shape[1]
-        feeds = {"input_ids": ids, "seqlens_k": np.array([end - 1], np.int32), "total_sequence_length": np.array(end, np.int32), **dict(zip(names, past))}
+        feeds = {"input_ids": ids, "seqlens_k": np.array([end - 1], np.int32),
+                 "total_sequence_length": np.array(end, np.int32), **dict(zip(names, past))}
         if at >= 384:
             model.feeds["decoder prefill 128 at 384" if at == 384 else "decoder decode 1 at 512"] = feeds
         past = model.session.run(None, feeds)[1:]
@@ -99,11 +101,13 @@ def run_case(model, case, workers, refused, work):
 
 
 def print_row(case, threads, row):
-    print(f"{case} at {threads} thread{'s' if threads > 1 else ''}: {row['yunjin']['ms']:.2f} ms, error {row['yunjin']['error']:.3f}")
+    ours = row["yunjin"]
+    print(f"{case} at {threads} thread{'s' if threads > 1 else ''}: {ours['ms']:.2f} ms, error {ours['error']:.3f}")
     for name, r in row.items():
-        if name != "yunjin":
-            print(f"    {name:12} " + (f"cannot: {r['refused']}" if "refused" in r else f"{r['ms']:8.2f} ms  ratio {r['ratio']:5.2f}  error {r['error']:.3f}"),
-                  flush=True)
+        if name == "yunjin":
+            continue
+        said = f"{r.get('ms', 0):8.2f} ms  ratio {r.get('ratio', 0):5.2f}  error {r.get('error', 0):.3f}"
+        print(f"    {name:12} " + (f"cannot: {r['refused']}" if "refused" in r else said), flush=True)
 
 
 def main():
