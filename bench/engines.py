@@ -3,7 +3,7 @@
 """Engines that run one ONNX model, each in a process of its own: threads of one, which keep spinning for a while after a run,
 must not take the core of another. A Worker is such a process; it is stopped (SIGSTOP) whenever it is not asked something.
 Run as a program this file is the process: commands on standard input, answers on standard output, one line of JSON each."""
-import json, os, signal, subprocess, sys, time
+import atexit, json, os, signal, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -132,30 +132,32 @@ class Worker:
     def __init__(self, name, limit=300):
         self.limit, self.broken = limit, None
         self.process = subprocess.Popen([sys.executable, __file__, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.DEVNULL, text=True)
+                                        stderr=subprocess.DEVNULL, text=True, start_new_session=True)
+        atexit.register(self.close)  # a stopped process would outlive us
 
     def ask(self, **command):
         import select
         if self.broken:
             raise RuntimeError(self.broken)
-        os.kill(self.process.pid, signal.SIGCONT)
+        os.killpg(self.process.pid, signal.SIGCONT)
         self.process.stdin.write(json.dumps(command) + "\n")
         self.process.stdin.flush()
         ready, _, _ = select.select([self.process.stdout], [], [], self.limit)
         line = self.process.stdout.readline() if ready else ""
         answer = json.loads(line) if line else {"error": "died" if ready else f"no answer in {self.limit} s"}
         if line:
-            os.kill(self.process.pid, signal.SIGSTOP)
+            os.killpg(self.process.pid, signal.SIGSTOP)
         else:
-            self.process.kill()
+            self.close()
         self.broken = answer.get("error")
         if self.broken:
             raise RuntimeError(self.broken)
         return answer
 
     def close(self):
-        self.process.kill()
-        self.process.communicate()
+        if self.process.returncode is None:
+            os.killpg(self.process.pid, signal.SIGKILL)  # and a compiler that it has started
+            self.process.communicate()
 
 
 def answer(engine, command):
