@@ -4,7 +4,7 @@
  * target with the widest vectors among those whose minimum this machine has. Nothing is registered and nothing is kept:
  * the list is made anew whenever it is asked for.
  */
-#include "runtime/cpu.h"
+#include "runtime/base/cpu.h"
 #include <yunjin/compiler.h>
 
 #include <dirent.h>

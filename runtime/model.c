@@ -7,7 +7,7 @@
 #include <yunjin/runtime.h>
 
 #include "runtime/comm_weak.h"
-#include "runtime/cpu.h"
+#include "runtime/base/cpu.h"
 #include "runtime/manifest.h"
 #include "runtime/program.h"
 

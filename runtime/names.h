@@ -6,11 +6,6 @@
 #ifndef RUNTIME_NAMES_H
 #define RUNTIME_NAMES_H
 
-#define cpu_arch yj__cpu_arch
-#define cpu_has yj__cpu_has
-#define cpu_name_same yj__cpu_name_same
-#define cpu_require yj__cpu_require
-#define cpu_vector_bits yj__cpu_vector_bits
 #define manifest_check yj__manifest_check
 #define manifest_file yj__manifest_file
 #define manifest_read yj__manifest_read

@@ -38,6 +38,11 @@
 #define file_read yj__file_read
 #define file_write_atomic yj__file_write_atomic
 #define time_now yj__time_now
+#define cpu_arch yj__cpu_arch
+#define cpu_has yj__cpu_has
+#define cpu_name_same yj__cpu_name_same
+#define cpu_require yj__cpu_require
+#define cpu_vector_bits yj__cpu_vector_bits
 #define dim_table_open yj__dim_table_open
 #define dim_const yj__dim_const
 #define dim_symbol yj__dim_symbol

@@ -5,7 +5,7 @@
  */
 #include "compiler/emit.h"
 #include "compiler/link.h"
-#include "runtime/cpu.h"
+#include "runtime/base/cpu.h"
 #include "tests/compiler/groups.h"
 #include <yunjin/compiler.h>
 

@@ -5,7 +5,7 @@
  */
 #include "compiler/link.h"
 #include "compiler/worker.h"
-#include "runtime/cpu.h"
+#include "runtime/base/cpu.h"
 #include <yunjin/compiler.h>
 
 #include <dirent.h>

@@ -6,7 +6,7 @@
 #ifndef SAMPLE_H
 #define SAMPLE_H
 
-#include "runtime/cpu.h"
+#include "runtime/base/cpu.h"
 #include "runtime/manifest.h"
 
 #include <stdio.h>

@@ -3,7 +3,7 @@
  * What the processor can do, asked of the processor (cpuid) or of the kernel (auxiliary vector, prctl). One table of
  * words for each instruction set. The names of processor models are never looked at.
  */
-#include "runtime/cpu.h"
+#include "runtime/base/cpu.h"
 
 #include <sys/auxv.h>
 #include <sys/prctl.h>

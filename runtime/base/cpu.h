@@ -5,13 +5,10 @@
  * or another length, is refused before it is called: code for one length gives wrong numbers on another without any
  * trap.
  */
-#ifndef RUNTIME_CPU_H
-#define RUNTIME_CPU_H
+#ifndef BASE_CPU_H
+#define BASE_CPU_H
 
 #include "runtime/base/base.h"
-#include "runtime/names.h"
-
-#pragma GCC visibility push(default) /* the compiler library asks for the target `host` */
 
 /* All words of MINIMUM hold here. An unknown word does not hold. NULL and "": true. */
 bool cpu_has(const char *minimum);
@@ -24,7 +21,5 @@ enum yj_status cpu_require(const char *minimum, int vector_bits);
 bool cpu_name_same(const char *a, const char *b);
 /* "x86_64", "aarch64", "riscv64", "loongarch64": how triples of targets begin. */
 const char *cpu_arch(void);
-
-#pragma GCC visibility pop
 
 #endif
