@@ -15,9 +15,15 @@
 struct inspect {
     dim axis;
     const struct stmt *loop;
-    bool possible, registers; /* registers: touches a register buffer of outside */
-    int weight;               /* expression nodes */
+    bool possible;
+    int registers; /* bytes of the widest element of a register buffer of outside that it touches; 0: none */
+    int weight;    /* expression nodes */
 };
+
+static void touch(struct inspect *in, const struct buffer *b) {
+    int bytes = (int)yj_dtype_bytes(b->dtype);
+    if (b->space == SPACE_REG && bytes > in->registers) in->registers = bytes;
+}
 
 static bool declared_inside(const struct stmt *body, const struct buffer *b) {
     for (const struct stmt *s = body; s; s = s->next)
@@ -38,7 +44,7 @@ static void inspect_expr(void *user, struct expr *x) {
     struct inspect *in = user;
     in->weight++;
     if (x->kind == EXPR_OP && x->op == SCALAR_div) in->weight += 2;
-    if (x->kind == EXPR_LOAD && x->buffer->space == SPACE_REG) in->registers = true;
+    if (x->kind == EXPR_LOAD) touch(in, x->buffer);
 }
 
 static void inspect_stmt(void *user, struct stmt *s) {
@@ -54,7 +60,7 @@ static void inspect_stmt(void *user, struct stmt *s) {
         for (int i = 0; i < s->n_subs && !moves; i++)
             moves = varies(in, s->subs[i]);
         if (!moves) in->possible = false;
-        if (s->buffer->space == SPACE_REG) in->registers = true;
+        touch(in, s->buffer);
         return;
     }
     case STMT_BUFFER:
@@ -73,10 +79,13 @@ static int register_lanes(const struct emit *e) {
     return e->vector_bits / 32;
 }
 
-/* Lanes of a chunk: one register of 32-bit elements where register buffers take part, so that each stays one register,
- * or where much is computed for each lane; more where little is, for fewer branches and addresses. */
+/* Lanes of a chunk: one register of elements, of 32 bits or fewer, where register buffers take part, so that each stays
+ * one register; one of 32-bit elements where much is computed for each lane; more where little is, for fewer branches
+ * and addresses. */
 static int chunk_lanes(const struct emit *e, const struct inspect *in) {
     int lanes = register_lanes(e);
+    if (in->registers == 1 || in->registers == 2)
+        return lanes * 4 / in->registers > 64 ? 64 : lanes * 4 / in->registers;
     if (in->registers || in->weight > 40) return lanes;
     lanes *= in->weight > 12 ? 2 : 4;
     return lanes > 64 ? 64 : lanes;
@@ -298,7 +307,7 @@ static bool guarded_loop(struct emit *e, const struct inspect *in, int64_t exten
 
 void emit_vector_loop(struct emit *e, const struct stmt *s) {
     int64_t extent = ll_constant_trips(e, s);
-    struct inspect in = {s->axis, s, true, false, 0};
+    struct inspect in = {s->axis, s, true, 0, 0};
     kernel_walk(s->body, inspect_stmt, &in);
     int lanes = chunk_lanes(e, &in);
     if (lanes > extent) lanes = largest_power(extent > 0 ? extent : 1);
