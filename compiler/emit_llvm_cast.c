@@ -105,11 +105,15 @@ static LLVMValueRef f32_to_bf16_lanes(struct emit *e, LLVMValueRef v) {
     return LLVMBuildTrunc(e->b, r, ll_type_like(ll_type_int(e, 16), v), "");
 }
 
+/* The fence keeps LLVM from doing in half what was asked for in float: minimum of halves loses NaN on x86 (LLVM 19),
+ * and compares become a branch an element. */
 static LLVMValueRef to_f32(struct emit *e, enum yj_dtype from, LLVMValueRef v) {
     if (from == YJ_BF16) return bf16_to_f32_lanes(e, v);
     if (from != YJ_F16 || !e->target->has_f16) return narrow_to_f32(e, from, v);
     LLVMTypeRef half = ll_type_like(LLVMHalfTypeInContext(e->context), v);
-    return LLVMBuildFPExt(e->b, LLVMBuildBitCast(e->b, v, half, ""), ll_type_like(ll_type_value(e, YJ_F32), v), "");
+    LLVMTypeRef f32 = ll_type_like(ll_type_value(e, YJ_F32), v);
+    v = LLVMBuildFPExt(e->b, LLVMBuildBitCast(e->b, v, half, ""), f32, "");
+    return ll_call_intrinsic(e, "llvm.arithmetic.fence", 1, &f32, 1, &v);
 }
 
 static LLVMValueRef from_f32(struct emit *e, enum yj_dtype to, LLVMValueRef v) {
