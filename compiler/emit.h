@@ -17,6 +17,8 @@ struct emit_options {
     const struct yj_target *target;
     int vector_bits; /* of one register: a length that the target lists, or 0 for its first */
     bool scalar; /* vector loops become serial loops: what is left when the vector code of a kernel cannot be made */
+    bool own_alignment; /* arguments are aligned to their elements only, not to 64 bytes */
+    bool hidden;        /* the functions are for the library that their object is linked into */
 };
 
 enum emit_form {

@@ -307,7 +307,7 @@ static LLVMValueRef inner_function(struct emit *e) {
         unsigned index = (unsigned)b->index + 1;
         if (!may_alias(k, b)) add_attribute(e, f, index, "noalias", 0);
         if (b->role == ROLE_IN) add_attribute(e, f, index, "readonly", 0);
-        add_attribute(e, f, index, "align", 64);
+        add_attribute(e, f, index, "align", e->own_alignment ? yj_dtype_bytes(b->dtype) : 64);
     }
     add_attribute(e, f, (unsigned)n - 1, "noalias", 0);
     add_attribute(e, f, (unsigned)n - 1, "align", 64);
@@ -322,6 +322,7 @@ static void outer_function(struct emit *e, LLVMValueRef inner) {
     LLVMTypeRef types[6] = {pointer, pointer, i64, i64, pointer, pointer};
     LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(e->context), types, 6, 0);
     LLVMValueRef f = LLVMAddFunction(e->module, k->name, type);
+    if (e->hidden) LLVMSetVisibility(f, LLVMHiddenVisibility);
     function_attributes(e, f);
     e->function = f;
     LLVMPositionBuilderAtEnd(e->b, ll_block_new(e, "entry"));

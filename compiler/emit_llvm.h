@@ -44,7 +44,7 @@ struct ll_scope {
 struct emit {
     const struct yj_target *target;
     int vector_bits;
-    bool scalar;
+    bool scalar, own_alignment, hidden; /* of the options */
     enum arch arch;
     bool wide_masks;     /* masked loads and stores of every element size */
     bool word_masks;     /* of 32 and 64 bits */
@@ -116,7 +116,7 @@ LLVMValueRef emit_range_vector(struct emit *e, const struct ll_mask *range);
 /* Where an element lies: its flat subscript as one dim (NULL if data takes part), and the address. */
 dim ll_place_flat(struct emit *e, const struct buffer *b, int n, struct expr *const *subs);
 LLVMValueRef ll_place_pointer(struct emit *e, const struct buffer *b, dim flat); /* at lane 0 */
-unsigned ll_place_align(const struct buffer *b, dim flat);
+unsigned ll_place_align(const struct emit *e, const struct buffer *b, dim flat);
 bool ll_coefficient_is(struct emit *e, dim flat, dim axis,
                        int64_t *coefficient); /* flat is linear in axis, by a constant */
 

@@ -248,8 +248,9 @@ LLVMValueRef ll_place_pointer(struct emit *e, const struct buffer *b, dim flat) 
     return base ? pointer_from(e, b, base, flat) : LLVMGetPoison(LLVMPointerTypeInContext(e->context, 0));
 }
 
-unsigned ll_place_align(const struct buffer *b, dim flat) {
+unsigned ll_place_align(const struct emit *e, const struct buffer *b, dim flat) {
     unsigned size = (unsigned)yj_dtype_bytes(b->dtype);
+    if (e->own_alignment && b->space == SPACE_GLOBAL) return size;
     uint64_t known = flat ? (uint64_t)flat->divisor * size : size;
     if (flat && flat->divisor == 0) return 64;
     known &= -known;
@@ -265,16 +266,30 @@ struct place {
     bool safe; /* inside its buffer whatever the mask says */
 };
 
+/* The dims of a subscript add(data, dims), to which data adds *MORE; 0 where there are none. */
+static dim split_sub(struct emit *e, const struct expr *x, LLVMValueRef *more) {
+    *more = NULL;
+    if (x->kind == EXPR_DIM) return x->dim;
+    bool sum = x->kind == EXPR_OP && x->op == SCALAR_add;
+    int d = sum && x->arg[0]->kind == EXPR_DIM ? 0 : 1;
+    if (sum && x->arg[d]->kind == EXPR_DIM) {
+        *more = emit_expr(e, x->arg[1 - d]);
+        return x->arg[d]->dim;
+    }
+    *more = emit_expr(e, x);
+    return dim_const(e->k->dims, 0);
+}
+
 /* The flat subscript as a dim, to which data adds *MORE elements (NULL: nothing; scalar or a vector). */
 static dim split_subs(struct emit *e, const struct buffer *b, int n, struct expr *const *subs, LLVMValueRef *more) {
     struct dim_table *t = e->k->dims;
     dim flat = dim_const(t, 0), stride = dim_const(t, 1);
     *more = NULL;
     for (int i = n - 1; i >= 0; i--) {
-        if (subs[i]->kind == EXPR_DIM) {
-            flat = dim_add(t, flat, dim_mul(t, subs[i]->dim, stride));
-        } else {
-            LLVMValueRef v[2] = {emit_expr(e, subs[i]), emit_dim(e, stride)}, sum[2] = {*more, NULL};
+        LLVMValueRef data;
+        flat = dim_add(t, flat, dim_mul(t, split_sub(e, subs[i], &data), stride));
+        if (data) {
+            LLVMValueRef v[2] = {data, emit_dim(e, stride)}, sum[2] = {*more, NULL};
             ll_value_match(e, 2, v);
             sum[1] = LLVMBuildNSWMul(e->b, v[0], v[1], "");
             if (*more) ll_value_match(e, 2, sum);
@@ -322,7 +337,7 @@ static struct place place_find(struct emit *e, const struct buffer *b, int n, st
         ll_value_match(e, 2, v);
         return scattered(e, b, base, add_nsw(e, v[0], v[1]));
     }
-    unsigned align = more ? (unsigned)yj_dtype_bytes(b->dtype) : ll_place_align(b, flat);
+    unsigned align = more ? (unsigned)yj_dtype_bytes(b->dtype) : ll_place_align(e, b, flat);
     if (more) base = advance(e, b, base, more);
     if (!e->axis || !dim_contains(flat, e->axis))
         return (struct place){UNIFORM, pointer_from(e, b, base, flat), align, false};

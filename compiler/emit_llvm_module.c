@@ -246,7 +246,10 @@ enum yj_status emit_check(const struct emit_options *options) {
 
 enum yj_status emit_llvm(const struct emit_options *options, const struct kernel *const *kernels, int n,
                          enum emit_form form, char **data, size_t *bytes) {
-    struct emit e = {.target = options->target, .scalar = options->scalar};
+    struct emit e = {.target = options->target,
+                     .scalar = options->scalar,
+                     .own_alignment = options->own_alignment,
+                     .hidden = options->hidden};
     struct build build = {options, kernels, n, &e};
     LLVMTargetMachineRef machine;
     TRY(emit_check(options));

@@ -114,7 +114,7 @@ static LLVMValueRef load_packed(struct emit *e, const struct tile *t, int piece,
     LLVMTypeRef type = ll_type_int(e, 32);
     if (t->piece[piece] > 1) type = LLVMVectorType(type, (unsigned)t->piece[piece]);
     LLVMValueRef v = LLVMBuildLoad2(e->b, type, ll_place_pointer(e, b, flat), "");
-    unsigned align = ll_place_align(b, flat);
+    unsigned align = ll_place_align(e, b, flat);
     LLVMSetAlignment(v, align < 4 ? align : 4);
     unbind_tile(e);
     return v;
