@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reductions in plain C, compiled for the plain instruction set and, on x86-64, again for AVX2. The scalar words below
- * are branch-free; the same source makes the same bits at any vector length, since nothing is contracted or reordered.
+ * Reductions in plain C, compiled for the plain instruction set and, on x86-64 and where the build makes no kernels by
+ * our own compiler, again for AVX2. The scalar words below are branch-free; the same source makes the same bits at any
+ * vector length, since nothing is contracted or reordered.
  */
 #include "comm/reduce.h"
+#include "comm/reduce_compiled.h"
+#include "runtime/base/cpu.h"
+
+#include <stdatomic.h>
 
 #if defined(__x86_64__)
 #include <emmintrin.h>
@@ -14,6 +19,11 @@
 #define SAFE_LOOP _Pragma("clang loop vectorize(assume_safety)")
 #else
 #define SAFE_LOOP _Pragma("GCC ivdep")
+#endif
+#if defined(__x86_64__) && !defined(REDUCE_COMPILED)
+#define AVX2 1
+#else
+#define AVX2 0
 #endif
 #define WORD static inline __attribute__((always_inline))
 
@@ -105,7 +115,7 @@ WORD uint16_t bf16_put(float f) {
 #undef ISA
 #undef ISA_NAME
 
-#if defined(__x86_64__)
+#if AVX2
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
 #else
@@ -128,11 +138,36 @@ const struct reduce_table *reduce_table_plain(void) {
     return &plain_table;
 }
 
-const struct reduce_table *reduce_table_best(void) {
-#if defined(__x86_64__)
+static const struct reduce_table *avx2(void) {
+#if AVX2
     if (__builtin_cpu_supports("avx2")) return &avx2_table;
 #endif
-    return &plain_table;
+    return NULL;
+}
+
+const struct reduce_table *reduce_table_number(int number) {
+    const struct reduce_level *l = reduce_levels;
+    for (; l && l->table; l++)
+        if (cpu_has(l->needs) && (!l->vector_bits || l->vector_bits == cpu_vector_bits()) && number-- == 0)
+            return l->table;
+    if (avx2() && number-- == 0) return avx2();
+    return number == 0 ? &plain_table : NULL;
+}
+
+/* Kept, as it is always the same: under a hypervisor the processor takes half a millisecond to answer. */
+const struct reduce_table *reduce_table_best(void) {
+    static const struct reduce_table *_Atomic best;
+    const struct reduce_table *table = atomic_load_explicit(&best, memory_order_relaxed);
+    if (table) return table;
+    table = reduce_table_number(0);
+    atomic_store_explicit(&best, table, memory_order_relaxed);
+    return table;
+}
+
+const char *reduce_op_name(uint32_t op) {
+    static const char *const names[] = {"none", "sum", "prod", "min",  "max", "avg",
+                                        "band", "bor", "bxor", "land", "lor", "lxor"};
+    return op < COUNT(names) ? names[op] : "?";
 }
 
 enum yj_status reduce_check(uint32_t dtype, uint32_t op) {
@@ -140,7 +175,7 @@ enum yj_status reduce_check(uint32_t dtype, uint32_t op) {
         return report(YJ_ERR_INPUT, "element type %u is unknown", dtype);
     if (op == 0 || op >= REDUCE_OPS) return report(YJ_ERR_INPUT, "reduction operator %u is unknown", op);
     if (!plain_table.join[dtype][op])
-        return report(YJ_ERR_UNSUPPORTED, "reduction operator %u is not defined on %s", op,
+        return report(YJ_ERR_UNSUPPORTED, "reduction operator %s is not defined on %s", reduce_op_name(op),
                       yj_dtype_name((enum yj_dtype)dtype));
     return YJ_OK;
 }

@@ -44,6 +44,7 @@ enum { ISA(chunk) = 512 };
         }                                                                                                              \
     }
 
+/* A: in which it is divided; ranks may be more than T holds. */
 #define SCALE(name, T, A, GET, PUT)                                                                                    \
     static void ISA(name##_scale)(void *dst, size_t count, int ranks) {                                                \
         T *d = dst;                                                                                                    \
@@ -61,7 +62,7 @@ enum { ISA(chunk) = 512 };
     JOIN(name##_lxor, T, A, GET, PUT, LXOR)                                                                            \
     SCALE(name, T, A, GET, PUT)
 
-#define INTEGER(name, T, A, W)                                                                                         \
+#define INTEGER(name, T, A, W, D)                                                                                      \
     JOIN(name##_sum, T, A, SAME, (T), WRAP_ADD(W))                                                                     \
     JOIN(name##_prod, T, A, SAME, (T), WRAP_MUL(W))                                                                    \
     JOIN(name##_min, T, A, SAME, (T), LESSER)                                                                          \
@@ -72,7 +73,7 @@ enum { ISA(chunk) = 512 };
     JOIN(name##_land, T, A, SAME, (T), LAND)                                                                           \
     JOIN(name##_lor, T, A, SAME, (T), LOR)                                                                             \
     JOIN(name##_lxor, T, A, SAME, (T), LXOR)                                                                           \
-    SCALE(name, T, A, SAME, (T))
+    SCALE(name, T, D, SAME, (T))
 
 #define ADD(a, b) ((a) + (b))
 #define MUL(a, b) ((a) * (b))
@@ -94,14 +95,14 @@ FLOAT(f16, uint16_t, float, f16_get, f16_put)
 FLOAT(bf16, uint16_t, float, bf16_get, bf16_put)
 FLOAT(e4m3, uint8_t, float, e4m3_to_f32, f32_to_e4m3)
 FLOAT(e5m2, uint8_t, float, e5m2_to_f32, f32_to_e5m2)
-INTEGER(i8, int8_t, int8_t, u8)
-INTEGER(i16, int16_t, int16_t, u16)
-INTEGER(i32, int32_t, int32_t, u32)
-INTEGER(i64, int64_t, int64_t, u64)
-INTEGER(u8, uint8_t, uint8_t, u8)
-INTEGER(u16, uint16_t, uint16_t, u16)
-INTEGER(u32, uint32_t, uint32_t, u32)
-INTEGER(u64, uint64_t, uint64_t, u64)
+INTEGER(i8, int8_t, int8_t, u8, int32_t)
+INTEGER(i16, int16_t, int16_t, u16, int32_t)
+INTEGER(i32, int32_t, int32_t, u32, int32_t)
+INTEGER(i64, int64_t, int64_t, u64, int64_t)
+INTEGER(u8, uint8_t, uint8_t, u8, uint32_t)
+INTEGER(u16, uint16_t, uint16_t, u16, uint32_t)
+INTEGER(u32, uint32_t, uint32_t, u32, uint32_t)
+INTEGER(u64, uint64_t, uint64_t, u64, uint64_t)
 JOIN(bool_land, uint8_t, uint8_t, SAME, (uint8_t), LAND)
 JOIN(bool_lor, uint8_t, uint8_t, SAME, (uint8_t), LOR)
 JOIN(bool_lxor, uint8_t, uint8_t, SAME, (uint8_t), LXOR)

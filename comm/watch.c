@@ -5,16 +5,11 @@
  * what call it is in, and whoever sees two different calls of one number names both.
  */
 #include "comm/control.h"
+#include "comm/reduce.h"
 #include "comm/schedule.h"
 
 #include <stdarg.h>
 #include <stdio.h>
-
-static const char *op_name(uint32_t op) {
-    static const char *const names[] = {"none", "sum", "prod", "min",  "max", "avg",
-                                        "band", "bor", "bxor", "land", "lor", "lxor"};
-    return op < COUNT(names) ? names[op] : "?";
-}
 
 uint32_t card_hash(const struct card *card) {
     struct {
@@ -32,7 +27,8 @@ void card_print(const struct card *card, char *text, size_t room) {
     const char *comma = "";
     if (card->dtype && n < room)
         n += (size_t)snprintf(text + n, room - n, "%s", yj_dtype_name((enum yj_dtype)card->dtype)), comma = ", ";
-    if (card->op && n < room) n += (size_t)snprintf(text + n, room - n, "%s%s", comma, op_name(card->op)), comma = ", ";
+    if (card->op && n < room)
+        n += (size_t)snprintf(text + n, room - n, "%s%s", comma, reduce_op_name(card->op)), comma = ", ";
     if (collective && collective->rooted && n < room)
         n += (size_t)snprintf(text + n, room - n, "%s%s %d", comma,
                               card->collective == YJ_SEND || card->collective == YJ_RECV ? "rank" : "root", card->root),

@@ -2,7 +2,7 @@
  *
  * Reduction kernels against a reference that joins one element at a time with the conversions of runtime/base: every
  * type and operator, numbers of sources and destinations, odd lengths and places, a destination that is a source; NaN,
- * infinities, zeros of both signs, denormals. The plain kernels and those for this processor have the same bits.
+ * infinities, zeros of both signs, denormals. All tables that this processor can run have the same bits.
  */
 #include "comm/reduce.h"
 
@@ -159,53 +159,180 @@ static void fill(enum yj_dtype t, char *at, size_t count) {
     }
 }
 
-static void check(const struct reduce_table *table, enum yj_dtype t, uint32_t op, int nsrc, int ndst, size_t count,
-                  size_t shift, bool alias) {
-    size_t n = yj_dtype_bytes(t), room = (N + 16) * n;
-    char *src[SOURCES], *dst[3], *want = malloc(room);
-    for (int s = 0; s < nsrc; s++)
-        fill(t, src[s] = (char *)malloc(room) + shift * n, count);
+/* Sources of N elements and what joining them gives; each run copies the first COUNT of them to other places. */
+struct sample {
+    enum yj_dtype dtype;
+    uint32_t op;
+    int nsrc;
+    char *src[SOURCES], *want;
+};
+
+enum { GUARD = 64, ROOM = (N + 64) * 8 + 2 * GUARD };
+static char guard[GUARD];        /* 0x33 */
+static char *place[SOURCES + 3]; /* ROOM bytes each: sources, destinations */
+
+/* Where buffer B begins: at an element of its own, different in each call. */
+static char *at(int b, size_t bytes, size_t turn) {
+    return place[b] + GUARD + (turn * 7 + (size_t)b * 13) % (64 / bytes) * bytes;
+}
+
+static void run(const struct reduce_table *table, const struct sample *s, int ndst, size_t count, size_t turn,
+                bool alias) {
+    size_t n = yj_dtype_bytes(s->dtype), bytes = count * n;
+    char *src[SOURCES], *dst[3];
+    for (int i = 0; i < s->nsrc; i++)
+        memcpy(src[i] = at(i, n, turn), s->src[i], bytes);
     for (int d = 0; d < ndst; d++)
-        memset(dst[d] = (char *)malloc(room) + shift * n, 0x33, room - shift * n);
-    for (size_t i = 0; i < count; i++)
-        reference(t, op, nsrc, src, i, want + i * n);
-    char *own = dst[0];
-    if (alias) dst[0] = src[nsrc - 1];
-    table->join[t][op](ndst, (void *const *)dst, nsrc, (const void *const *)src, count);
-    for (int d = 0; d < ndst; d++)
-        for (size_t i = 0; i < count; i++)
-            if (memcmp(dst[d] + i * n, want + i * n, n))
+        memset((dst[d] = at(SOURCES + d, n, turn)) - GUARD, 0x33, bytes + 2 * GUARD);
+    if (alias) dst[0] = src[turn % (size_t)s->nsrc];
+    table->join[s->dtype][s->op](ndst, (void *const *)dst, s->nsrc, (const void *const *)src, count);
+    for (int d = 0; d < ndst; d++) {
+        for (size_t i = 0; memcmp(dst[d], s->want, bytes) && i < count; i++)
+            if (memcmp(dst[d] + i * n, s->want + i * n, n))
                 fail_msg("%s: %s op %u, %d sources, %d destinations%s: element %zu of %zu", table->name,
-                         yj_dtype_name(t), op, nsrc, ndst, alias ? " (one is a source)" : "", i, count);
-    for (int d = alias; d < ndst; d++)
-        assert_true(dst[d][count * n] == 0x33); /* nothing beyond the end */
-    dst[0] = own;
-    for (int s = 0; s < nsrc; s++)
-        free(src[s] - shift * n);
-    for (int d = 0; d < ndst; d++)
-        free(dst[d] - shift * n);
-    free(want);
+                         yj_dtype_name(s->dtype), s->op, s->nsrc, ndst, alias ? " (one is a source)" : "", i, count);
+        bool beside = memcmp(dst[d] - GUARD, guard, GUARD) || memcmp(dst[d] + bytes, guard, GUARD);
+        assert_false(beside && !(alias && d == 0));
+    }
+    for (int i = 0; i < s->nsrc; i++)
+        if (src[i] != dst[0]) assert_memory_equal(src[i], s->src[i], bytes);
+}
+
+/* Lengths around the loops of four registers, one register and one element of every type and level. */
+static void run_lengths(const struct reduce_table *table, const struct sample *s) {
+    static const size_t longer[] = {127, 129, 255, 258, 385, 511, 515, N};
+    size_t turn = 0;
+    for (int ndst = 1; ndst <= 3; ndst++) {
+        for (size_t count = 0; count < 70; count++, turn++)
+            run(table, s, ndst, count, turn, turn % 3 == 0);
+        for (size_t i = 0; i < COUNT(longer); i++, turn++)
+            run(table, s, ndst, longer[i], turn, turn % 3 == 0);
+    }
+}
+
+static void sample_join(struct sample *s) {
+    size_t n = yj_dtype_bytes(s->dtype);
+    for (int i = 0; i < s->nsrc; i++)
+        fill(s->dtype, s->src[i], N);
+    for (size_t i = 0; i < N; i++)
+        reference(s->dtype, s->op, s->nsrc, s->src, i, s->want + i * n);
 }
 
 static void test_joins(void **state) {
-    static const size_t counts[] = {1, 3, 31, 64, 515, N};
-    const struct reduce_table *tables[] = {reduce_table_plain(), reduce_table_best()};
+    struct sample s = {.want = malloc(N * 8)};
+    const struct reduce_table *table;
     int done = 0;
-    for (size_t k = 0; k < COUNT(tables); k++)
-        for (int t = YJ_F32; t <= YJ_BOOL; t++)
-            for (uint32_t op = YJ_SUM; op <= YJ_LXOR; op++) {
-                if (!tables[k]->join[t][op]) {
-                    assert_int_not_equal(reduce_check((uint32_t)t, op), YJ_OK);
-                    continue;
-                }
-                for (size_t c = 0; c < COUNT(counts); c++)
-                    for (int nsrc = 2; nsrc <= SOURCES; nsrc++)
-                        for (int ndst = 1; ndst <= 3; ndst++)
-                            check(tables[k], (enum yj_dtype)t, op, nsrc, ndst, counts[c], (c + (size_t)nsrc) % 4,
-                                  (nsrc + ndst) % 2);
-                done++;
+    memset(guard, 0x33, sizeof guard);
+    for (int i = 0; i < SOURCES; i++)
+        s.src[i] = malloc(N * 8);
+    for (size_t i = 0; i < COUNT(place); i++)
+        place[i] = aligned_alloc(64, ROOM);
+    for (int t = YJ_F32; t <= YJ_BOOL; t++)
+        for (s.op = YJ_SUM; s.op <= YJ_LXOR; s.op++) {
+            s.dtype = (enum yj_dtype)t;
+            for (int k = 0; (table = reduce_table_number(k)); k++) /* all know the same pairs */
+                assert_true(!table->join[t][s.op] == (reduce_check((uint32_t)t, s.op) != YJ_OK));
+            if (!reduce_table_plain()->join[t][s.op]) continue;
+            for (s.nsrc = 2; s.nsrc <= SOURCES; s.nsrc++) {
+                sample_join(&s);
+                for (int k = 0; (table = reduce_table_number(k)); k++)
+                    run_lengths(table, &s);
             }
-    assert_true(done > 200);
+            done++;
+        }
+    assert_int_equal(done, 6 * 8 + 8 * 11 + 8);
+    for (int i = 0; i < SOURCES; i++)
+        free(s.src[i]);
+    for (size_t i = 0; i < COUNT(place); i++)
+        free(place[i]);
+    free(s.want);
+}
+
+/* More sources than a kernel takes at once, and one source. */
+static void test_many_sources(void **state) {
+    enum { MOST = 130, LENGTH = 77 };
+    static float src[MOST][LENGTH], dst[3][LENGTH];
+    const void *from[MOST];
+    const struct reduce_table *table;
+    for (int s = 0; s < MOST; s++)
+        fill(YJ_F32, (char *)(from[s] = src[s]), LENGTH);
+    for (int k = 0; (table = reduce_table_number(k)); k++)
+        for (int nsrc = 1; nsrc <= MOST; nsrc += nsrc < 60 ? 9 : 1) {
+            void *to[3] = {dst[0], dst[1], dst[2]};
+            table->join[YJ_F32][YJ_SUM](3, to, nsrc, from, LENGTH);
+            for (int i = 0; i < LENGTH; i++) {
+                float v = src[0][i];
+                for (int s = 1; s < nsrc; s++)
+                    v += src[s][i];
+                if (isnan(v)) v = NAN;
+                for (int d = 0; d < 3; d++)
+                    assert_memory_equal(&dst[d][i], &v, 4);
+            }
+        }
+}
+
+/* avg: the sum divided by the number of ranks in the accumulator's type; integers towards zero. */
+static void scaled(enum yj_dtype t, const char *src, size_t i, int ranks, char *out) {
+    size_t n = yj_dtype_bytes(t);
+    double d;
+    float f;
+    if (t == YJ_F64) {
+        memcpy(&d, src + i * n, 8), d /= ranks;
+        if (isnan(d)) d = (double)NAN;
+        memcpy(out, &d, 8);
+    } else if (t == YJ_F32) {
+        memcpy(&f, src + i * n, 4), f /= (float)ranks;
+        if (isnan(f)) f = NAN;
+        memcpy(out, &f, 4);
+    } else if (dtype_kind(t) == 'f') {
+        narrow(t, widen(t, src + i * n) / (float)ranks, out);
+    } else {
+        uint64_t v = load_integer(t, src + i * n);
+        v = dtype_kind(t) == 'i' ? (uint64_t)((int64_t)v / ranks) : v / (uint64_t)ranks;
+        memcpy(out, &v, n);
+    }
+}
+
+static void test_scale(void **state) {
+    static const int ranks[] = {1, 2, 3, 7, 127, 128, 200, 256, 65536, 100000};
+    char *src = malloc(N * 8), *got = aligned_alloc(64, N * 8 + 64), want[8];
+    const struct reduce_table *table;
+    for (int k = 0; (table = reduce_table_number(k)); k++)
+        for (int t = YJ_F32; t < YJ_BOOL; t++)
+            for (size_t r = 0; r < COUNT(ranks); r++) {
+                size_t n = yj_dtype_bytes((enum yj_dtype)t), count = N - 37 * r;
+                char *own = got + r % 3 * n;
+                fill((enum yj_dtype)t, src, count);
+                memcpy(own, src, count * n);
+                table->scale[t](own, count, ranks[r]);
+                for (size_t i = 0; i < count; i++) {
+                    scaled((enum yj_dtype)t, src, i, ranks[r], want);
+                    if (memcmp(own + i * n, want, n))
+                        fail_msg("%s: %s / %d, element %zu", table->name, yj_dtype_name((enum yj_dtype)t), ranks[r], i);
+                }
+            }
+    free(src), free(got);
+}
+
+/* A build that has the compiler uses its kernels; elsewhere plain C is all there is. */
+static void test_levels(void **state) {
+    const struct reduce_table *table;
+    bool avx512 = false, compiled = false;
+    for (int k = 0; (table = reduce_table_number(k)); k++) {
+        print_message("runs here: %s\n", table->name);
+        assert_int_equal(table->size, sizeof *table);
+        assert_int_equal(table->version, REDUCE_VERSION);
+        compiled |= strncmp(table->name, "yunjin ", 7) == 0;
+        avx512 |= strstr(table->name, "x86_64_v4") != NULL;
+        assert_true(reduce_table_number(k + 1) || table == reduce_table_plain());
+    }
+    assert_true(reduce_table_best() == reduce_table_number(0));
+#if defined(REDUCE_COMPILED)
+    assert_true(compiled && strncmp(reduce_table_best()->name, "yunjin ", 7) == 0);
+    if (!avx512) print_message("not run: kernels for AVX-512, which this machine does not have\n");
+#else
+    assert_false(compiled);
+#endif
 }
 
 /* f16 and bf16: every value, the midpoints between neighbours and what lies beside them, through a sum with zero. */
@@ -261,8 +388,22 @@ static void test_moves(void **state) {
     free(src), free(a), free(b), free(c);
 }
 
+/* What is not defined is refused in words. */
+static void test_refusals(void **state) {
+    assert_int_equal(reduce_check(YJ_BF16, YJ_BXOR), YJ_ERR_UNSUPPORTED);
+    assert_non_null(strstr(yj_error_text(), "operator bxor is not defined on bf16"));
+    assert_int_equal(reduce_check(YJ_BOOL, YJ_AVG), YJ_ERR_UNSUPPORTED);
+    assert_non_null(strstr(yj_error_text(), "operator avg is not defined on bool"));
+    assert_int_equal(reduce_check(0, YJ_SUM), YJ_ERR_INPUT);
+    assert_int_equal(reduce_check(16, YJ_SUM), YJ_ERR_INPUT);
+    assert_int_equal(reduce_check(YJ_F32, 0), YJ_ERR_INPUT);
+    assert_int_equal(reduce_check(YJ_F32, 12), YJ_ERR_INPUT);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_joins), cmocka_unit_test(test_rounding),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_levels), cmocka_unit_test(test_refusals),
+                                       cmocka_unit_test(test_joins),  cmocka_unit_test(test_many_sources),
+                                       cmocka_unit_test(test_scale),  cmocka_unit_test(test_rounding),
                                        cmocka_unit_test(test_moves)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
