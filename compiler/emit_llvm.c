@@ -239,6 +239,9 @@ static void emit_stmt(struct emit *e, const struct stmt *s) {
     case STMT_COPY:
         emit_copy(e, s);
         return;
+    case STMT_PREFETCH:
+        emit_prefetch(e, s);
+        return;
     case STMT_WAIT:
         return; /* the copy was made where it stands */
     case STMT_BARRIER:

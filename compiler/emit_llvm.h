@@ -148,6 +148,7 @@ void emit_vector_loop(struct emit *e, const struct stmt *s);
 void emit_if(struct emit *e, const struct stmt *s);
 void emit_fma_tile(struct emit *e, const struct stmt *s);
 void emit_copy(struct emit *e, const struct stmt *s);
+void emit_prefetch(struct emit *e, const struct stmt *s);
 
 /* The function of one kernel in e->module (emit_llvm.c); e->k is a private copy with only basic scalar ops and no
  * REDUCE. */

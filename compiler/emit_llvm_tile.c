@@ -434,3 +434,12 @@ void emit_copy(struct emit *e, const struct stmt *s) {
     stmt_store(k, &at, s->buffer, n, to, load);
     emit_body(e, tree);
 }
+
+/* Into the second cache: what is used at once fills the first one. */
+void emit_prefetch(struct emit *e, const struct stmt *s) {
+    const struct expr *load = s->value;
+    LLVMTypeRef pointer = LLVMPointerTypeInContext(e->context, 0), i32 = ll_type_int(e, 32);
+    LLVMValueRef args[4] = {ll_place_pointer(e, load->buffer, ll_place_flat(e, load->buffer, load->n, load->arg)),
+                            ll_const_int(i32, 0), ll_const_int(i32, 2), ll_const_int(i32, 1)};
+    ll_call_intrinsic(e, "llvm.prefetch", 1, &pointer, 4, args);
+}

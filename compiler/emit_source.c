@@ -261,6 +261,7 @@ static void emit_stmt(struct source *s, const struct stmt *st) {
         return;
     case STMT_REDUCE: /* expanded before */
     case STMT_WAIT:
+    case STMT_PREFETCH: /* a hint that the source languages cannot all give */
         return;
     }
 }

@@ -109,7 +109,8 @@ static dim body_cost(struct kernel *k, struct stmt *body, const struct price *pr
             alone.next = NULL;
             dim trips = s->kind == STMT_REDUCE && is_launch_dim(k, s->to) ? s->to : dim_const(k->dims, 1);
             alone.kind = s->kind == STMT_REDUCE ? STMT_LET : s->kind;
-            own = s->kind == STMT_BUFFER ? dim_const(k->dims, 0) : scaled(k, trips, plain_cost(&alone, price));
+            own = s->kind == STMT_BUFFER || s->kind == STMT_PREFETCH ? dim_const(k->dims, 0)
+                                                                     : scaled(k, trips, plain_cost(&alone, price));
         }
         sum = dim_add(k->dims, sum, own);
     }

@@ -21,10 +21,10 @@ struct name_set {
     struct name_slot *slot;
 };
 
-static const char *const keywords[] = {"kernel",  "tile",   "lane",     "serial",  "unroll", "vector", "if",    "reg",
-                                       "scratch", "shared", "let",      "reduce",  "lanes",  "in",     "inout", "out",
-                                       "step",    "copy",   "fma_tile", "barrier", "wait",   "check",  "guard", "inf",
-                                       "nan",     "fault",  "true",     "false",   "min",    "max"};
+static const char *const keywords[] = {
+    "kernel", "tile",  "lane", "serial", "unroll", "vector", "if",    "reg",      "scratch",  "shared",  "let",
+    "reduce", "lanes", "in",   "inout",  "out",    "step",   "copy",  "prefetch", "fma_tile", "barrier", "wait",
+    "check",  "guard", "inf",  "nan",    "fault",  "true",   "false", "min",      "max"};
 
 static struct name_slot *name_slot(const struct name_set *set, const char *name) {
     size_t i = hash_bytes(name, strlen(name), 0) & (set->room - 1);
@@ -342,6 +342,10 @@ void stmt_copy(struct kernel *k, struct cursor *at, int tag, struct buffer *to, 
 
 void stmt_wait(struct kernel *k, struct cursor *at, int tag) {
     append(k, at, STMT_WAIT)->tag = tag;
+}
+
+void stmt_prefetch(struct kernel *k, struct cursor *at, struct expr *load) {
+    append(k, at, STMT_PREFETCH)->value = load;
 }
 
 void stmt_check(struct kernel *k, struct cursor *at, struct expr *condition, int fault_code, struct expr *fault_value) {

@@ -121,6 +121,7 @@ enum stmt_kind {
     STMT_BARRIER,  /* all lanes of a tile meet */
     STMT_COPY,     /* copy tag dst[subscripts] = src[subscripts] [extents]: asynchronous, ends at its wait; see below */
     STMT_WAIT,     /* wait tag: ends every copy begun with this tag */
+    STMT_PREFETCH, /* prefetch b[subscripts]: this place will be read soon; a hint, it may lie outside of the buffer */
     STMT_CHECK,    /* check expr fault code value: if false, records {code, value} in the fault, the first one stays */
 };
 
@@ -151,7 +152,7 @@ struct stmt {
     struct buffer *buffer;
     int n_subs;
     struct expr **subs;
-    /* LET, STORE, REDUCE, IF, CHECK: the expression. COPY: the source as a LOAD */
+    /* LET, STORE, REDUCE, IF, CHECK: the expression. COPY: the source as a LOAD. PREFETCH: a LOAD */
     struct expr *value;
     enum scalar_op op; /* REDUCE */
     int lanes;         /* REDUCE */
@@ -229,6 +230,7 @@ void stmt_barrier(struct kernel *k, struct cursor *at);
 void stmt_copy(struct kernel *k, struct cursor *at, int tag, struct buffer *to, const dim *to_subs,
                struct expr *from_load, const dim *extents);
 void stmt_wait(struct kernel *k, struct cursor *at, int tag);
+void stmt_prefetch(struct kernel *k, struct cursor *at, struct expr *load);
 void stmt_check(struct kernel *k, struct cursor *at, struct expr *condition, int fault_code, struct expr *fault_value);
 
 /* --- facts that lowering, tiling and emitters ask for (kernel.c) --- */

@@ -156,6 +156,9 @@ static void copy_stmt(struct copier *c, struct cursor *at, const struct stmt *s)
     case STMT_WAIT:
         stmt_wait(c->k, at, s->tag);
         return;
+    case STMT_PREFETCH:
+        stmt_prefetch(c->k, at, copy_expr(c, s->value));
+        return;
     case STMT_CHECK:
         stmt_check(c->k, at, copy_expr(c, s->value), s->fault_code, copy_expr(c, s->fault_value));
         return;

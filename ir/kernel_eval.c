@@ -489,6 +489,8 @@ static void run_stmt(struct run *r, const struct code *c) {
         return;
     case STMT_BARRIER:
         return; /* run_lanes counts it */
+    case STMT_PREFETCH:
+        return;
     case STMT_COPY:
         run_copy(r, c);
         return;

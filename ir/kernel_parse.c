@@ -187,6 +187,13 @@ static enum yj_status parse_wait(struct parser *p, struct cursor *at) {
     return YJ_OK;
 }
 
+static enum yj_status parse_prefetch(struct parser *p, struct cursor *at) {
+    struct expr *load;
+    TRY(parse_load(p, &load));
+    stmt_prefetch(p->k, at, load);
+    return YJ_OK;
+}
+
 static enum yj_status parse_check(struct parser *p, struct cursor *at) {
     struct expr *condition, *value;
     int64_t code;
@@ -222,6 +229,7 @@ static enum yj_status parse_stmt(struct parser *p, struct cursor *at) {
     if (kp_accept(p, "fma_tile")) return parse_fma_tile(p, at);
     if (kp_accept(p, "copy")) return parse_copy(p, at);
     if (kp_accept(p, "wait")) return parse_wait(p, at);
+    if (kp_accept(p, "prefetch")) return parse_prefetch(p, at);
     if (kp_accept(p, "check")) return parse_check(p, at);
     if (kp_accept(p, "barrier")) {
         stmt_barrier(p->k, at);

@@ -116,7 +116,7 @@ static struct code *resolve_stmt(struct run *r, const struct stmt *s) {
     }
     if (s->kind == STMT_COPY)
         resolve_copy(r, c);
-    else
+    else if (s->kind != STMT_PREFETCH)
         c->value = resolve_expr(r, s->value);
     c->fault_value = resolve_expr(r, s->fault_value);
     c->subs = resolve_exprs(r, s->n_subs, s->subs);

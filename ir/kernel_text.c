@@ -160,6 +160,10 @@ void stmt_print(struct text *out, const struct stmt *s) {
     case STMT_WAIT:
         text_add(out, "wait %d", s->tag);
         return;
+    case STMT_PREFETCH:
+        text_add(out, "prefetch ");
+        print_expr(out, s->value);
+        return;
     case STMT_CHECK:
         text_add(out, "check ");
         print_expr(out, s->value);

@@ -404,6 +404,16 @@ static enum yj_status check_copy(struct verify *v, struct stmt *s) {
     return check_write(v, s->buffer, s->n_subs, s->subs);
 }
 
+static enum yj_status check_prefetch(struct verify *v, struct stmt *s) {
+    if (inside(v, AXIS_LANE) || inside(v, AXIS_VECTOR)) return wrong(v, "prefetch inside a lane or vector loop");
+    TRY(check_expr(v, s->value));
+    if (s->value->kind != EXPR_LOAD) return wrong(v, "prefetch takes an element of a buffer");
+    if (s->value->buffer->space == SPACE_REG) return wrong(v, "prefetch of registers");
+    for (int i = 0; i < s->value->n; i++)
+        if (s->value->arg[i]->kind != EXPR_DIM) return wrong(v, "subscripts in prefetch are axes and dims");
+    return YJ_OK;
+}
+
 static enum yj_status check_check(struct verify *v, struct stmt *s) {
     TRY(check_expr(v, s->value));
     TRY(check_expr(v, s->fault_value));
@@ -443,6 +453,8 @@ static enum yj_status check_stmt(struct verify *v, struct stmt *s) {
         return check_copy(v, s);
     case STMT_WAIT:
         return inside(v, AXIS_LANE) || inside(v, AXIS_VECTOR) ? wrong(v, "wait inside a lane or vector loop") : YJ_OK;
+    case STMT_PREFETCH:
+        return check_prefetch(v, s);
     case STMT_CHECK:
         return check_check(v, s);
     }

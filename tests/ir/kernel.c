@@ -331,6 +331,9 @@ static const struct refusal verify_refusals[] = {
     {BODY("reg r f32 [4, 4]\nfma_tile a:4 b:4 c:1 r[a, b] += h[a] * x[c + b]"),
      "fma_tile has no form f32 += f16 * f32"},
     {BODY("shared s f32 [4]\nlane i = 0 .. 4 { copy 0 s[0] = x[0] [4] }"), "copy inside a lane or vector loop"},
+    {BODY("vector i = 0 .. 4 { prefetch x[i] }"), "prefetch inside a lane or vector loop"},
+    {BODY("reg r f32 [4]\nprefetch r[0]"), "prefetch of registers"},
+    {BODY("prefetch x[q[0]]"), "subscripts in prefetch are axes and dims"},
     {BODY("shared s f16 [4]\ncopy 0 s[0] = x[0] [4]\nwait 0"), "copy between different ranks or types"},
 };
 
