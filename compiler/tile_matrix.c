@@ -10,6 +10,8 @@
 
 #define LEAST_FLOPS 4e6 /* of a task: handing it out costs nothing then */
 #define MOST_FLOPS 1.2e9
+#define MOST_BLOCKS 8 /* of rows in a task */
+#define MOST_AHEAD 32 /* lines that a tile prefetches: more would wait for each other */
 
 /* --- recognition --- */
 
@@ -272,16 +274,32 @@ static void size_k(struct matrix *m) {
 }
 
 static double task_flops(const struct matrix *m, double unit) {
-    double flops = unit * (double)m->row_block * (double)m->panel_block;
+    double flops = unit * (double)m->row_task * (double)m->panel_block;
     for (int i = 0; i < m->tiles.n; i++)
         flops *= (double)m->block[i];
     return flops;
+}
+
+/* A copy of B serves several blocks of rows. */
+static void size_row_task(struct matrix *m, int64_t rows) {
+    m->row_task = m->row_block;
+    if (!m->stage_b || m->window_b || m->few || m->row < 0 || m->flat >= 0) return;
+    for (int i = 0; i < m->tiles.n; i++)
+        if (m->part[i] == PART_EXTRA) return;
+    m->row_task *= min64(MOST_BLOCKS, (rows + m->row_block - 1) / m->row_block);
 }
 
 static bool halve(int64_t *n, int64_t unit, int64_t least) {
     if (*n <= least * unit) return false;
     *n = max64((*n / 2 + unit - 1) / unit, least) * unit;
     return true;
+}
+
+static bool halve_rows(struct matrix *m, int64_t least) {
+    if (halve(&m->row_task, m->row_block, 1)) return true;
+    bool halved = halve(&m->row_block, m->rows, least);
+    m->row_task = m->row_block;
+    return halved;
 }
 
 /* How many sums share one element of a sliding operand. */
@@ -295,23 +313,52 @@ static double overlap(struct matrix *m, const struct operand *o) {
 }
 
 /* Cuts a task until the pool has enough of them, along the side whose cut makes less be read again. Rows count twice:
- * they may be copied before they are used, columns are not. */
+ * they may be copied before they are used, columns are not; where columns are, it is they that count twice. */
 static void cut_task(struct matrix *m, double unit, double wanted) {
-    double thin = 2 / overlap(m, &m->a);
+    double thin = (m->row_task > m->row_block ? 0.5 : 2) / overlap(m, &m->a);
     for (bool cut = true; cut && task_flops(m, unit) > wanted;) {
         bool rows = !m->few && m->flat < 0;
-        double high = (double)m->row_block, wide = (double)(m->panel_block * m->columns);
+        double high = (double)m->row_task, wide = (double)(m->panel_block * m->columns);
         for (int i = 0; i < m->tiles.n; i++)
             high *= (double)m->block[i];
         bool by_rows = thin * high >= wide;
         cut = !by_rows && halve(&m->panel_block, 1, 4);
-        cut = cut || (rows && halve(&m->row_block, m->rows, 4));
+        cut = cut || (rows && halve_rows(m, 4));
         for (int i = 0; i < m->tiles.n && !cut; i++)
             cut = by_rows && halve(&m->block[i], 1, 2);
-        cut = cut || halve(&m->panel_block, 1, by_rows ? 4 : 1) || (rows && halve(&m->row_block, m->rows, 1)) ||
+        cut = cut || halve(&m->panel_block, 1, by_rows ? 4 : 1) || (rows && halve_rows(m, 1)) ||
               halve(&m->panel_block, 1, 1);
         for (int i = 0; i < m->tiles.n && !cut; i++)
             cut = halve(&m->block[i], 1, 1);
+    }
+}
+
+static bool slides(struct matrix *m, const struct operand *o) {
+    for (int i = 0; i < m->tiles.n; i++)
+        if (m->part[i] != PART_BATCH && window_of(m, o, i) >= 0) return true;
+    return false;
+}
+
+/* Whether B is copied: because of how it lies, or because it is read so often that a copy pays. */
+static void choose_copy(struct matrix *m, bool packed) {
+    dim column = m->tiles.axis[m->col];
+    m->window_b = slides(m, &m->b);
+    if (packed) return;
+    m->stage_b = m->b.e->kind != EXPR_LOAD || !all_dims(m->b.e) || stride_along(m, m->b.e, column) != 1;
+    if (!m->window_b && !m->few && m->row >= 0 && guess_extent(m, m->row) >= 24) m->stage_b = true;
+}
+
+/* Blocks as even as they come. */
+static void even_blocks(struct matrix *m, int64_t tall, int64_t n_panels) {
+    int64_t fixed, per = m->row_block / m->rows, task = m->row_task / m->row_block;
+    if (!m->few && m->flat < 0 && dim_is_const(m->tiles.extent[m->row], &fixed)) {
+        int64_t blocks = (tall + per - 1) / per;
+        m->row_block = (tall + blocks - 1) / blocks * m->rows;
+        m->row_task = task * m->row_block;
+    }
+    if (dim_is_const(m->tiles.extent[m->col], &fixed)) {
+        int64_t blocks = (n_panels + m->panel_block - 1) / m->panel_block;
+        m->panel_block = (n_panels + blocks - 1) / blocks;
     }
 }
 
@@ -328,6 +375,7 @@ static void size_blocks(struct matrix *m) {
     if (m->few <= 1 && (m->row < 0 || m->few == 1)) {
         size_one_row(m, k, n_panels);
         if (m->row < 0) m->row_block = 1;
+        m->row_task = m->row_block;
         return;
     }
     size_k(m);
@@ -337,15 +385,13 @@ static void size_blocks(struct matrix *m) {
     m->panel_block = n_panels;
     if (m->k_block)
         m->panel_block =
-            max64(1, min64(n_panels, l2 / 2 / (m->row_block * m->columns * (int64_t)yj_dtype_bytes(m->dtype))));
+            max64(1, min64(n_panels, l2 * 9 / 16 / (m->row_block * m->columns * (int64_t)yj_dtype_bytes(m->dtype))));
     for (int i = 0; i < m->tiles.n; i++)
         if (m->part[i] == PART_EXTRA) m->block[i] = max64(1, min64(guess_extent(m, i), 8));
-    cut_task(m, unit, fmin(fmax(1.1 * whole / (4 * (double)max64(g->cores, 1)), LEAST_FLOPS), MOST_FLOPS));
-    int64_t fixed, per = m->row_block / m->rows;
-    if (!m->few && m->flat < 0 && dim_is_const(m->tiles.extent[m->row], &fixed)) { /* blocks as even as they come */
-        int64_t blocks = (tall + per - 1) / per;
-        m->row_block = (tall + blocks - 1) / blocks * m->rows;
-    }
+    size_row_task(m, rows);
+    double tasks = (m->row_task > m->row_block ? 2 : 4) * (double)max64(g->cores, 1); /* each copies its part of B */
+    cut_task(m, unit, fmin(fmax(1.1 * whole / tasks, LEAST_FLOPS), MOST_FLOPS));
+    even_blocks(m, tall, n_panels);
 }
 
 /* --- the kernel --- */
@@ -363,28 +409,31 @@ static bool rows_collide(struct matrix *m) {
     return stride > 0 && stride % 2048 == 0 && k >= 64 && n >= 2 * m->columns;
 }
 
-static bool slides(struct matrix *m, const struct operand *o) {
-    for (int i = 0; i < m->tiles.n; i++)
-        if (m->part[i] != PART_BATCH && window_of(m, o, i) >= 0) return true;
-    return false;
+/* The next panel of B, in equal shares of the tiles of a column of tiles. */
+static void size_ahead(struct matrix *m, bool packed) {
+    const struct yj_target *g = m->t->target;
+    bool panels = packed || (m->b.stage && m->b.axis[0].kind == STAGE_PANEL);
+    int64_t k = m->k_block ? m->k_block : dim_guess(total(m, &m->b), 1024), rows = m->row_block;
+    int64_t panel = k * m->columns * (int64_t)yj_dtype_bytes(m->b.e->dtype);
+    int64_t tiles = (m->flat >= 0 ? rows * m->block[m->flat] : rows) / m->rows;
+    if (m->few || m->row < 0 || !panels || g->line_bytes < 1 || tiles < 2) return;
+    if (panel * ((guess_extent(m, m->col) + m->columns - 1) / m->columns) < g->l2_bytes / 2) return;
+    m->ahead = (int)min64(MOST_AHEAD, (panel / g->line_bytes + tiles - 1) / tiles);
 }
 
-static bool plan_operands(struct matrix *m, bool packed) {
-    dim row = m->row >= 0 ? m->tiles.axis[m->row] : m->sums.axis[0], column = m->tiles.axis[m->col];
-    bool stage_a = !reads_in_place(m, &m->a, row) || rows_collide(m), window_b = slides(m, &m->b);
-    bool stage_b = !packed && (m->b.e->kind != EXPR_LOAD || !all_dims(m->b.e) || stride_along(m, m->b.e, column) != 1);
-    int64_t rows = guess_extent(m, m->row);
-    if (!packed && !stage_b && !window_b && !m->few && m->row >= 0 && rows >= 24)
-        stage_b = true; /* read so often that a copy pays */
+static bool plan_operands(struct matrix *m) {
+    dim row = m->row >= 0 ? m->tiles.axis[m->row] : m->sums.axis[0];
+    bool stage_a = !reads_in_place(m, &m->a, row) || rows_collide(m);
     if (stage_a && !stage_plan(m, &m->a, false)) return false;
-    return !stage_b || stage_plan(m, &m->b, !window_b);
+    return !m->stage_b || stage_plan(m, &m->b, !m->window_b);
 }
 
 static struct stmt *task_loop(struct matrix *m, int tile, struct stmt *body) {
     struct stmt *loop = NULL;
     struct cursor at = kernel_at(&loop);
     dim axis = m->base[tile], extent = m->tiles.extent[tile];
-    int64_t step = tile == m->row ? m->row_block : m->block[tile];
+    int64_t step = tile == m->row ? m->row_task : m->block[tile];
+    if (tile == m->row) axis = m->row_axis;
     if (tile == m->col) { /* counted in panels, so that a column's panel and lane are seen */
         axis = m->panel_axis;
         extent = d_ceil_div(m->t, extent, m->columns);
@@ -398,7 +447,7 @@ static struct stmt *task_loop(struct matrix *m, int tile, struct stmt *body) {
 static bool is_whole(const struct matrix *m, int tile) {
     int64_t n;
     if (m->part[tile] == PART_BATCH || !dim_is_const(m->tiles.extent[tile], &n)) return false;
-    int64_t block = tile == m->col ? m->panel_block * m->columns : tile == m->row ? m->row_block : m->block[tile];
+    int64_t block = tile == m->col ? m->panel_block * m->columns : tile == m->row ? m->row_task : m->block[tile];
     return n <= block;
 }
 
@@ -411,6 +460,11 @@ static void make_bases(struct matrix *m) {
         else if (m->part[i] != PART_BATCH && i != m->col)
             m->base[i] = kernel_axis(t->k, m->tiles.axis[i]->name, num(t, 0), m->tiles.extent[i]);
     }
+    m->row_axis = m->row >= 0 ? m->base[m->row] : NULL;
+    if (m->row_task > m->row_block) {
+        m->row_inner = kernel_axis(t->k, "rows", num(t, 0), num(t, m->row_task));
+        m->base[m->row] = d_add(t, m->row_axis, m->row_inner);
+    }
     if (m->k_block) m->k_base = kernel_axis(t->k, "block", num(t, 0), m->sums.extent[0]);
     if (is_whole(m, m->col)) return;
     m->panel_axis = kernel_axis(t->k, "panel", num(t, 0), d_ceil_div(t, m->tiles.extent[m->col], m->columns));
@@ -422,19 +476,24 @@ static void emit_task(struct matrix *m) {
     struct stmt *body = NULL, **inside = &body;
     struct cursor at = kernel_at(&body);
     if (m->k_block) {
-        dim shape[3] = {num(t, m->panel_block), num(t, m->row_block + m->edge_rows), num(t, m->columns)};
+        dim shape[3] = {num(t, m->panel_block), num(t, m->row_task + m->edge_rows), num(t, m->columns)};
         m->waiting = stmt_buffer(t->k, &at, SPACE_SCRATCH, "waiting", m->dtype, 3, shape);
         struct stmt *loop = stmt_loop(t->k, &at, AXIS_SERIAL, m->k_base, num(t, 0), m->sums.extent[0], m->k_block);
         inside = &loop->body;
     }
     at = kernel_at(inside);
-    stage_emit(m, &m->a, &at);
-    at = kernel_at(inside);
     stage_emit(m, &m->b, &at);
+    at = kernel_at(inside);
+    if (m->row_inner) {
+        dim end = d_min(t, num(t, m->row_task), d_sub(t, m->tiles.extent[m->row], m->row_axis));
+        inside = &stmt_loop(t->k, &at, AXIS_SERIAL, m->row_inner, num(t, 0), end, m->row_block)->body;
+    }
+    at = kernel_at(inside);
+    stage_emit(m, &m->a, &at);
     at = kernel_at(inside);
     micro_emit(m, &at);
     for (int i = m->tiles.n - 1; i >= 0; i--) {
-        if (dim_is(m->base[i], 0)) continue;
+        if (dim_is(i == m->row ? m->row_axis : m->base[i], 0)) continue;
         body = task_loop(m, i, body);
     }
     t->k->body = body;
@@ -452,12 +511,14 @@ bool tile_matrix(struct tiler *t, int64_t most_rows) {
     else
         flat_rows(&m);
     if (!m.few && m.flat < 0) even_rows(&m);
+    choose_copy(&m, is_panels);
     size_blocks(&m);
     if (m.flat >= 0) even_rows(&m);
     make_bases(&m);
     m.whole_panels = dim_is_const(m.tiles.extent[m.col], &n) && n % m.columns == 0;
-    if (!plan_operands(&m, is_panels)) return false;
+    if (!plan_operands(&m)) return false;
     if (m.b.stage && m.panels > 1) m.panels = 1;
+    size_ahead(&m, is_panels);
     emit_task(&m);
     return true;
 }

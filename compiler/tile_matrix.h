@@ -51,11 +51,15 @@ struct matrix {
     int64_t few;                          /* at most so many rows, under a guard; 0: any number */
     int group;                            /* k elements side by side in packed B */
     int rows, columns, edge_rows, panels; /* of the register tile; rows of the tile at the edge; panels side by side */
-    int64_t row_block, panel_block;       /* of a task */
+    int64_t row_block, panel_block;       /* rows of A and panels of B that are in the caches together */
+    int64_t row_task;                     /* rows of a task, some blocks: one copy of B serves them all */
+    bool stage_b, window_b;               /* B is copied; as it lies because a window slides over it */
     int64_t block[TILE_MAX_AXES];         /* of extras */
     bool whole_panels;                    /* no column is left over */
+    int ahead;                            /* lines of the next panel that each tile prefetches */
     dim base[TILE_MAX_AXES];              /* of each block, in the whole */
-    dim panel_axis;                       /* the first panel of a task */
+    dim panel_axis, row_axis;             /* the first panel and row of a task */
+    dim row_inner;                        /* the block within the task; NULL: a task is one block */
     int64_t k_block; /* the only sum axis goes in blocks of this, the sums between them wait in scratch; 0: at once */
     dim k_base;
     struct buffer *waiting; /* [panel, row, column] of the block */

@@ -243,7 +243,9 @@ static void move_waiting(const struct micro *u, struct cursor *at, bool back) {
     dim panel = loop_over(t, at, AXIS_UNROLL, "p", zero, num(t, u->panels), 1, &a)->axis;
     dim i = loop_over(t, &a, AXIS_UNROLL, "i", zero, num(t, u->rows), 1, &b)->axis;
     dim j = loop_over(t, &b, AXIS_VECTOR, "j", zero, num(t, u->columns), 1, &c)->axis;
-    dim place[3] = {d_add(t, u->panel, panel), u->row ? d_add(t, u->row, i) : i, j}, own[3] = {panel, i, j};
+    dim row = u->row ? d_add(t, u->row, i) : i;
+    if (m->row_inner) row = d_add(t, m->row_inner, row);
+    dim place[3] = {d_add(t, u->panel, panel), row, j}, own[3] = {panel, i, j};
     if (back)
         stmt_store_dims(t->k, &c, u->acc, 3, own, expr_load_dims(t->k, m->waiting, 3, place));
     else
@@ -254,10 +256,31 @@ static struct cursor only_if(struct tiler *t, struct cursor *at, enum scalar_op 
     return kernel_at(&stmt_if(t->k, at, expr_op(t->k, op, expr_dim(t->k, a), expr_dim(t->k, b), NULL))->body);
 }
 
+/* The tile's share of the next panel, on its way while this one is summed: the first tile of a panel waits for none. */
+static void prefetch_ahead(const struct micro *u, struct cursor *at) {
+    struct matrix *m = u->m;
+    struct tiler *t = m->t;
+    if (!m->ahead || u->rows != m->rows) return;
+    struct cursor in;
+    int64_t line = m->t->target->line_bytes / (int64_t)yj_dtype_bytes(m->b.e->dtype), group = max64(m->group, 1);
+    dim l = loop_over(t, at, AXIS_UNROLL, "l", num(t, 0), num(t, m->ahead), 1, &in)->axis;
+    dim tile = dim_div(t->k->dims, u->row, num(t, m->rows));
+    dim element = d_mul(t, d_add(t, d_mul(t, tile, m->ahead), l), line), side = num(t, m->columns * group);
+    dim lane = dim_div(t->k->dims, dim_mod(t->k->dims, element, side), num(t, group));
+    struct point p = micro_point(u, num(t, 1), num(t, 0), lane, false);
+    dim sum[TILE_MAX_AXES];
+    for (int s = 0; s < m->sums.n; s++)
+        sum[s] = num(t, 0);
+    sum[m->sums.n - 1] = d_mul(t, dim_div(t->k->dims, element, side), group);
+    set_sums(m, &p, sum);
+    stmt_prefetch(t->k, &in, operand_at(m, &m->b, &p));
+}
+
 static void one_tile(struct micro *u, struct cursor *at) {
     struct matrix *m = u->m;
     struct tiler *t = m->t;
     dim sum[TILE_MAX_AXES], shape[3] = {num(t, u->panels), num(t, u->rows), num(t, u->columns)};
+    prefetch_ahead(u, at);
     u->acc = stmt_buffer(t->k, at, SPACE_REG, "acc", m->dtype, 3, shape);
     if (!m->k_block) {
         clear(u, at);
@@ -266,9 +289,8 @@ static void one_tile(struct micro *u, struct cursor *at) {
         return;
     }
     dim zero = num(t, 0), end = d_add(t, m->k_base, num(t, m->k_block)), all = m->sums.extent[0];
-    struct cursor in = only_if(t, at, SCALAR_eq, m->k_base, zero);
-    clear(u, &in);
-    in = only_if(t, at, SCALAR_gt, m->k_base, zero);
+    clear(u, at);
+    struct cursor in = only_if(t, at, SCALAR_gt, m->k_base, zero);
     move_waiting(u, &in, true);
     sum_loops(u, at, 0, sum);
     in = only_if(t, at, SCALAR_lt, end, all);

@@ -6,6 +6,9 @@
  */
 #include "compiler/tile_matrix.h"
 
+#define AHEAD_BYTES 2048 /* on their way while rows are copied */
+#define MOST_LINES 32    /* of a row that is asked for at once */
+
 /* E with U for the tile axis (and the sum axis at 0), or for the sum axis (and the tile axis at AT). U goes first: a
  * limit that its range reaches must not be lost because the old axis did not reach it. */
 static struct expr *with_tile(struct matrix *m, struct expr *e, int tile, int sum, dim u) {
@@ -205,24 +208,55 @@ static void stage_panel_row(struct matrix *m, struct operand *o, struct cursor *
     }
 }
 
+/* Short rows far from each other are more than a cache foresees: what is copied in a moment is asked for. I: where the
+ * copy stands; OUTER: the axis that steps from row to row; the rows lie along the last axis, BYTES of them. */
+static void prefetch_rows(struct matrix *m, struct operand *o, struct cursor *at, const dim *i, int outer,
+                          int64_t bytes, int64_t row_bytes) {
+    struct tiler *t = m->t;
+    const struct expr *e = o->e;
+    int64_t line = t->target->line_bytes, each = line / (int64_t)yj_dtype_bytes(e->dtype);
+    if (e->kind != EXPR_LOAD || e->buffer->space != SPACE_GLOBAL || line < 1 || bytes > MOST_LINES * line) return;
+    for (int a = 0; a < e->n; a++)
+        if (e->arg[a]->kind != EXPR_DIM) return;
+    struct cursor in;
+    dim ahead[TILE_MAX_AXES];
+    memcpy(ahead, i, sizeof ahead);
+    ahead[outer] = d_add(t, i[outer], num(t, max64(1, AHEAD_BYTES / row_bytes)));
+    dim l = loop_over(t, at, AXIS_UNROLL, "l", num(t, 0), num(t, (bytes + line - 1) / line), 1, &in)->axis;
+    ahead[o->n - 1] = d_mul(t, l, each);
+    stmt_prefetch(t->k, &in, stage_source(m, o, ahead));
+}
+
+static bool lies_along(struct matrix *m, const struct operand *o, const struct stage_axis *a) {
+    if (a->kind != STAGE_SUM && a->kind != STAGE_LOCAL) return false;
+    return load_stride(m, o, a->kind == STAGE_SUM ? m->sums.axis[a->sum] : m->tiles.axis[a->tile]) == 1;
+}
+
 void stage_emit(struct matrix *m, struct operand *o, struct cursor *at) {
     struct tiler *t = m->t;
     if (!o->stage) return;
-    dim i[TILE_MAX_AXES];
+    dim i[TILE_MAX_AXES] = {NULL};
     struct cursor in = *at, outer = in;
     stmt_buffer(t->k, &in, SPACE_SCRATCH, "stage", o->stage->dtype, o->stage->rank, o->stage->shape);
     struct stmt *declared = *at->end;
     o->stage = declared->buffer;
     outer = in;
     bool panels = o->axis[0].kind == STAGE_PANEL;
-    for (int a = 0; a < o->n - 1; a++) {
+    bool rows = panels && load_stride(m, o, m->tiles.axis[m->col]) == 1; /* whole rows of B, as they lie */
+    for (int n = 0; n < o->n - 1; n++) {
+        int a = rows ? (n + 1) % (o->n - 1) : n;
         struct cursor body;
         i[a] = loop_over(t, &in, AXIS_SERIAL, o->axis[a].kind == STAGE_SUM ? "k" : "s", num(t, 0), o->axis[a].walk, 1,
                          &body)
                    ->axis;
-        if (a == 0) outer = in;
+        if (n == 0) outer = in;
         in = body;
     }
+    int64_t n = 0, bytes = (int64_t)yj_dtype_bytes(o->e->dtype);
+    if (rows) prefetch_rows(m, o, &in, i, o->n - 2, m->columns * bytes, m->panel_block * m->columns * bytes);
+    if (!panels && o->n > 1 && lies_along(m, o, &o->axis[o->n - 1]) && dim_is_const(o->axis[o->n - 1].room, &n) &&
+        n > 0)
+        prefetch_rows(m, o, &in, i, o->n - 2, n * bytes, n * bytes);
     if (panels) {
         stage_panel_row(m, o, &in, i);
     } else {
