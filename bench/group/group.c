@@ -11,6 +11,8 @@
 #include "ir/graph.h"
 #include <yunjin/compiler.h>
 
+#include "bench/peak.h"
+
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -221,46 +223,12 @@ static int compare(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* --- the peak of this core --- */
-
-typedef float v16 __attribute__((vector_size(64)));
-typedef float v8 __attribute__((vector_size(32)));
-#define FOUR(X, i) X(i) X(i + 1) X(i + 2) X(i + 3)
-#define TWELVE(X) FOUR(X, 0) FOUR(X, 4) FOUR(X, 8)
-
-__attribute__((target("avx512f"), noinline)) static double peak512(long n) {
-    v16 a[12], x = {0}, y = {0};
-    for (int i = 0; i < 12; i++)
-        a[i] = x;
-    for (long k = 0; k < n; k++) {
-#define STEP(i) __asm__ volatile("vfmadd231ps %1, %2, %0" : "+v"(a[i]) : "v"(x), "v"(y));
-        TWELVE(STEP)
-#undef STEP
-    }
-#define SEE(i) __asm__ volatile("" ::"v"(a[i]));
-    TWELVE(SEE)
-#undef SEE
-    return 2.0 * 16 * 12 * (double)n;
-}
-
-__attribute__((target("avx2,fma"), noinline)) static double peak256(long n) {
-    v8 a[12], x = {0}, y = {0};
-    for (int i = 0; i < 12; i++)
-        a[i] = x;
-    for (long k = 0; k < n; k++) {
-#define STEP(i) __asm__ volatile("vfmadd231ps %1, %2, %0" : "+x"(a[i]) : "x"(x), "x"(y));
-        TWELVE(STEP)
-#undef STEP
-    }
-#define SEE(i) __asm__ volatile("" ::"x"(a[i]));
-    TWELVE(SEE)
-#undef SEE
-    return 2.0 * 8 * 12 * (double)n;
-}
+/* --- what this core can do --- */
 
 /* What one core reads from memory far beyond its caches. */
 static double read_rate(void) {
     size_t n = (size_t)64 << 20;
+    typedef float v8 __attribute__((vector_size(32)));
     v8 *data = aligned_alloc(64, n), sum = {0};
     memset(data, 1, n);
     double best = 0;
@@ -273,15 +241,6 @@ static double read_rate(void) {
         if (rate > best) best = rate;
     }
     free(data);
-    return best / 1e9;
-}
-
-static double peak(int bits) {
-    double best = 0;
-    for (int i = 0; i < 5; i++) {
-        double from = cpu_now(), flops = bits == 512 ? peak512(400000) : peak256(800000), s = cpu_now() - from;
-        if (flops / s > best) best = flops / s;
-    }
     return best / 1e9;
 }
 
@@ -400,7 +359,7 @@ static void time_case(const struct bench *b, const struct settings *set) {
         for (int64_t i = 0; i < size; i++)
             f[i] = (float)((i * 7919) % 1000) / 500 - 1;
     }
-    double ours[1000], theirs[1000];
+    double ours[1000], theirs[1000] = {0};
     for (int r = -2; r < set->runs; r++) {
         bool alone = set->threads == 1;
         double from = alone ? cpu_now() : time_now();
@@ -413,8 +372,12 @@ static void time_case(const struct bench *b, const struct settings *set) {
         s = (alone ? cpu_now() : time_now()) - from;
         if (r >= 0) theirs[r] = s;
     }
+    double ratio[1000];
+    for (int r = 0; r < set->runs; r++)
+        ratio[r] = theirs[r] / ours[r];
     qsort(ours, (size_t)set->runs, sizeof *ours, compare);
     qsort(theirs, (size_t)set->runs, sizeof *theirs, compare);
+    qsort(ratio, (size_t)set->runs, sizeof *ratio, compare);
     double t = ours[set->runs / 2], u = theirs[set->runs / 2];
     printf("%-15s %9.4f ms (min %9.4f) %6lld tiles, compiled in %4.0f ms", b->name, t * 1e3, ours[0] * 1e3,
            (long long)j.tiles, compile * 1e3);
@@ -422,7 +385,7 @@ static void time_case(const struct bench *b, const struct settings *set) {
         printf("  %7.1f GF/s, %3.0f %% of peak", b->flops / t / 1e9,
                100 * b->flops / t / 1e9 / set->peak / set->threads);
     if (b->bytes > 0) printf("  %6.1f GB/s", b->bytes / t / 1e9);
-    if (b->m && set->sgemm) printf("  OpenBLAS %9.4f ms: %.2f", u * 1e3, u / t);
+    if (b->m && set->sgemm) printf("  OpenBLAS %9.4f ms: %.2f", u * 1e3, ratio[set->runs / 2]);
     printf("\n");
     fflush(stdout);
     arena_close(arena);
@@ -452,7 +415,7 @@ int main(int argc, char **argv) {
     setenv("OPENBLAS_NUM_THREADS", number, 1);
     void *blas = dlopen("libopenblas.so.0", RTLD_NOW);
     set.sgemm = blas ? (sgemm_fn *)dlsym(blas, "cblas_sgemm") : NULL;
-    set.peak = peak(set.target->vector_bits >= 512 ? 512 : 256);
+    set.peak = peak_measure(set.target->vector_bits, 50);
     printf("target %s, %d threads, one core: peak %.1f GF/s, reads %.1f GB/s\n", set.target->name, set.threads,
            set.peak, read_rate());
     for (size_t i = 0; i < COUNT(benches); i++) {
