@@ -80,18 +80,14 @@ static const char *arch_of(const struct yj_target *t) {
     return NULL;
 }
 
-static bool runs_here(const char *arch) {
-#if defined(__x86_64__)
-    return strcmp(arch, "x86_64") == 0;
-#elif defined(__aarch64__)
-    return strcmp(arch, "aarch64") == 0;
-#elif defined(__riscv)
-    return strcmp(arch, "riscv64") == 0;
-#elif defined(__loongarch__)
-    return strcmp(arch, "loongarch64") == 0;
-#else
-    return false;
-#endif
+/* Without an emulator this very processor must do: it is asked before a kernel would die of an illegal instruction. */
+static enum yj_status needs_met(const struct yj_target *t, const char *arch, int vector_bits) {
+    char why[256];
+    if (strcmp(arch, cpu_arch()) != 0)
+        return report(YJ_ERR_UNSUPPORTED, "target %s names no emulator, and this machine is %s", t->name, cpu_arch());
+    if (cpu_require(t->minimum, t->vector_lengths[0] ? vector_bits : 0) == YJ_OK) return YJ_OK;
+    snprintf(why, sizeof why, "%s", yj_error_text());
+    return report(YJ_ERR_UNSUPPORTED, "target %s names no emulator, and %s", t->name, why);
 }
 
 /* --- the command line: the target's emulator with %d replaced, the harness, the descriptor, the kind of vectors --- */
@@ -101,36 +97,40 @@ struct command {
     char *argv[MAX_ARGS];
 };
 
+static enum yj_status emulator_words(const struct yj_target *t, int vector_bits, struct command *c, int *n) {
+    const char *hole = strstr(t->emulator, "%d");
+    char *rest = NULL;
+    if (hole)
+        snprintf(c->words, sizeof c->words, "%.*s%d%s", (int)(hole - t->emulator), t->emulator, vector_bits, hole + 2);
+    else
+        snprintf(c->words, sizeof c->words, "%s", t->emulator);
+    for (char *w = strtok_r(c->words, " ", &rest); w && *n < MAX_ARGS - 5; w = strtok_r(NULL, " ", &rest))
+        c->argv[(*n)++] = w;
+    if (*n == 0 || !find_emulator(c->argv[0], c->emulator, sizeof c->emulator))
+        return report(
+            YJ_ERR_UNSUPPORTED,
+            "target %s: the emulator %s is not installed (tests/get_qemu.sh fetches it; YUNJIN_QEMU names its "
+            "folder)",
+            t->name, *n ? c->argv[0] : "?");
+    c->argv[0] = c->emulator;
+    return YJ_OK;
+}
+
 static enum yj_status command_line(const struct yj_target *t, int vector_bits, int library, struct command *c) {
     const char *arch = arch_of(t);
     int n = 0;
     if (!arch)
         return report(YJ_ERR_UNSUPPORTED, "target %s: nothing runs %s here", t->name,
                       *t->triple ? t->triple : "source text");
+    if (t->emulator)
+        TRY(emulator_words(t, vector_bits, c, &n));
+    else
+        TRY(needs_met(t, arch, vector_bits));
     if (!find_harness(arch, c->harness, sizeof c->harness))
         return report(YJ_ERR_UNSUPPORTED,
                       "target %s: harness-%s is not there (it is built with clang-19 and lld-19; YUNJIN_EMULATE names "
                       "its folder)",
                       t->name, arch);
-    if (!t->emulator && !runs_here(arch))
-        return report(YJ_ERR_UNSUPPORTED, "target %s names no emulator and does not run here", t->name);
-    if (t->emulator) {
-        const char *hole = strstr(t->emulator, "%d");
-        if (hole)
-            snprintf(c->words, sizeof c->words, "%.*s%d%s", (int)(hole - t->emulator), t->emulator, vector_bits,
-                     hole + 2);
-        else
-            snprintf(c->words, sizeof c->words, "%s", t->emulator);
-        char *rest = NULL;
-        for (char *w = strtok_r(c->words, " ", &rest); w && n < MAX_ARGS - 5; w = strtok_r(NULL, " ", &rest))
-            c->argv[n++] = w;
-        if (n == 0 || !find_emulator(c->argv[0], c->emulator, sizeof c->emulator))
-            return report(YJ_ERR_UNSUPPORTED,
-                          "target %s: the emulator %s is not installed (tests/get_qemu.sh fetches it; YUNJIN_QEMU "
-                          "names its folder)",
-                          t->name, n ? c->argv[0] : "?");
-        c->argv[0] = c->emulator;
-    }
     bool scalable = t->vector_lengths[0] != 0;
     snprintf(c->file, sizeof c->file, "%d", library);
     snprintf(c->kind, sizeof c->kind, "%d",

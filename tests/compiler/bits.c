@@ -5,6 +5,7 @@
  * with BITS_TABLE=FILE also writes it there (docs/bits.md is made so). A chip whose emulator is missing is said aloud
  * and left out.
  */
+#include "runtime/cpu.h"
 #include "tests/compiler/chips.h"
 
 #include <setjmp.h>
@@ -56,22 +57,36 @@ static void print_table(FILE *out, const struct chips *chips, const column *cell
     fprintf(out, "\n");
 }
 
+/* Chips that neither run on this machine nor have an emulator here are named: a table says nothing about them. */
+static void print_left_out(FILE *out, const struct chips *chips) {
+    int n = 0;
+    for (int c = 0; c < chips->n; c++)
+        if (chips->chip[c].absent)
+            fprintf(out, "%s %s %d",
+                    n++ ? "," : "\nLeft out on the machine that made this table:", chips->chip[c].target->name,
+                    chips->chip[c].bits);
+    if (n) fprintf(out, ".\n");
+}
+
 static void write_document(const char *path, const struct chips *chips, const column *cells) {
     FILE *out = fopen(path, "w");
     char llvm[32];
     assert_non_null(out);
     emit_llvm_version(llvm);
-    fprintf(out,
-            "# The same bits\n\nEvery kernel of `tests/ir/kernels`, at four sets of sizes, with random data and "
-            "special numbers,\n"
-            "compiled by LLVM %s for each chip and vector length, and run: x86-64 code here, the others under qemu. "
-            "*same*:\n"
-            "every byte of every buffer equals what the interpreter (`ir/kernel_eval.c`) computes; a NaN equals a NaN. "
-            "*GPU\n"
-            "only*: lanes that meet at barriers, which CPUs are not asked to run.\n"
-            "Made by `BITS_TABLE=docs/bits.md build/tests/test-compiler-bits`.\n\n",
-            llvm);
+    fprintf(
+        out,
+        "# The same bits\n\nEvery kernel of `tests/ir/kernels`, at four sets of sizes, with random data and "
+        "special numbers,\n"
+        "compiled by LLVM %s for each chip and vector length, and run: x86-64 code here, the others under qemu. "
+        "*same*:\n"
+        "every byte of every buffer equals what the interpreter (`ir/kernel_eval.c`) computes; a NaN equals a NaN. "
+        "*GPU\n"
+        "only*: lanes that meet at barriers, which CPUs are not asked to run.\n"
+        "Made by `BITS_TABLE=docs/bits.md build/tests/test-compiler-bits` on a machine %s AVX-512; a chip that neither "
+        "runs nor has\nan emulator there is left out, and named below the table.\n\n",
+        llvm, cpu_has("avx512f") ? "with" : "without");
     print_table(out, chips, cells);
+    print_left_out(out, chips);
     fclose(out);
 }
 

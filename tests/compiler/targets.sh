@@ -35,6 +35,16 @@ expect "a chip from outside is listed" 0 "mychip.*from " env YUNJIN_TARGET_PATH=
 expect "a chip from outside has its facts" 0 "x86_64-unknown-linux-gnu" env YUNJIN_TARGET_PATH="$work/mychip" "$yunjin" targets mychip
 expect "a chip from outside is tried" 0 "mychip: [0-9]* ran, 0 assembled, 0 failed\|mychip: 0 ran, [0-9]* assembled, 0 failed" \
     env YUNJIN_TARGET_PATH="$work/mychip" "$yunjin" test target mychip
+# a chip whose code this processor would die of: said, assembled, not run
+chip farchip YJ_TARGET_VERSION
+sed -i 's/\.minimum = .*/.minimum = "avx2 avx9000",/' "$work/farchip.c"
+cc -shared -fPIC -I "$SOURCE/include" -o "$work/farchip/farchip.so" "$work/farchip.c"
+expect "a chip that lacks what this machine has no words for" 0 "farchip names no emulator, and this .* machine " \
+    env YUNJIN_TARGET_PATH="$work/farchip" "$yunjin" test target farchip
+expect "it was assembled only" 0 "farchip: 0 ran, [1-9][0-9]* assembled, 0 failed" \
+    env YUNJIN_TARGET_PATH="$work/farchip" "$yunjin" test target farchip
+expect "its numbers add up" 0 '"assembled": [1-9]' \
+    env YUNJIN_TARGET_PATH="$work/farchip" "$yunjin" test target farchip --json
 expect "another version is refused" 1 "version" env YUNJIN_TARGET_PATH="$work/oldchip" "$yunjin" targets oldchip
 expect "a name that is taken is refused" 1 "built in" env YUNJIN_TARGET_PATH="$work/kunpeng920" "$yunjin" targets
 expect "a missing folder is named" 1 "$work/nowhere" env YUNJIN_TARGET_PATH="$work/nowhere" "$yunjin" targets
