@@ -60,10 +60,24 @@ static bool is_picking(const struct op *op) {
     return op->kind == OP_slice || op->kind == OP_transpose || op->kind == OP_reverse;
 }
 
+/* Weights kept in fewer bytes than they stand for, and what makes numbers of them: all comes from constants, and fold
+ * left it because it would grow. It is computed where it is needed and never written out. */
+static bool is_decoded(const struct op *op, int depth) {
+    bool kind = op_is(op->kind, 'E') || op->kind == OP_cast || op->kind == OP_broadcast || op->kind == OP_reshape ||
+                op->kind == OP_slice;
+    if (!kind || depth > 16 || op->n_out != 1) return false;
+    for (int i = 0; i < op->n_in; i++) {
+        const struct op *from = op->in[i]->op;
+        if (!from || (from->kind != OP_constant && !is_decoded(from, depth + 1))) return false;
+    }
+    return true;
+}
+
 /* A reshape of something that lies in memory is a name for it. One that only drops the ones of a slice is part of the
  * view. */
 static bool is_alias(const struct op *op) {
     if (op->kind != OP_reshape || is_source(op)) return false;
+    if (op->in[0]->op && is_decoded(op->in[0]->op, 0)) return false;
     return !op->in[0]->op || !is_picking(op->in[0]->op) || !reshape_of_ones(op);
 }
 
@@ -272,10 +286,16 @@ static bool only_views(const struct group *g) {
     return true;
 }
 
+static bool only_decoded(const struct group *g) {
+    for (int i = 0; i < g->n; i++)
+        if (!is_decoded(g->ops[i], 0)) return false;
+    return true;
+}
+
 static bool pays(const struct fuser *f, const struct op *op, int producer, const char **why) {
     if (op->kind != OP_dot && op->kind != OP_convolution) return true;
     *why = "it would be computed again for each use by the product";
-    return only_views(&f->groups[producer]);
+    return only_views(&f->groups[producer]) || (op->kind == OP_dot && only_decoded(&f->groups[producer]));
 }
 
 /* Nothing that computes is taken into a product. */

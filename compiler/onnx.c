@@ -129,6 +129,14 @@ static const char *missing(const char *type) {
                  : "there is no such operator in Yunjin";
 }
 
+static bool build_node(struct node *n, node_fn *fn) {
+    uint64_t looked[2] = {0, 0};
+    n->looked = looked;
+    bool ok = fn(n) && node_understood(n);
+    n->looked = NULL;
+    return ok;
+}
+
 static void import_node(struct import *im, struct graph *g, const Onnx__NodeProto *p, struct item **in) {
     const char *domain = p->domain && strcmp(p->domain, "ai.onnx") ? p->domain : "";
     const char *type = p->op_type ? p->op_type : "";
@@ -156,7 +164,7 @@ static void import_node(struct import *im, struct graph *g, const Onnx__NodeProt
     const struct row *row = row_find(domain, type, n.version);
     const Onnx__FunctionProto *f = row ? NULL : function_find(im, p->domain, type);
     bool ok = n.refused ? false
-              : row     ? onnx_known(&n) || (!n.refused && row->fn(&n))
+              : row     ? onnx_known(&n) || (!n.refused && build_node(&n, row->fn))
               : f       ? import_function(&n, f)
                         : node_refuse(&n, "%s", missing(type));
     if (ok && !n.refused) return;

@@ -72,11 +72,13 @@ struct node {
     struct graph *g;
     struct dim_table *dims;
     bool refused;
+    uint64_t *looked; /* operands and, at [1], attributes that the builder asked for: others are not understood */
 };
 typedef bool node_fn(struct node *n); /* false: refused (node_refuse) or a builder's error */
 
 bool node_has(const struct node *n, int i);
-struct value *node_in(struct node *n, int i);                         /* operand as data; NULL and refused if absent */
+void node_passes_over(struct node *n, int i); /* operand I does not matter here; one never asked for is refused */
+struct value *node_in(struct node *n, int i); /* operand as data; NULL and refused if absent */
 bool node_known(struct node *n, int i, int *count, const dim **dims); /* false: not known at import */
 /* Operand I as dims whatever it is: known, or bound at run time to fresh symbols low..high (its length must be known).
  */

@@ -135,6 +135,7 @@ bool onnx_dropout(struct node *n) {
     struct value *x = node_in(n, 0);
     const struct data *data;
     const struct type *type;
+    node_passes_over(n, 1); /* the ratio is of training */
     if (node_has(n, 2)) {
         if (!node_constant(n, 2, &data, &type)) return node_refuse(n, "training_mode must be a constant");
         if (*(const char *)data->bytes) return node_refuse(n, "training_mode is not supported");

@@ -44,6 +44,7 @@ struct item *scope_find(struct scope *s, const char *name);
 struct item *scope_here(const struct scope *s, const char *name); /* without outer scopes */
 struct item *scope_add(struct import *im, const char *name);
 struct value *item_value(struct node *n, struct item *item); /* makes the data of a known integer tensor */
+bool node_understood(struct node *n);
 struct item *node_result(struct node *n, int i);
 bool import_declared(const Onnx__ValueInfoProto *v, struct onnx_declared *d);
 int import_opset(const struct import *im, const char *domain);

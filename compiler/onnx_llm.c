@@ -37,7 +37,8 @@ static struct value *cut_last(struct node *n, struct value *x, int64_t from, int
     return build_slice(B, x, start, limit, stride);
 }
 
-/* x [B, S, heads, D]; cos, sin [B or 1, S, R / 2] with R <= D rotated elements: halves (or neighbours) are pairs. */
+/* x [B, S, heads, D]; cos, sin [B or 1, S, R / 2] with R <= D rotated elements: halves (or neighbours) are pairs.
+ * Computed in f32 and rounded once. */
 static struct value *rotate(struct node *n, struct value *x, struct value *cos, struct value *sin, bool neighbours) {
     int64_t width, half;
     if (!x || !cos || !sin) return NULL;
@@ -45,22 +46,24 @@ static struct value *rotate(struct node *n, struct value *x, struct value *cos, 
         node_refuse(n, "the width of a head must be known, and at least twice that of the cos and sin tables");
         return NULL;
     }
+    enum yj_dtype dtype = x->type.dtype, wide = dtype == YJ_F64 ? YJ_F64 : YJ_F32;
     struct value *a = neighbours ? cut_last(n, x, 0, 2 * half, 2) : cut_last(n, x, 0, half, 1);
     struct value *b = neighbours ? cut_last(n, x, 1, 2 * half, 2) : cut_last(n, x, half, 2 * half, 1);
     int64_t head[1] = {2};
-    cos = node_unsqueeze(n, cos, 1, head);
-    sin = node_unsqueeze(n, sin, 1, head);
+    a = build_cast(B, a, wide);
+    b = build_cast(B, b, wide);
+    cos = node_unsqueeze(n, build_cast(B, cos, wide), 1, head);
+    sin = node_unsqueeze(n, build_cast(B, sin, wide), 1, head);
     if (!a || !b || !cos || !sin) return NULL;
     cos = build_broadcast_to(B, cos, 4, a->type.shape);
     sin = build_broadcast_to(B, sin, 4, a->type.shape);
     struct value *real = build_2(B, OP_sub, build_2(B, OP_mul, a, cos), build_2(B, OP_mul, b, sin));
     struct value *imaginary = build_2(B, OP_add, build_2(B, OP_mul, a, sin), build_2(B, OP_mul, b, cos));
-    struct value *parts[3] = {real, imaginary, NULL};
-    struct value *y;
+    struct value *parts[2] = {build_cast(B, real, dtype), build_cast(B, imaginary, dtype)}, *y;
     if (neighbours) {
         int64_t last[1] = {4};
-        parts[0] = node_unsqueeze(n, real, 1, last);
-        parts[1] = node_unsqueeze(n, imaginary, 1, last);
+        parts[0] = node_unsqueeze(n, parts[0], 1, last);
+        parts[1] = node_unsqueeze(n, parts[1], 1, last);
         y = build_concat(B, 2, parts, 4);
         dim shape[4] = {x->type.shape[0], x->type.shape[1], x->type.shape[2], node_c(n, 2 * half)};
         y = build_reshape(B, y, 4, shape);
@@ -76,7 +79,7 @@ static struct value *rotate(struct node *n, struct value *x, struct value *cos, 
 static struct value *rows_of(struct node *n, struct value *table, dim from, dim count) {
     dim start[2] = {from, node_c(n, 0)}, limit[2], shape[3] = {node_c(n, 1), count, NULL};
     int64_t stride[2] = {1, 1};
-    if (!table) return NULL;
+    if (!table || table->type.rank != 2) return NULL;
     limit[0] = dim_add(n->dims, from, count);
     limit[1] = shape[2] = table->type.shape[1];
     return build_reshape(B, build_slice(B, table, start, limit, stride), 3, shape);
@@ -84,14 +87,17 @@ static struct value *rows_of(struct node *n, struct value *table, dim from, dim 
 
 bool onnx_rotary(struct node *n) {
     struct value *x = node_in(n, 0), *ids = node_in(n, 1), *cos = node_in(n, 2), *sin = node_in(n, 3);
-    int64_t heads = node_int(n, "num_heads", 0), half, width = 0;
+    int64_t heads = node_int(n, "num_heads", 0), part = node_int(n, "rotary_embedding_dim", 0), half, width = 0;
     static const int64_t swap[4] = {0, 2, 1, 3};
     if (!x || !ids || !cos || !sin) return false;
+    if (node_float(n, "scale", 1) != 1 || node_int(n, "is_packed_batching", 0))
+        return node_refuse(n, "scale and is_packed_batching are not supported");
+    if (cos->type.rank != 2 || sin->type.rank != 2) return node_refuse(n, "cos and sin must be tables [rows, R / 2]");
     struct type t = x->type;
     if (t.rank == 4) {
         x = build_transpose(B, x, swap);
     } else if (t.rank == 3 && dim_is_const(t.shape[2], &width) && dim_is_const(cos->type.shape[1], &half)) {
-        int64_t rotated = node_int(n, "rotary_embedding_dim", 0), head = rotated && heads ? width / heads : 2 * half;
+        int64_t head = part && heads > 0 ? width / heads : 2 * half;
         if (head < 1 || width % head)
             return node_refuse(n, "%lld elements are not a number of heads of %lld", (long long)width, (long long)head);
         dim shape[4] = {t.shape[0], t.shape[1], node_c(n, width / head), node_c(n, head)};
@@ -127,10 +133,14 @@ static struct value *dot_f32(struct node *n, struct value *a, struct value *b, i
     return build(B, OP_dot, 2, in, attrs, &op) == YJ_OK ? op->out[0] : NULL;
 }
 
+/* No past; one that each run makes longer; one of fixed capacity, updated in place. */
+enum cache { CACHE_NONE, CACHE_GROWS, CACHE_FIXED };
 struct attention {
     int64_t heads, kv, head, group;
-    dim s, t, past;
+    enum cache cache;
+    dim s, t, past, said; /* said: T as seqlens_k gives it */
 };
+static const char batch_hint[] = ": batches of more than one are not supported (--dim NAME=1 fixes a free batch)";
 
 /* scores [KV, G, S, T] masked so that row i sees columns up to past + i (and a window of them), in f32 */
 static struct value *mask_causal(struct node *n, const struct attention *a, struct value *scores) {
@@ -178,13 +188,17 @@ static struct value *attend(struct node *n, const struct attention *a, struct va
     return build_reshape(B, build_transpose(B, build_reshape(B, y, 4, out), back), 3, merged);
 }
 
-/* The cache with the new rows: in place where it has room for them, else longer. */
+/* The cache with the new rows: in place where it has a capacity, else longer by them. */
 static struct value *extend(struct node *n, const struct attention *a, struct value *past, struct value *rows,
                             struct value **seen) {
     static const int64_t by_head[4] = {0, 2, 1, 3};
     struct op *op;
     rows = build_transpose(B, rows, by_head); /* [1, KV, S, D] */
-    if (!past || !rows) return NULL;
+    if (!rows || (a->cache != CACHE_NONE && !past)) return NULL;
+    if (a->cache != CACHE_FIXED) {
+        struct value *parts[2] = {past, rows};
+        return *seen = a->cache == CACHE_GROWS ? build_concat(B, 2, parts, 2) : rows;
+    }
     dim zero = node_c(n, 0), start[4] = {zero, zero, a->past, zero}, none[4] = {zero, zero, zero, zero}, limit[4];
     int64_t stride[4] = {1, 1, 1, 1};
     struct value *in[2] = {past, rows};
@@ -202,101 +216,173 @@ static struct value *heads_of(struct node *n, struct value *x, dim s, int64_t he
     return build_reshape(B, x, 4, shape);
 }
 
-bool onnx_group_query_attention(struct node *n) {
-    struct attention a = {.heads = node_int(n, "num_heads", 0), .kv = node_int(n, "kv_num_heads", 0)};
-    struct value *q = node_in(n, 0), *k = NULL, *v = NULL, *past_k = node_in(n, 3), *past_v = node_in(n, 4);
-    int64_t width, capacity;
+/* Options of later versions: those that change numbers are refused unless they ask for nothing. */
+static bool attention_options(struct node *n) {
+    static const char *const off[] = {"smooth_softmax", "qk_output", "kv_cache_bit_width"};
+    static const char *const none[] = {"k_quant_type", "v_quant_type"};
+    for (size_t i = 0; i < COUNT(off); i++)
+        if (node_int(n, off[i], 0) > 0) return node_refuse(n, "%s is not supported", off[i]);
+    for (size_t i = 0; i < COUNT(none); i++)
+        if (strcmp(node_text(n, none[i], "NONE"), "NONE") != 0) return node_refuse(n, "%s is not supported", none[i]);
+    node_passes_over(n, 6); /* total_sequence_length: the same as seqlens_k + 1 in a batch of one */
+    return true;
+}
+
+/* Where the past lies, and how many rows are seen: T, of which S are new. In a cache of fixed capacity seqlens_k says
+ * T; one that grows has its rows and no others. */
+static bool attention_lengths(struct node *n, struct attention *a) {
+    struct value *k = node_has(n, 3) ? node_in(n, 3) : NULL, *v = node_has(n, 4) ? node_in(n, 4) : NULL;
+    int64_t capacity = INT64_C(1) << 31;
     int count;
     const dim *lengths;
-    if (!q || !past_k || !past_v) return false;
-    if (a.heads < 1 || a.kv < 1 || a.heads % a.kv)
-        return node_refuse(n, "num_heads %lld, kv_num_heads %lld", (long long)a.heads, (long long)a.kv);
-    if (q->type.rank != 3 || !dim_is(q->type.shape[0], 1))
-        return node_refuse(n, "query must be [1, S, width]: a batch of more than one is not supported");
-    if (!dim_is_const(q->type.shape[2], &width)) return node_refuse(n, "the width of query is not known");
+    if (!k != !v || n->refused) return node_refuse(n, "past_key and past_value must both be given, or neither");
+    for (int i = 0; k && i < 2; i++) {
+        const struct type *t = i ? &v->type : &k->type;
+        if (t->rank != 4 || !dim_is(t->shape[0], 1) || !dim_is(t->shape[1], a->kv) || !dim_is(t->shape[3], a->head) ||
+            t->shape[2] != k->type.shape[2])
+            return node_refuse(n, "past_key and past_value must be [1, kv_num_heads, rows, head]%s", batch_hint);
+    }
+    a->cache = !k ? CACHE_NONE : dim_is_const(k->type.shape[2], &capacity) ? CACHE_FIXED : CACHE_GROWS;
+    if (!node_dims(n, 5, 0, capacity - 1, &count, &lengths)) return false;
+    if (count != 1) return node_refuse(n, "seqlens_k must have one element%s", batch_hint);
+    a->said = dim_add(n->dims, lengths[0], node_c(n, 1));
+    a->t = a->cache == CACHE_FIXED ? a->said : k ? dim_add(n->dims, k->type.shape[2], a->s) : a->s;
+    a->past = dim_sub(n->dims, a->t, a->s);
+    return true;
+}
+
+/* X [1, S, heads, D] itself. Where the rows are counted, a run in which seqlens_k says another number is refused: the
+ * slice would begin before X, or end behind it. */
+static struct value *as_said(struct node *n, const struct attention *a, struct value *x) {
+    dim start[4], limit[4];
+    int64_t stride[4] = {1, 1, 1, 1};
+    if (!x || a->said == a->t) return x;
+    for (int i = 0; i < 4; i++)
+        start[i] = node_c(n, 0), limit[i] = x->type.shape[i];
+    start[1] = dim_sub(n->dims, a->said, a->t);
+    limit[1] = dim_add(n->dims, start[1], a->s);
+    return build_slice(B, x, start, limit, stride);
+}
+
+/* q, k, v [1, S, heads, D] */
+static bool attention_heads(struct node *n, struct attention *a, struct value *in[3]) {
+    struct value *all = in[0] = node_in(n, 0);
+    int64_t width;
+    if (!all) return false;
+    if (a->heads < 1 || a->kv < 1 || a->heads > 1 << 20 || a->kv > 1 << 20 || a->heads % a->kv)
+        return node_refuse(n, "num_heads %lld, kv_num_heads %lld", (long long)a->heads, (long long)a->kv);
+    if (all->type.rank != 3 || !dim_is(all->type.shape[0], 1))
+        return node_refuse(n, "query must be [1, S, width]%s", batch_hint);
+    if (!dim_is_const(all->type.shape[2], &width)) return node_refuse(n, "the width of query is not known");
     bool packed = !node_has(n, 1);
-    a.head = width / (packed ? a.heads + 2 * a.kv : a.heads);
-    a.group = a.heads / a.kv;
-    a.s = q->type.shape[1];
+    int64_t parts = packed ? a->heads + 2 * a->kv : a->heads;
+    if (width % parts || width < parts)
+        return node_refuse(n, "query is %lld wide: not a number of %lld heads", (long long)width, (long long)parts);
+    a->head = width / parts;
+    a->group = a->heads / a->kv;
+    a->s = all->type.shape[1];
     if (packed) {
-        struct value *all = q;
-        q = cut_last(n, all, 0, a.heads * a.head, 1);
-        k = cut_last(n, all, a.heads * a.head, (a.heads + a.kv) * a.head, 1);
-        v = cut_last(n, all, (a.heads + a.kv) * a.head, width, 1);
+        int64_t q = a->heads * a->head, kv = a->kv * a->head;
+        if (node_has(n, 2)) return node_refuse(n, "a value without a key");
+        in[0] = cut_last(n, all, 0, q, 1);
+        in[1] = cut_last(n, all, q, q + kv, 1);
+        in[2] = cut_last(n, all, q + kv, width, 1);
     } else {
-        k = node_in(n, 1);
-        v = node_in(n, 2);
+        in[1] = node_in(n, 1);
+        in[2] = node_in(n, 2);
     }
-    if (past_k->type.rank != 4 || !dim_is_const(past_k->type.shape[2], &capacity))
-        return node_refuse(n, "past_key must be [1, kv_num_heads, CAPACITY, head] with a fixed capacity (use --dim), "
-                              "shared with present_key");
-    if (node_text(n, "smooth_softmax", NULL) || node_int(n, "smooth_softmax", 0) || node_has(n, 10))
-        return node_refuse(n, "smooth_softmax and attention_bias are not supported");
-    if (!node_dims(n, 5, 0, capacity - 1, &count, &lengths) || count != 1)
-        return node_refuse(n, "seqlens_k must have one element");
-    a.t = dim_add(n->dims, lengths[0], node_c(n, 1));
-    a.past = dim_sub(n->dims, a.t, a.s);
-    q = heads_of(n, q, a.s, a.heads, a.head);
-    k = heads_of(n, k, a.s, a.kv, a.head);
-    v = heads_of(n, v, a.s, a.kv, a.head);
-    if (node_int(n, "do_rotary", 0)) {
-        bool neighbours = node_int(n, "rotary_interleaved", 0);
+    for (int i = 0; i < 3; i++)
+        in[i] = heads_of(n, in[i], a->s, i ? a->kv : a->heads, a->head);
+    return !n->refused;
+}
+
+bool onnx_group_query_attention(struct node *n) {
+    struct attention a = {.heads = node_int(n, "num_heads", 0), .kv = node_int(n, "kv_num_heads", 0)};
+    struct value *x[3], *seen_k = NULL, *seen_v = NULL;
+    bool neighbours = node_int(n, "rotary_interleaved", 0), rotary = node_int(n, "do_rotary", 0);
+    if (!attention_options(n) || !attention_heads(n, &a, x) || !attention_lengths(n, &a)) return false;
+    if (rotary) {
         struct value *cos = rows_of(n, node_in(n, 7), a.past, a.s), *sin = rows_of(n, node_in(n, 8), a.past, a.s);
-        q = rotate(n, q, cos, sin, neighbours);
-        k = rotate(n, k, cos, sin, neighbours);
+        for (int i = 0; i < 2; i++)
+            x[i] = rotate(n, x[i], cos, sin, neighbours);
+    } else {
+        node_passes_over(n, 7); /* tables without do_rotary are not read */
+        node_passes_over(n, 8);
     }
-    struct value *seen_k = NULL, *seen_v = NULL;
-    struct value *all_k = extend(n, &a, past_k, k, &seen_k), *all_v = extend(n, &a, past_v, v, &seen_v);
+    x[1] = as_said(n, &a, x[1]);
+    struct value *past_k = a.cache == CACHE_NONE ? NULL : node_in(n, 3),
+                 *past_v = a.cache == CACHE_NONE ? NULL : node_in(n, 4);
+    struct value *all_k = extend(n, &a, past_k, x[1], &seen_k), *all_v = extend(n, &a, past_v, x[2], &seen_v);
     if (n->refused || !all_k || !all_v) return node_out(n, 1, NULL);
     node_out(n, 1, all_k);
     node_out(n, 2, all_v);
-    return node_out(n, 0, attend(n, &a, q, seen_k, seen_v));
+    return node_out(n, 0, attend(n, &a, x[0], seen_k, seen_v));
 }
 
-/* 4-bit numbers, two in a byte, low half first: u8 [rows, bytes] -> u8 [rows, 2 * bytes] */
-static struct value *unpack_nibbles(struct node *n, struct value *x) {
-    int64_t last[1] = {2};
-    if (!x) return NULL;
-    dim shape[2] = {x->type.shape[0], dim_mul(n->dims, x->type.shape[1], node_c(n, 2))};
-    struct value *halves[2] = {node_unsqueeze(n, build_2(B, OP_and, x, node_like(n, 15, x)), 1, last),
-                               node_unsqueeze(n, build_2(B, OP_shift_right, x, node_like(n, 4, x)), 1, last)};
-    return build_reshape(B, build_concat(B, 2, halves, 2), 2, shape);
+/* Numbers of BITS bits in bytes, the lowest first, along axis 0: u8 [bytes, N] -> u8 [bytes * 8 / BITS, N]. Elementwise
+ * ops and views alone, so that a product that reads them can take them apart where it needs them. */
+static struct value *unpack(struct node *n, struct value *x, int64_t bits) {
+    int64_t middle[1] = {1}, each = 8 / bits, shifts[8], axes[1] = {1};
+    if (!x || bits == 8) return x;
+    dim cube[3] = {x->type.shape[0], node_c(n, each), x->type.shape[1]};
+    dim flat[2] = {dim_mul(n->dims, cube[0], cube[1]), cube[2]};
+    for (int64_t i = 0; i < each; i++)
+        shifts[i] = i * bits;
+    struct value *by = build_cast(B, build_ints(B, (int)each, shifts), YJ_U8);
+    x = build_broadcast_to(B, node_unsqueeze(n, x, 1, middle), 3, cube);
+    x = build_2(B, OP_shift_right, x, build_broadcast(B, by, 3, cube, axes));
+    return build_reshape(B, build_2(B, OP_and, x, node_like(n, (1 << bits) - 1, x)), 2, flat);
 }
 
-/* Per block of the inner dimension: (number - zero point) * scale. */
+/* [N, count] however it is written -> [count, N]; constants are turned when they are folded. */
+static struct value *columns(struct node *n, struct value *x, int64_t N, int64_t count) {
+    static const int64_t turn[2] = {1, 0};
+    dim shape[2] = {node_c(n, N), node_c(n, count)};
+    return build_transpose(B, build_reshape(B, x, 2, shape), turn);
+}
+
+/* One row for each block of the inner dimension -> one for each of its elements. */
+static struct value *spread(struct node *n, struct value *x, int64_t blocks, int64_t block, int64_t N) {
+    dim cube[3] = {node_c(n, blocks), node_c(n, block), node_c(n, N)}, flat[2] = {node_c(n, blocks * block), cube[2]};
+    int64_t axes[2] = {0, 2};
+    return x ? build_reshape(B, build_broadcast(B, x, 3, cube, axes), 2, flat) : NULL;
+}
+
+/* y = x . w with w [K, N] in f32: per block of K, (number - zero point) * scale. */
 bool onnx_matmul_nbits(struct node *n) {
     int64_t K = node_int(n, "K", 0), N = node_int(n, "N", 0), block = node_int(n, "block_size", 32),
             bits = node_int(n, "bits", 4);
     struct value *x = node_in(n, 0), *w = node_in(n, 1), *scale = node_in(n, 2), *zero;
+    node_int(n, "accuracy_level", 0); /* the least that is asked for: all is f32 here */
     if (!x || !w || !scale) return false;
-    if (bits != 4 && bits != 8) return node_refuse(n, "%lld bits are not supported", (long long)bits);
+    if (bits != 2 && bits != 4 && bits != 8) return node_refuse(n, "%lld bits are not supported", (long long)bits);
     if (node_has(n, 4)) return node_refuse(n, "g_idx is not supported");
-    if (K < 1 || N < 1 || block < 2)
+    if (node_int(n, "weight_prepacked", 0)) return node_refuse(n, "weights packed for another library");
+    if (K < 1 || N < 1 || K > INT64_C(1) << 31 || N > INT64_C(1) << 31 || block < 16 || block > 1 << 20 || block % 16)
         return node_refuse(n, "K %lld, N %lld, block_size %lld", (long long)K, (long long)N, (long long)block);
-    int64_t blocks = (K + block - 1) / block;
-    dim flat[2] = {node_c(n, N), node_c(n, blocks * block * bits / 8)}, grid[2] = {node_c(n, N), node_c(n, blocks)};
-    dim cube[3] = {node_c(n, N), node_c(n, blocks), node_c(n, block)},
-        whole[2] = {node_c(n, N), node_c(n, blocks * block)};
-    enum yj_dtype dtype = scale->type.dtype;
-    w = build_reshape(B, w, 2, flat);
-    if (bits == 4) w = unpack_nibbles(n, w);
-    w = build_cast(B, build_reshape(B, w, 3, cube), dtype);
+    if (x->type.rank < 1 || w->type.dtype != YJ_U8) return node_refuse(n, "operands 0 and 1");
+    int64_t blocks = (K + block - 1) / block, zero_bytes = (blocks * bits + 7) / 8;
+    w = build_cast(B, unpack(n, columns(n, w, N, blocks * block * bits / 8), bits), YJ_F32);
     if (!node_has(n, 3)) {
-        zero = node_like(n, bits == 4 ? 8 : 128, w);
+        zero = node_like(n, (double)(1 << (bits - 1)), w);
     } else {
         zero = node_in(n, 3);
-        if (zero && zero->type.dtype == YJ_U8 && bits == 4) {
-            dim bytes[2] = {node_c(n, N), node_c(n, (blocks + 1) / 2)};
-            zero = cut_last(n, unpack_nibbles(n, build_reshape(B, zero, 2, bytes)), 0, blocks, 1);
-        }
-        zero = node_expand(n, build_reshape(B, build_cast(B, zero, dtype), 2, grid), &w->type, 0);
+        dim start[2] = {node_c(n, 0), node_c(n, 0)}, limit[2] = {node_c(n, blocks), node_c(n, N)};
+        int64_t step[2] = {1, 1};
+        if (zero && zero->type.dtype == YJ_U8)
+            zero = build_slice(B, unpack(n, columns(n, zero, N, zero_bytes), bits), start, limit, step);
+        else
+            zero = columns(n, zero, N, blocks);
+        zero = spread(n, build_cast(B, zero, YJ_F32), blocks, block, N);
     }
-    scale = w ? node_expand(n, build_reshape(B, scale, 2, grid), &w->type, 0) : NULL;
+    scale = spread(n, build_cast(B, columns(n, scale, N, blocks), YJ_F32), blocks, block, N);
     w = build_2(B, OP_mul, build_2(B, OP_sub, w, zero), scale);
-    w = cut_last(n, build_reshape(B, w, 2, whole), 0, K, 1);
-    int64_t ca[1] = {x->type.rank - 1}, cb[1] = {1};
-    struct value *y = build_dot(B, x, build_cast(B, w, x->type.dtype), 0, NULL, NULL, 1, ca, cb);
+    dim none[2] = {node_c(n, 0), node_c(n, 0)}, whole[2] = {node_c(n, K), node_c(n, N)};
+    int64_t step[2] = {1, 1}, ca[1] = {x->type.rank - 1}, cb[1] = {0};
+    if (K != blocks * block) w = build_slice(B, w, none, whole, step);
+    struct value *y = build_dot(B, build_cast(B, x, YJ_F32), w, 0, NULL, NULL, 1, ca, cb);
     if (node_has(n, 5) && y)
-        y = build_2(B, OP_add, y, build_broadcast_to(B, node_in(n, 5), y->type.rank, y->type.shape));
-    return node_out(n, 0, y);
+        y = build_2(B, OP_add, y,
+                    build_broadcast_to(B, build_cast(B, node_in(n, 5), YJ_F32), y->type.rank, y->type.shape));
+    return node_out(n, 0, build_cast(B, y, x->type.dtype));
 }

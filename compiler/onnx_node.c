@@ -46,6 +46,7 @@ bool node_refuse(struct node *n, const char *format, ...) {
 }
 
 bool node_has(const struct node *n, int i) {
+    if (n->looked && i < 64) n->looked[0] |= UINT64_C(1) << i;
     return i < n->n_in && n->in[i] != NULL;
 }
 
@@ -74,6 +75,10 @@ struct value *item_value(struct node *n, struct item *item) {
     if (item->known_rank == 0) v = build_reshape(&n->b, v, 0, NULL);
     item->value = v;
     return v;
+}
+
+void node_passes_over(struct node *n, int i) {
+    if (n->looked && i < 64) n->looked[0] |= UINT64_C(1) << i;
 }
 
 struct value *node_in(struct node *n, int i) {
@@ -170,9 +175,23 @@ bool node_scalar(struct node *n, int i, double *value) {
 
 const Onnx__AttributeProto *node_attribute(const struct node *n, const char *attribute) {
     for (size_t i = 0; i < n->proto->n_attribute; i++)
-        if (n->proto->attribute[i]->name && !strcmp(n->proto->attribute[i]->name, attribute))
+        if (n->proto->attribute[i]->name && !strcmp(n->proto->attribute[i]->name, attribute)) {
+            if (n->looked && i < 64) n->looked[1] |= UINT64_C(1) << i;
             return n->proto->attribute[i];
+        }
     return NULL;
+}
+
+/* What a builder never asked for may change the numbers: it is refused, not passed over in silence. Attributes of
+ * ai.onnx are the builders' own care: its operators are fixed by their version, those of other domains grow. */
+bool node_understood(struct node *n) {
+    const Onnx__NodeProto *p = n->proto;
+    for (int i = 0; i < n->n_in && i < 64; i++)
+        if (n->in[i] && !(n->looked[0] >> i & 1)) return node_refuse(n, "operand %d is not supported", i);
+    for (size_t i = 0; i < p->n_attribute && i < 64 && p->domain && p->domain[0]; i++)
+        if (!(n->looked[1] >> i & 1))
+            return node_refuse(n, "attribute %s is not supported", p->attribute[i]->name ? p->attribute[i]->name : "");
+    return true;
 }
 
 int64_t node_int(const struct node *n, const char *attribute, int64_t otherwise) {

@@ -321,6 +321,8 @@ bool onnx_resize(struct node *n) {
             axis[count] = count;
     for (int i = 0; i < x->type.rank; i++)
         r.size[i] = x->type.shape[i];
+    node_passes_over(n, 1); /* roi is for tf_crop_and_resize; scales may be empty beside sizes */
+    node_passes_over(n, 2);
     if (node_int(n, "antialias", 0)) return node_refuse(n, "antialias is not supported");
     if (strcmp(node_text(n, "keep_aspect_ratio_policy", "stretch"), "stretch"))
         return node_refuse(n, "keep_aspect_ratio_policy is not supported");
