@@ -378,6 +378,10 @@ static void size_blocks(struct matrix *m) {
         m->row_task = m->row_block;
         return;
     }
+    if (m->few) { /* a task's part of B stays in the second cache, copied or not */
+        whole *= (double)m->few / (double)rows;
+        n_panels = min64(n_panels, max64(1, l2 / (m->columns * k * (int64_t)yj_dtype_bytes(m->b.e->dtype))));
+    }
     size_k(m);
     int64_t deep = m->k_block ? m->k_block : k, tall = (rows + m->rows - 1) / m->rows;
     if (!m->few) m->row_block = max64(1, min64(min64(l2 / 2 / (deep * bytes) / m->rows, 22), tall)) * m->rows;
