@@ -33,7 +33,9 @@ struct model_writer {
 
 static enum yj_status io(const struct model_writer *w, const char *name, int error) {
     const char *advice =
-        error == ENOSPC || error == EDQUOT ? ": the disk is full; free some space or choose another folder" : "";
+        error == ENOSPC || error == EDQUOT ? ": the disk is full; free some space or choose another folder"
+        : error == EFBIG ? ": the file is larger than the file system or the limit of this process allows"
+                         : "";
     return report(YJ_ERR_IO, "cannot write %s%s%s: %s%s", w->path, *name ? "/" : "", name, strerror(error), advice);
 }
 

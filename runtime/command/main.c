@@ -5,6 +5,9 @@
  */
 #include <yunjin/base.h>
 
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -36,7 +39,15 @@ static void usage(FILE *out) {
     fprintf(out, "version %s\n", YJ_VERSION);
 }
 
-int main(int argc, char **argv) {
+/* What was said must have arrived: `> FILE` on a full disk is no success. */
+static int finish(int code) {
+    bool lost = ferror(stdout) != 0;
+    if (fflush(stdout) == 0 && !lost) return code;
+    fprintf(stderr, "yunjin: what was to be said could not be written: %s\n", strerror(errno));
+    return 3;
+}
+
+static int run_command(int argc, char **argv) {
     if (argc < 2) {
         usage(stderr);
         return 2;
@@ -55,4 +66,9 @@ int main(int argc, char **argv) {
     fprintf(stderr, "yunjin: unknown command %s\n", argv[1]);
     usage(stderr);
     return 2;
+}
+
+int main(int argc, char **argv) {
+    signal(SIGXFSZ, SIG_IGN); /* a limit on the size of files is an error of write(), with a message */
+    return finish(run_command(argc, argv));
 }
