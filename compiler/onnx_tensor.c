@@ -4,6 +4,7 @@
  * arena, external data are mapped. Every count is checked against the shape before a byte is read.
  */
 #include "compiler/onnx.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,8 +52,11 @@ static enum yj_status external(struct import *im, const Onnx__TensorProto *t, si
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
     if (fd < 0 || fstat(fd, &st)) {
+        int error = errno;
         if (fd >= 0) close(fd);
-        return report(YJ_ERR_IO, "tensor '%s': cannot open external data %s", name_of(t), path);
+        return report(error == ENOENT ? YJ_ERR_INPUT : YJ_ERR_IO,
+                      "tensor '%s': cannot open external data %s: %s; it belongs beside the model", name_of(t), path,
+                      strerror(error));
     }
     if (offset < 0 || length != (int64_t)bytes || offset > st.st_size || length > st.st_size - offset) {
         close(fd);

@@ -136,7 +136,9 @@ static enum yj_status set_input_dims(struct program *r, bool *changed) {
         r->seen[d] = -1;
     for (int i = 0; i < p->n_inputs; i++) {
         const struct plan_port *in = &p->inputs[i];
-        if (!r->input[i].bound) return report(YJ_ERR_INPUT, "input '%s' is not bound", in->name);
+        if (!r->input[i].bound)
+            return report(YJ_ERR_INPUT, "input '%s' is not bound (yunjin run: --input %s=FILE, or --random SEED)",
+                          in->name, in->name);
         for (int j = 0; j < in->rank; j++) {
             int key = r->input_keys[i * PLAN_MAX_RANK + j];
             if (key < 0) continue;

@@ -185,8 +185,42 @@ static enum yj_status bind_random(struct yj_model *m, const struct run_job *job,
     return yj_model_bind(m, index, &t);
 }
 
+/* NAME stands by itself in TEXT, a dimension such as "N" or "P + S". */
+static bool names_dim(const char *text, const char *name, size_t n) {
+    static const char inside[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.";
+    for (const char *at = text; *(at += strcspn(at, inside)); at += strspn(at, inside))
+        if (strspn(at, inside) == n && strncmp(at, name, n) == 0) return true;
+    return false;
+}
+
+/* --dim of a compiled model chooses sizes: a name that no input has is a mistake. (A .onnx was compiled with it.) */
+static enum yj_status check_dims(struct yj_model *m, const struct run_job *job) {
+    for (int k = 0; k < job->dims.n && strcmp(job->model, job->folder) == 0; k++) {
+        const char *word = job->dims.word[k];
+        bool found = false;
+        char names[400] = "";
+        for (int i = 0; i < ports(m, YJ_PORT_INPUT) + ports(m, YJ_PORT_STATE); i++) {
+            int state = i - ports(m, YJ_PORT_INPUT);
+            struct yj_port_info info = {.size = sizeof info};
+            TRY(yj_model_info(m, state < 0 ? YJ_PORT_INPUT : YJ_PORT_STATE, state < 0 ? i : state, &info));
+            for (int a = 0; a < info.rank; a++) {
+                found |= names_dim(info.dim[a], word, strcspn(word, "="));
+                size_t used = strlen(names);
+                if (info.dim[a][strspn(info.dim[a], "0123456789")] &&
+                    !names_dim(names, info.dim[a], strlen(info.dim[a])))
+                    snprintf(names + used, sizeof names - used, " %s", info.dim[a]);
+            }
+        }
+        if (!found)
+            return report(YJ_ERR_INPUT, "--dim %s: no input has such a dimension; those that may be chosen:%s", word,
+                          *names ? names : " none");
+    }
+    return YJ_OK;
+}
+
 enum yj_status run_bind_inputs(struct yj_model *m, const struct run_job *job) {
     held_free(job->held); /* of the repeat before */
+    TRY(check_dims(m, job));
     for (int i = 0; job->random && i < ports(m, YJ_PORT_INPUT); i++)
         TRY(bind_random(m, job, i));
     for (int i = 0; i < job->inputs.n; i++)

@@ -66,6 +66,8 @@ expect 0 "equal" "$yunjin" run "$m" --input "$set0" --compare "$set0"
 expect 0 "equal" "$yunjin" run "$data/test_add/model.onnx" --input x="$set0/input_0.pb" --input "y=$set0/input_1.pb" --compare "$set0"
 expect 0 '"median_s"' "$yunjin" run "$m" --random 7 --repeat 5 --json
 expect 1 "input 'y' is not bound" "$yunjin" run "$m" --input x="$set0/input_0.pb"
+expect 1 "run: --input y=FILE, or --random SEED" "$yunjin" run "$m" --input x="$set0/input_0.pb"
+expect 1 "--dim N=3: no input has such a dimension" "$yunjin" run "$m" --random 1 --dim N=3
 expect 1 "no input is called 'z'; there are: x, y" "$yunjin" run "$m" --input z="$set0/input_0.pb"
 expect 1 "DIFFERENT" "$yunjin" run "$m" --random 7 --compare "$set0"
 expect 1 "No such file" "$yunjin" run "$m" --input x=/nowhere.npy
