@@ -27,7 +27,8 @@ struct emulate_buffer {
 };
 
 /* YJ_ERR_UNSUPPORTED, saying what is missing: the harness, the emulator, or, where the target names none, what this
- * processor lacks; also when the emulated machine has vectors of another length than VECTOR_BITS. LIBRARY is a shared object from link_objects. */
+ * processor lacks; also when the emulated machine has vectors of another length than VECTOR_BITS. LIBRARY is a shared
+ * object from link_objects. */
 enum yj_status emulate_open(const struct yj_target *target, int vector_bits, const void *library, size_t bytes,
                             struct emulator **e);
 /* Tiles [begin, end) of one kernel. A write beside a buffer, and a fault signal, are YJ_ERR_INTERNAL. */

@@ -35,6 +35,12 @@ for n in 1 2; do
     "$yunjin" compile "$here/decoder.onnx" "${state[@]}" --shard tp=$n -o "$here/decoder$n.yj" >"$here/said" 2>&1 || fail "$(cat "$here/said")"
     "$yunjin" compile "$here/branches.onnx" --shard tp=$n -o "$here/branches$n.yj" >"$here/said" 2>&1 || fail "$(cat "$here/said")"
 done
+# other names for everything: the same kernels and the same steps, but for the names
+"$python" "$SOURCE/tests/compiler/shuffle_onnx.py" "$here/decoder.onnx" "$here/renamed.onnx" 0 "${state[@]}" || exit 1
+"$yunjin" compile "$here/renamed.onnx" --state 'keep_*_old=keep_*_new' --shard tp=2 -o "$here/renamed.yj" >"$here/said" 2>&1 || fail "$(cat "$here/said")"
+for f in "$here"/decoder2.yj/*.so "$here"/decoder2.yj/*.kernels; do cmp "$f" "$here/renamed.yj/$(basename "$f")" || fail "names change the code"; done
+steps() { sed -n 's/"[^"]*"//g;/^  *[0-9][0-9]* q[0-9]/p' "$here/$1.yj"/*.plan; }
+[ "$(steps decoder2 | wc -l)" -gt 20 ] && [ "$(steps decoder2)" = "$(steps renamed)" ] || fail "names change the plan"
 grep -q " start .* all_reduce" "$here"/decoder2.yj/*.plan || fail "the decoder is not shared"
 timeout 60 "$yunjin" run "$here/decoder1.yj" "${inputs[@]}" --output "$here/one" >"$here/said" 2>&1 || fail "$(cat "$here/said")"
 timeout 60 "$yunjin" run "$here/decoder2.yj" --ranks 2 "${inputs[@]}" --output "$here/two" >"$here/said" 2>&1 || fail "$(cat "$here/said")"

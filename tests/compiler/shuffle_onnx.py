@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Says the same model with other words: every node and value gets a new name, independent nodes change places.
+SEED 0: names only, the order stays.
 usage: shuffle_onnx.py IN.onnx OUT.onnx SEED [--state PAST=PRESENT]   (a * in both; the pair becomes keep_N_old, keep_N_new)"""
 import random
 import sys
@@ -28,7 +29,7 @@ if past:
 waiting, made, order = list(graph.node), {v.name for v in graph.input} | {w.name for w in graph.initializer} | {""}, []
 while waiting:
     ready = [n for n in waiting if all(i in made for i in n.input)]
-    node = chance.choice(ready)
+    node = chance.choice(ready) if seed else ready[0]
     waiting.remove(node)
     made.update(node.output)
     order.append(node)
@@ -38,7 +39,8 @@ for i, node in enumerate(order):
     node.input[:] = [new[x] for x in node.input]
     node.output[:] = [new[x] for x in node.output]
 weights = list(graph.initializer)
-chance.shuffle(weights)
+if seed:
+    chance.shuffle(weights)
 for w in weights:
     w.name = new[w.name]
 for v in list(graph.input) + list(graph.output):
