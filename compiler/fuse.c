@@ -3,8 +3,9 @@
  * Fusion is greedy along the list: each op tries to join the group that made its operands, the latest first, and then
  * takes in the other groups that only it uses. What one kernel can hold lower_can says; here are only the graph's side
  * of it (no cycle between groups) and what would not pay: an operand of dot or convolution is computed once and read,
- * not computed again for each use. Cheap sources (iota, dims, broadcasts) and views of memory are copied to each user
- * first; at the end an op that only one other group uses moves there, if that does not make more values be written.
+ * not computed again for each use; but weights of few bits are decoded by the product, which copies them in panels
+ * anyway. Cheap sources (iota, dims, broadcasts) and views of memory are copied to each user first; at the end an op
+ * that only one other group uses moves there, if that does not make more values be written.
  */
 #include "compiler/fuse.h"
 #include "compiler/lower.h"
