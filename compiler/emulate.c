@@ -225,7 +225,6 @@ static enum yj_status start(struct emulator *e, int vector_bits, const void *lib
 
 enum yj_status emulate_open(const struct yj_target *target, int vector_bits, const void *library, size_t bytes,
                             struct emulator **e) {
-    if (!target->emulator) TRY(cpu_require(target->minimum, 0));
     struct emulator *made = calloc(1, sizeof *made);
     if (!made) return report(YJ_ERR_MEMORY, "out of memory");
     *made = (struct emulator){target, -1, -1, -1};
