@@ -5,6 +5,7 @@
  */
 #include "compiler/compile.h"
 #include "compiler/cost.h"
+#include "compiler/lines.h"
 #include "compiler/link.h"
 #include "compiler/worker.h"
 #include "ir/graph.h"
@@ -120,6 +121,11 @@ static enum yj_status make_graph(struct compile *c, struct compile_program *p) {
     return pipeline_run(p->graph, &o);
 }
 
+/* The kernels' text, one after the other: their lines in it are what debuggers show. */
+static const char *text_name(struct compile *c, const struct compile_program *p) {
+    return arena_text(c->arena, "%s.kernels", p->name);
+}
+
 static enum yj_status make_library(struct compile *c, struct compile_program *p) {
     int n = 0;
     for (int i = 0; i < p->kernels.n; i++)
@@ -127,18 +133,26 @@ static enum yj_status make_library(struct compile *c, struct compile_program *p)
     const struct kernel **all = NEW_ARRAY(c->arena, const struct kernel *, n + 1);
     struct compiled *made = NEW_ARRAY(c->arena, struct compiled, n + 1);
     struct link_object *objects = NEW_ARRAY(c->arena, struct link_object, n + 1);
+    int64_t *first_line = NEW_ARRAY(c->arena, int64_t, n + 1), line = 1;
     n = 0;
     for (int i = 0; i < p->kernels.n; i++)
-        for (int v = 0; v < p->kernels.kernel[i].n_variants; v++)
+        for (int v = 0; v < p->kernels.kernel[i].n_variants; v++) {
+            first_line[n] = line;
+            line += kernel_number_lines(p->kernels.kernel[i].variant[v]);
             all[n++] = p->kernels.kernel[i].variant[v];
-    struct compile_options o = {
-        .target = p->target, .vector_bits = p->vector_bits, .no_cache = c->o->flags & YJ_COMPILE_NO_CACHE};
+        }
+    struct compile_options o = {.target = p->target,
+                                .vector_bits = p->vector_bits,
+                                .no_cache = c->o->flags & YJ_COMPILE_NO_CACHE,
+                                .text = text_name(c, p)};
     TRY(compile_kernels(&o, all, n, made));
-    for (int i = 0; i < n; i++) {
+    enum yj_status status = YJ_OK;
+    for (int i = 0; i < n && status == YJ_OK; i++) {
         objects[i] = (struct link_object){made[i].object, made[i].bytes};
         p->cached += made[i].cached;
+        status = lines_move(made[i].object, made[i].bytes, first_line[i]);
     }
-    enum yj_status status = link_objects(n, objects, &p->library, &p->library_bytes);
+    if (status == YJ_OK) status = link_objects(n, objects, &p->library, &p->library_bytes);
     compiled_free(made, n);
     return status;
 }
@@ -186,7 +200,7 @@ static enum yj_status write_program(struct compile *c, struct compile_program *p
                                    .ranks = (int)ranks,
                                    .plan = arena_text(c->arena, "%s.plan", p->name),
                                    .kernels = arena_text(c->arena, "%s.so", p->name),
-                                   .text = arena_text(c->arena, "%s.kernels", p->name)};
+                                   .text = text_name(c, p)};
     plan_print(&plan, p->planned.plan);
     for (int i = 0; i < p->kernels.n; i++)
         for (int v = 0; v < p->kernels.kernel[i].n_variants; v++)

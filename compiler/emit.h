@@ -4,6 +4,7 @@
  *   emit_llvm_module.c  target machine, passes, object   emit_llvm.c         functions, statements, loops
  *   emit_llvm_lanes.c   vector loops, conditions, masks  emit_llvm_tile.c    fma_tile, dot-product units, copies
  *   emit_llvm_expr.c    dims, addresses, loads, stores   emit_llvm_scalar.c emit_llvm_cast.c  scalar ops, conversions
+ *   emit_llvm_debug.c   lines of the kernels' text   lines.c             moves them to their place in the program's
  *   link.c              objects to one shared object     worker.c            compile in processes that may die; the
  * cache target.c            the list of targets              emulate.c           runs foreign code under an emulator
  */
@@ -19,6 +20,7 @@ struct emit_options {
     bool scalar; /* vector loops become serial loops: what is left when the vector code of a kernel cannot be made */
     bool own_alignment; /* arguments are aligned to their elements only, not to 64 bytes */
     bool hidden;        /* the functions are for the library that their object is linked into */
+    const char *text; /* name of the file that will hold the kernels' text: line tables point into it; NULL: none */
 };
 
 enum emit_form {

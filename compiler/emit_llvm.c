@@ -42,10 +42,12 @@ LLVMValueRef ll_stack_new(struct emit *e, LLVMTypeRef type, int64_t n, int64_t b
         return LLVMGetPoison(LLVMPointerTypeInContext(e->context, 0));
     }
     LLVMBasicBlockRef here = LLVMGetInsertBlock(e->b);
+    LLVMMetadataRef location = ll_debug_line(e, 0);
     LLVMPositionBuilder(e->b, e->entry, LLVMGetBasicBlockTerminator(e->entry));
     LLVMValueRef slot = LLVMBuildAlloca(e->b, LLVMArrayType2(type, (uint64_t)n), "");
     LLVMSetAlignment(slot, 64);
     LLVMPositionBuilderAtEnd(e->b, here);
+    ll_debug_restore(e, location);
     return slot;
 }
 
@@ -254,8 +256,11 @@ static void emit_stmt(struct emit *e, const struct stmt *s) {
 }
 
 void emit_body(struct emit *e, const struct stmt *body) {
-    for (const struct stmt *s = body; s && e->status == YJ_OK; s = s->next)
+    for (const struct stmt *s = body; s && e->status == YJ_OK; s = s->next) {
+        LLVMMetadataRef outside = ll_debug_line(e, s->line);
         emit_stmt(e, s);
+        ll_debug_restore(e, outside);
+    }
 }
 
 /* --- the function --- */
@@ -274,6 +279,7 @@ static void add_text_attribute(struct emit *e, LLVMValueRef f, const char *name,
 static void function_attributes(struct emit *e, LLVMValueRef f) {
     unsigned at = (unsigned)LLVMAttributeFunctionIndex;
     add_attribute(e, f, at, "nounwind", 0);
+    add_attribute(e, f, at, "uwtable", 1); /* for backtraces; always, since LLVM schedules prologues around them */
     add_text_attribute(e, f, "no-builtins", ""); /* else LLVM turns loops into calls of memcpy and memset */
     add_text_attribute(e, f, "prefer-vector-width", "512");
     if (e->target->vector_lengths[0] && (e->arch == ARCH_ARM || e->arch == ARCH_RISCV)) {
@@ -301,8 +307,8 @@ static LLVMValueRef inner_function(struct emit *e) {
         types[at++] = i64;
     types[at++] = pointer;
     types[at++] = pointer;
-    LLVMValueRef f =
-        LLVMAddFunction(e->module, "", LLVMFunctionType(LLVMVoidTypeInContext(e->context), types, (unsigned)n, 0));
+    LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(e->context), types, (unsigned)n, 0);
+    LLVMValueRef f = LLVMAddFunction(e->module, arena_text(e->arena, "%s.tiles", k->name), type);
     LLVMSetLinkage(f, LLVMInternalLinkage);
     function_attributes(e, f);
     add_attribute(e, f, (unsigned)LLVMAttributeFunctionIndex, "noinline", 0);
@@ -329,6 +335,7 @@ static void outer_function(struct emit *e, LLVMValueRef inner) {
     function_attributes(e, f);
     e->function = f;
     LLVMPositionBuilderAtEnd(e->b, ll_block_new(e, "entry"));
+    ll_debug_function(e, f);
     int n = k->n_args + k->n_dims + 4, at = 0;
     LLVMValueRef *args = NEW_ARRAY(e->arena, LLVMValueRef, n);
     for (int i = 0; i < k->n_args; i++) {
@@ -360,6 +367,7 @@ static LLVMValueRef tile_axes(struct emit *e, const struct stmt *s, LLVMValueRef
     } else if (!outermost) {
         number = ll_const_int(ll_type_int(e, 64), 0);
     }
+    ll_debug_line(e, s->line);
     LLVMValueRef offset = LLVMBuildNSWMul(e->b, number, ll_const_int(ll_type_int(e, 64), s->step), "");
     ll_scope_bind(e, s->axis, LLVMBuildNSWAdd(e->b, emit_dim(e, s->from), offset, ""), NULL);
     return left;
@@ -378,6 +386,7 @@ static void tiles(struct emit *e, LLVMValueRef begin, LLVMValueRef end) {
         return;
     }
     if (s->next) emit_refuse(e, YJ_ERR_UNSUPPORTED, "something stands beside the tile loops");
+    LLVMMetadataRef outside = ll_debug_line(e, s->line);
     ll_loop_open(e, begin, end, 1, &loop);
     int before = e->scope.n_symbols;
     tile_axes(e, s, loop.index, true);
@@ -389,6 +398,7 @@ static void tiles(struct emit *e, LLVMValueRef begin, LLVMValueRef end) {
     ll_scoped_body(e, body);
     e->scope.n_symbols = before;
     ll_loop_close(e, &loop);
+    ll_debug_restore(e, outside);
 }
 
 static bool has_barrier(const struct stmt *body) {
@@ -410,6 +420,7 @@ void emit_function(struct emit *e) {
     e->entry = ll_block_new(e, "entry");
     LLVMBasicBlockRef start = ll_block_new(e, "start");
     LLVMPositionBuilderAtEnd(e->b, e->entry);
+    ll_debug_function(e, inner);
     LLVMBuildBr(e->b, start);
     LLVMPositionBuilderAtEnd(e->b, start);
     unsigned at = 0;

@@ -10,6 +10,7 @@
 
 #include "compiler/emit.h"
 #include <llvm-c/Core.h>
+#include <llvm-c/DebugInfo.h>
 #include <llvm-c/TargetMachine.h>
 
 enum arch { ARCH_X86, ARCH_ARM, ARCH_RISCV, ARCH_LOONGARCH };
@@ -54,6 +55,9 @@ struct emit {
     LLVMContextRef context;
     LLVMModuleRef module;
     LLVMBuilderRef b;
+    LLVMDIBuilderRef debug; /* NULL: no lines */
+    LLVMMetadataRef file, debug_scope;
+    int first_line; /* the line before the kernel's first */
     LLVMValueRef function;
     LLVMBasicBlockRef entry; /* allocas stand here */
     LLVMValueRef scratch, fault;
@@ -149,6 +153,15 @@ void emit_if(struct emit *e, const struct stmt *s);
 void emit_fma_tile(struct emit *e, const struct stmt *s);
 void emit_copy(struct emit *e, const struct stmt *s);
 void emit_prefetch(struct emit *e, const struct stmt *s);
+
+/* --- lines (emit_llvm_debug.c); without ll_debug_open all do nothing --- */
+void ll_debug_open(struct emit *e, const char *file);
+void ll_debug_close(struct emit *e); /* before the module is verified */
+void ll_debug_function(struct emit *e, LLVMValueRef f);
+/* What is built from here on comes from LINE of the kernel's text (0: from where it came before). Gives back the
+ * location before, for ll_debug_restore. */
+LLVMMetadataRef ll_debug_line(struct emit *e, int line);
+void ll_debug_restore(struct emit *e, LLVMMetadataRef location);
 
 /* The function of one kernel in e->module (emit_llvm.c); e->k is a private copy with only basic scalar ops and no
  * REDUCE. */

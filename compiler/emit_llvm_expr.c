@@ -164,6 +164,7 @@ LLVMValueRef emit_dim(struct emit *e, dim d) {
     struct memo *memo = memo_of(e, d);
     if (memo->value && memo->serial == serial) return memo->value;
     LLVMBasicBlockRef here = LLVMGetInsertBlock(e->b);
+    LLVMMetadataRef location = ll_debug_line(e, 0);
     e->before = anchor;
     LLVMPositionBuilderBefore(e->b, anchor);
     LLVMValueRef value = dim_here(e, d);
@@ -172,6 +173,7 @@ LLVMValueRef emit_dim(struct emit *e, dim d) {
         LLVMPositionBuilderBefore(e->b, before);
     else
         LLVMPositionBuilderAtEnd(e->b, here);
+    ll_debug_restore(e, location);
     *memo_of(e, d) = (struct memo){value, serial};
     return value;
 }

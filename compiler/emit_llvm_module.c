@@ -139,12 +139,15 @@ static enum yj_status build_kernels(void *argument) {
     for (int i = 0; i < build->n; i++) {
         const struct emit fresh = *e;
         e->k = kernel_copy(e->arena, build->kernels[i]);
+        int lines = kernel_number_lines(e->k);
         kernel_expand_reduce(e->k);
         kernel_expand_math(e->k);
         emit_function(e);
         if (e->status != YJ_OK) return e->status;
         *e = fresh;
+        e->first_line += lines;
     }
+    ll_debug_close(e);
     return YJ_OK;
 }
 
@@ -227,6 +230,7 @@ static enum yj_status emit_with(struct emit *e, const struct build *build, LLVMT
         LLVMMetadataRef abi = LLVMMDStringInContext2(e->context, e->target->abi, strlen(e->target->abi));
         add_flag(e, LLVMModuleFlagBehaviorError, "target-abi", abi);
     }
+    if (build->options->text) ll_debug_open(e, build->options->text);
     TRY(arena_guard(build_kernels, (void *)build));
     TRY(finish(e, machine, form, data, bytes));
     if (diagnosed == YJ_OK) return YJ_OK;
@@ -268,6 +272,7 @@ enum yj_status emit_llvm(const struct emit_options *options, const struct kernel
     char *made = NULL;
     size_t made_bytes = 0;
     enum yj_status status = emit_with(&e, &build, machine, form, &made, &made_bytes);
+    ll_debug_close(&e);
     LLVMDisposeBuilder(e.b);
     LLVMDisposeModule(e.module);
     LLVMContextDispose(e.context);

@@ -4,6 +4,7 @@
  * shapes that could not be made at compile time.
  */
 #include "compiler/plan_inside.h"
+#include <ctype.h>
 #include <stdio.h>
 
 static bool same_name(dim a, dim b) {
@@ -22,8 +23,7 @@ static enum yj_status add_kernel(struct maker *m, struct kernel *plain, uint64_t
     *k = (struct program_kernel){hash, plain, 0, {NULL}};
     TRY(tile_kernel(ks->arena, plain, ks->target, &k->n_variants, k->variant));
     for (int i = 0; i < k->n_variants; i++)
-        k->variant[i]->name = k->n_variants == 1 ? arena_text(ks->arena, "%s_%d", name, ks->n)
-                                                 : arena_text(ks->arena, "%s_%d_v%d", name, ks->n, i);
+        k->variant[i]->name = k->n_variants == 1 ? name : arena_text(ks->arena, "%s_v%d", name, i);
     *number = ks->n++;
 
     struct plan *p = m->p;
@@ -32,7 +32,7 @@ static enum yj_status add_kernel(struct maker *m, struct kernel *plain, uint64_t
     p->kernels = more;
     struct plan_kernel *pk = &p->kernels[p->n_kernels++];
     *pk = (struct plan_kernel){
-        .name = arena_text(m->arena, "%s_%d", name, *number), .n_dims = plain->n_dims, .n_args = plain->n_args};
+        .name = arena_text(m->arena, "%s", name), .n_dims = plain->n_dims, .n_args = plain->n_args};
     pk->dims = dim_table_open(m->arena);
     pk->dim_names = NEW_ARRAY(m->arena, const char *, plain->n_dims + 1);
     for (int i = 0; i < plain->n_dims; i++) {
@@ -61,14 +61,33 @@ static enum yj_status add_kernel(struct maker *m, struct kernel *plain, uint64_t
     return YJ_OK;
 }
 
-/* A name for people: the op kinds of the group that matter. */
+/* The name of the first ONNX node of the group that has one, as part of a C identifier: "/layers.0/MatMul" is
+ * "_layers_0_MatMul"; of a long name its end. "" without one. */
+static const char *node_part(const struct maker *m, const struct op *fused) {
+    const struct graph *root = graph_root(fused->graph);
+    for (int i = 0; i < fused->n_origin; i++) {
+        int node = fused->origin[i];
+        const char *name = node >= 0 && node < root->n_nodes ? root->node_names[node] : NULL, *end;
+        if (!name || !(end = strrchr(name, '(')) || end - name < 2) continue; /* "NAME (OpType)" */
+        char part[64] = "_";
+        size_t n = 1;
+        for (const char *c = end - name > 60 ? end - 60 : name; c < end - 1; c++)
+            if (isalnum((unsigned char)*c) || part[n - 1] != '_') part[n++] = isalnum((unsigned char)*c) ? *c : '_';
+        while (n && part[n - 1] == '_')
+            n--;
+        if (n) return arena_text(m->arena, "%.*s", (int)n, part);
+    }
+    return "";
+}
+
+/* A symbol for people: the op kinds of the group that matter, the kernel's number, the node that asked for it first. */
 static const char *kernel_name(struct maker *m, const struct op *fused) {
     char name[64] = "";
     size_t n = 0;
     for (const struct op *op = fused->regions[0]->first; op && n < 40; op = op->next)
         if (op->kind != OP_constant && !op_is(op->kind, 'V') && !strstr(name, op_info[op->kind].name))
             n += (size_t)snprintf(name + n, sizeof name - n, "%s%s", n ? "_" : "", op_info[op->kind].name);
-    return arena_text(m->arena, "%s", n ? name : "copy");
+    return arena_text(m->arena, "%s_%d%s", n ? name : "copy", m->kernels->n, node_part(m, fused));
 }
 
 /* The layers of a model are the same kernels: what tells them apart in the text, names of values and nodes, goes. */

@@ -292,7 +292,7 @@ static const char *why(const struct pass *p, int kernel) {
 }
 
 static enum yj_status compile_all(struct pass *p, const struct compile_options *options, int *todo) {
-    p->emit = (struct emit_options){options->target, options->vector_bits, false};
+    p->emit = (struct emit_options){options->target, options->vector_bits, false, options->text};
     p->todo = todo;
     TRY(emit_check(&p->emit));
     if (!options->no_cache) TRY(from_cache(p));

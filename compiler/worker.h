@@ -20,6 +20,7 @@ struct compile_options {
     int vector_bits;                /* as in emit_options */
     int workers;                    /* processes; 0: one for each core, at most one for each kernel */
     bool no_cache;
+    const char *text; /* as in emit_options */
 };
 
 /* One object for each kernel, in OUT[n]. Call it before the process has threads. A kernel that kills its worker, or

@@ -142,6 +142,7 @@ struct stmt {
     enum stmt_kind kind;
     struct stmt *next;
     struct stmt *body; /* LOOP, IF */
+    int line;          /* in the printed kernel, after kernel_number_lines; 0: not known */
     /* LOOP, REDUCE */
     enum axis_kind axis_kind;
     dim axis, from, to;
@@ -252,6 +253,7 @@ dim kernel_scratch_offset(struct kernel *k, const struct buffer *b); /* of a SCR
 enum yj_status kernel_verify(struct kernel *k); /* the error names the statement */
 void kernel_print(struct text *out, const struct kernel *k);
 void stmt_print(struct text *out, const struct stmt *s); /* its one line, without a body */
+int kernel_number_lines(struct kernel *k); /* sets the line of every statement; the lines that are printed */
 enum yj_status kernel_parse(struct arena *arena, const char *text, const char *file, struct kernel **k); /* verified */
 struct kernel *kernel_copy(struct arena *arena, const struct kernel *k);
 

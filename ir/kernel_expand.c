@@ -116,6 +116,14 @@ static void expand_reduce(struct kernel *k, struct cursor *at, struct stmt *s, b
 
 /* --- the walk: what is put before a statement is itself walked --- */
 
+/* What a statement is rewritten to stands on its line. */
+static void set_line(struct stmt *body, int line) {
+    for (struct stmt *s = body; s; s = s->next) {
+        s->line = line;
+        set_line(s->body, line);
+    }
+}
+
 enum what { MATHS = 1, REDUCES = 2 };
 
 static void expand_body(struct kernel *k, struct stmt **body, int what, bool in_vector) {
@@ -127,6 +135,7 @@ static void expand_body(struct kernel *k, struct stmt **body, int what, bool in_
         else if ((what & MATHS) && has_math(s))
             expand_stmt(k, &at, s);
         if (before) {
+            set_line(before, s->line);
             *at.end = s;
             *link = before;
             continue;

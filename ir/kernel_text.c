@@ -215,3 +215,15 @@ void kernel_print(struct text *out, const struct kernel *k) {
     print_body(out, k->body, 2);
     text_add(out, "}\n");
 }
+
+static int number_body(struct stmt *body, int line) {
+    for (struct stmt *s = body; s; s = s->next) {
+        s->line = line++;
+        if (s->kind == STMT_LOOP || s->kind == STMT_IF) line = number_body(s->body, line) + 1;
+    }
+    return line;
+}
+
+int kernel_number_lines(struct kernel *k) {
+    return number_body(k->body, 1 + k->n_args + k->n_guards + 2);
+}

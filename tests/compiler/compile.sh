@@ -139,7 +139,7 @@ expect 0 "of weights" env YUNJIN_CACHE=/proc/none "$yunjin" compile "$net" -o "$
 diff -r "$here/cold.yj" "$here/uncached.yj" >/dev/null || fail "a cache that cannot be written changed the code"
 
 # --- a worker that dies
-kernel=$(sed -n 's/^kernel \([a-z0-9_]*\)(.*/\1/p' "$here"/cold.yj/*.kernels | head -1)
+kernel=$(sed -n 's/^kernel \([A-Za-z0-9_]*\)(.*/\1/p' "$here"/cold.yj/*.kernels | head -1)
 expect 0 "$kernel" env YUNJIN_CACHE= YUNJIN_KILL_WORKER="$kernel" "$yunjin" compile "$net" -o "$here/killed.yj"
 expect 0 "equal" "$yunjin" run "$here/killed.yj" --input x="$here/x33.npy" --compare "$here/want33"
 [ -n "$kernel" ] || fail "no kernel found to kill"
