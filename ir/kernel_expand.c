@@ -9,7 +9,7 @@
 /* --- transcendentals --- */
 
 static bool is_math(const struct expr *e) {
-    return e->kind == EXPR_OP && e->dtype == YJ_F32 && math_has(e->op);
+    return e->kind == EXPR_OP && (e->dtype == YJ_F32 || e->dtype == YJ_F64) && math_has(e->op);
 }
 
 static struct expr *expand_expr(struct kernel *k, struct cursor *at, struct expr *e) {

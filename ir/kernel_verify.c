@@ -127,8 +127,6 @@ static enum yj_status check_op(struct verify *v, const struct expr *e) {
                          yj_dtype_name(e->arg[i]->dtype));
     if (!allowed(info->types, dtype, select))
         return wrong(v, "%s does not work on %s", info->name, yj_dtype_name(dtype));
-    if (dtype == YJ_F64 && (strchr(info->types, 'm') || e->op == SCALAR_rem))
-        return wrong(v, "%s has no expansion for f64", info->name), YJ_ERR_UNSUPPORTED;
     enum yj_dtype result = info->result == 'b' ? YJ_BOOL : dtype;
     return e->dtype == result ? YJ_OK : wrong(v, "%s gives %s", info->name, yj_dtype_name(result));
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Transcendentals as numbers: the expansions of math_expand.h computed directly, so that scalar_eval gives the bits
- * that compiled kernels give. f64 has no expansion yet: the verifiers refuse it, and f64_math answers with libm.
+ * that compiled kernels give.
  */
 #ifndef IR_MATH_H
 #define IR_MATH_H
@@ -10,9 +10,9 @@
 
 float f32_math(enum scalar_op op, float a, float b);
 double f64_math(enum scalar_op op, double a, double b);
-bool math_has(enum scalar_op op);   /* has a row in math.def */
-double math_ulp(enum scalar_op op); /* the bound of its row */
-/* The expansion for f32 operands; puts lets at the cursor. */
+bool math_has(enum scalar_op op);                        /* has a row in math.def */
+double math_ulp(enum scalar_op op, enum yj_dtype dtype); /* the bound of its row, for f32 or f64 */
+/* The expansion for f32 or f64 operands; puts lets at the cursor. */
 struct expr *math_build(struct kernel *k, struct cursor *at, enum scalar_op op, struct expr *a, struct expr *b);
 
 #endif

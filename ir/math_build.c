@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * math_expand.h a second time: here its operations build kernel expressions, and every LET is a let statement before
- * the statement that used the transcendental.
+ * math_expand.h and math_expand64.h a second time: here their operations build kernel expressions, and every LET is a
+ * let statement before the statement that used the transcendental.
  */
 #include "ir/math.h"
 
@@ -15,10 +15,16 @@ struct math {
 #define FUNCTION1(name, x) static struct expr *build_##name(struct math *to, struct expr *x)
 #define FUNCTION2(name, x, y) static struct expr *build_##name(struct math *to, struct expr *x, struct expr *y)
 #define FUNCTION_CIRCLE(x, turn) static struct expr *build_circle(struct math *to, struct expr *x, int turn)
+#define FUNCTION1_64(name, x) static struct expr *build64_##name(struct math *to, struct expr *x)
+#define FUNCTION2_64(name, x, y) static struct expr *build64_##name(struct math *to, struct expr *x, struct expr *y)
+#define FUNCTION_CIRCLE_64(x, turn) static struct expr *build64_circle(struct math *to, struct expr *x, int turn)
 #define CALL2(name, x, y) build_##name(to, x, y)
+#define CALL2_64(name, x, y) build64_##name(to, x, y)
+#define CALL_CIRCLE_64(x, turn) build64_circle(to, x, turn)
 #define CALL_CIRCLE(x, turn) build_circle(to, x, turn)
 #define LET(T, name, value) struct expr *name = stmt_let(to->k, &to->at, #name, value)
 #define F(value) expr_const_f(to->k, YJ_F32, (double)(value))
+#define D(value) expr_const_f(to->k, YJ_F64, (double)(value))
 #define I(value) expr_const_i(to->k, YJ_I32, value)
 #define U(value) expr_const_i(to->k, YJ_U32, value)
 #define L(value) expr_const_i(to->k, YJ_I64, value)
@@ -49,6 +55,9 @@ struct math {
 #define SHIFT_RIGHT(a, b) OP2(shift_right, a, b)
 #define AS_I32(a) expr_bitcast(to->k, YJ_I32, a)
 #define AS_F32(a) expr_bitcast(to->k, YJ_F32, a)
+#define AS_I64(a) expr_bitcast(to->k, YJ_I64, a)
+#define AS_F64(a) expr_bitcast(to->k, YJ_F64, a)
+#define TO_F64(a) expr_cast(to->k, YJ_F64, a)
 #define TO_F32(a) expr_cast(to->k, YJ_F32, a)
 #define TO_I32(a) expr_cast(to->k, YJ_I32, a)
 #define TO_U32(a) expr_cast(to->k, YJ_U32, a)
@@ -56,15 +65,17 @@ struct math {
 #define TO_I64(a) expr_cast(to->k, YJ_I64, a)
 
 #include "ir/math_expand.h"
+#include "ir/math_expand64.h"
 
 struct expr *math_build(struct kernel *k, struct cursor *at, enum scalar_op op, struct expr *a, struct expr *b) {
     struct math math = {k, *at}, *to = &math;
+    bool wide = a->dtype == YJ_F64;
     LET(F32, x, a);
     struct expr *y = b ? stmt_let(k, &math.at, "y", b) : NULL, *result = NULL;
     switch (op) {
-#define CALL_ARITY_1(name) build_##name(to, x)
-#define CALL_ARITY_2(name) build_##name(to, x, y)
-#define MATH(name, arity, ulp, doc)                                                                                    \
+#define CALL_ARITY_1(name) (wide ? build64_##name(to, x) : build_##name(to, x))
+#define CALL_ARITY_2(name) (wide ? build64_##name(to, x, y) : build_##name(to, x, y))
+#define MATH(name, arity, ulp, ulp64, doc)                                                                             \
     case SCALAR_##name:                                                                                                \
         result = CALL_ARITY_##arity(name);                                                                             \
         break;

@@ -30,6 +30,7 @@ static const struct kernel_case kernel_cases[] = {
     {"depthwise", -1, {{2, 5, 6, 16}, {1, 1, 1, 1}, {1, 2, 3, 9}, {1, 7, 1, 8}}},
     {"gather", 1, {{10, 7, 5}, {1, 1, 1}, {3, 100, 33}, {4, 2, 64}}},
     {"math", -1, {{1000}, {1}, {8}, {77}}},
+    {"math_f64", -1, {{1000}, {1}, {8}, {77}}},
 };
 
 struct launch {
@@ -86,9 +87,9 @@ static inline void case_fill(struct launch *l, const struct buffer *b, int64_t b
         float f = case_float(wild ? i : -1, r);
         uint32_t word;
         memcpy(&word, &f, sizeof word);
-        if (dtype_kind(b->dtype) == 'f')
-            bits = scalar_cast(b->dtype, YJ_F32, word);
-        else if (b->dtype == YJ_I64)
+        if (dtype_kind(b->dtype) == 'f') bits = scalar_cast(b->dtype, YJ_F32, word);
+        if (b->dtype == YJ_F64 && wild && i >= 32) bits = i % 4 ? bits ^ r >> 36 : r; /* all digits; any size */
+        if (b->dtype == YJ_I64)
             bits = below > 0 ? r % (uint64_t)below : r;
         else if (b->dtype == YJ_BOOL)
             bits = r & 1;
@@ -113,7 +114,7 @@ static inline void launch_open(struct launch *l, const struct kernel_case *c, st
         l->buffer[b->index] = aligned_alloc(64, bytes);
         memset(l->buffer[b->index], 0xA5, bytes);
         if (b->role != ROLE_OUT)
-            case_fill(l, b, c->index_dim >= 0 ? l->scalar[c->index_dim] : 0, strcmp(c->name, "math") == 0, &seed);
+            case_fill(l, b, c->index_dim >= 0 ? l->scalar[c->index_dim] : 0, strncmp(c->name, "math", 4) == 0, &seed);
     }
 }
 
