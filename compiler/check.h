@@ -18,7 +18,7 @@ struct kernel *check_ops(struct arena *arena, enum yj_dtype dtype, enum axis_kin
 /* From one type to all others. */
 struct kernel *check_casts(struct arena *arena, enum yj_dtype from, enum axis_kind kind);
 /* Every transcendental of f32. */
-struct kernel *check_math(struct arena *arena);
+struct kernel *check_math(struct arena *arena, enum yj_dtype dtype);
 /* A matrix product [M, K * k_group] x [K * k_group, N] with the register tile TILE, the right operand packed. */
 enum yj_status check_gemm(struct arena *arena, const struct yj_tile_shape *tile, struct kernel **k);
 

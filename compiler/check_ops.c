@@ -174,14 +174,14 @@ uint64_t check_wild(enum yj_dtype dtype, int64_t i, uint64_t *random) {
     return r & mask;
 }
 
-struct kernel *check_math(struct arena *arena) {
-    struct place p = open_loop(kernel_new(arena, "math_f32"), AXIS_VECTOR);
-    struct expr *a = input(&p, "a", YJ_F32), *b = input(&p, "b", YJ_F32);
+struct kernel *check_math(struct arena *arena, enum yj_dtype dtype) {
+    struct place p = open_loop(kernel_new(arena, arena_text(arena, "math_%s", yj_dtype_name(dtype))), AXIS_VECTOR);
+    struct expr *a = input(&p, "a", dtype), *b = input(&p, "b", dtype);
     struct buffer *out;
     int rows = 0;
     for (int op = 0; op < SCALAR_COUNT; op++)
         rows += strchr(scalar_info[op].types, 'm') != NULL;
-    output_rows(&p, "y", YJ_F32, rows, &out);
+    output_rows(&p, "y", dtype, rows, &out);
     rows = 0;
     for (int op = 0; op < SCALAR_COUNT; op++)
         if (strchr(scalar_info[op].types, 'm'))

@@ -57,7 +57,8 @@ static enum yj_status add_tables(struct checks *all) {
         add_wild(all, check_ops(all->arena, check_op_dtypes[i], AXIS_VECTOR));
     for (int i = 0; i < CHECK_CASTS; i++)
         add_wild(all, check_casts(all->arena, check_cast_dtypes[i], AXIS_VECTOR));
-    add_wild(all, check_math(all->arena));
+    add_wild(all, check_math(all->arena, YJ_F32));
+    add_wild(all, check_math(all->arena, YJ_F64));
     for (size_t i = 0; i < COUNT(all->target->tiles) && all->target->tiles[i].rows; i++) {
         static const int64_t dims[4][4] = {{32, 16, 48}, {1, 1, 1}, {7, 5, 17}, {13, 0, 50}};
         struct kernel *k;
