@@ -105,23 +105,16 @@ static enum yj_status set_read(const char *folder, int number, const char *what,
     return YJ_OK;
 }
 
-/* 16-bit floats are held to one unit in their last place and a little: their results are rounded at the end. */
-static double allowed(enum yj_dtype dtype) {
-    return dtype == YJ_F16 ? 10.5 : dtype == YJ_BF16 ? 80 : 1;
-}
-
-/* Cases whose expected numbers are not exact, and how much more error they are allowed. */
-static const struct {
-    const char *name;
-    double more;
-} inexact[] = {
-    {"window", 3}, /* ONNX made the data of its windows with 3.1415 for pi */
-};
+/* The data of these cases were made with 3.1415 for pi (they agree with that to 1e-7). Near the end of a window of 10
+ * this is 7e-5 of its largest value 1, where 1e-5 and a little are allowed: 2.5 times as much was measured. */
+static const char *const short_pi[] = {"test_blackmanwindow", "test_blackmanwindow_symmetric",
+                                       "test_hammingwindow",  "test_hammingwindow_symmetric",
+                                       "test_hannwindow",     "test_hannwindow_symmetric"};
 
 static double allowed_in(const char *folder) {
-    const char *name = strrchr(folder, '/');
-    for (size_t i = 0; i < COUNT(inexact); i++)
-        if (strstr(name ? name : folder, inexact[i].name)) return inexact[i].more;
+    const char *slash = strrchr(folder, '/'), *name = slash ? slash + 1 : folder;
+    for (size_t i = 0; i < COUNT(short_pi); i++)
+        if (!strcmp(name, short_pi[i])) return 2.6;
     return 1;
 }
 
@@ -130,7 +123,7 @@ static enum yj_status compare(const char *folder, const struct set *got, const s
         double error;
         enum yj_status status = yj_tensor_compare(&got->t[i], &want->t[i], &error);
         if (status != YJ_OK) return report_in(status, "output %d", i);
-        if (!(error <= allowed(want->t[i].dtype) * allowed_in(folder)))
+        if (!(error <= allowed_in(folder)))
             return report(YJ_ERR_INPUT, "output %d is wrong: %g times the allowed error", i, error);
     }
     return YJ_OK;
