@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Operators in ways that ONNX's node data do not try: STFT of a signal of any length, DFT cut and padded, transcendentals
+# of f64 to the last digits. numpy computes what is expected.
+set -u
+python=/usr/bin/python3
+"$python" -c 'import onnx' 2>/dev/null || { echo "skipped: no python3-onnx to write the models with"; exit 77; }
+here=$(mktemp -d)
+trap 'rm -rf "$here"' EXIT
+export YUNJIN_CACHE=$here/cache
+"$python" - "$here" "$BUILD/yunjin" <<'PY'
+import subprocess, sys
+import numpy as np
+from onnx import helper, numpy_helper, TensorProto, save
+here, yunjin = sys.argv[1:]
+random, fails, tried = np.random.default_rng(8), 0, 0
+
+def run(node, x, want, tolerance, shape=None, more={}, options=()):
+    global fails, tried
+    kind = {np.dtype("float32"): TensorProto.FLOAT, np.dtype("float64"): TensorProto.DOUBLE}[x.dtype]
+    g = helper.make_graph([node], "g", [helper.make_tensor_value_info("x", kind, shape or x.shape)],
+                          [helper.make_tensor_value_info("y", kind, None)],
+                          [numpy_helper.from_array(v, k) for k, v in more.items()])
+    save(helper.make_model(g, opset_imports=[helper.make_opsetid("", 17)]), here + "/m.onnx")
+    np.save(here + "/x.npy", x)
+    r = subprocess.run([yunjin, "run", here + "/m.onnx", *options, "--input", f"x={here}/x.npy", "--output", here],
+                       capture_output=True, text=True)
+    got = np.load(here + "/y.npy") if r.returncode == 0 else None
+    tried += 1
+    good = got is not None and got.shape == want.shape and got.dtype == x.dtype
+    with np.errstate(invalid="ignore"):
+        off = np.abs(got - want)[np.isfinite(want)].max() if good else np.inf
+        if good and np.array_equal(got[~np.isfinite(want)], want[~np.isfinite(want)], equal_nan=True) and off <= tolerance:
+            return
+    fails += 1
+    print("FAILED:", node.op_type, x.shape, node.attribute, off, r.stderr[-300:])
+
+def pair(c):
+    return np.stack([c.real, c.imag], -1)
+
+window = np.hanning(50).astype(np.float32)
+for length in (64, 401):
+    x = random.standard_normal((2, length, 1)).astype(np.float32)
+    frames = np.stack([x[:, i:i + 50, 0] for i in range(0, length - 49, 20)], 1)
+    more = {"step": np.array(20), "length": np.array(50), "window": window}
+    for name, f in ("", frames), ("window", frames * window):
+        for one in 0, 1:
+            want = pair((np.fft.rfft if one else np.fft.fft)(f.astype(np.float64)))
+            run(helper.make_node("STFT", ["x", "step", name, "length"], ["y"], onesided=one), x, want, 2e-4,
+                ["b", "t", 1], {k: v for k, v in more.items() if k != "window" or name}, ["--dim", "t=50..100000"])
+for parts in 1, 2:
+    for axis in 1, -2:
+        for length in 7, 9, 20:
+            x = random.standard_normal((2, 9, 12, parts))
+            c = x[..., 0] + (1j * x[..., 1] if parts == 2 else 0)
+            for inverse in range(parts):
+                want = pair((np.fft.ifft if inverse else np.fft.fft)(c, length, axis=1 if axis == 1 else 2))
+                run(helper.make_node("DFT", ["x", "n"], ["y"], axis=axis, inverse=inverse), x, want, 1e-12,
+                    more={"n": np.array(length)})
+x = np.concatenate([random.standard_normal(500) * 3, random.standard_normal(100) * 1e5,
+                    [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-310, 1e308, -1e308]])
+with np.errstate(all="ignore"):
+    small = np.clip(x, -700, 700)
+    for op, f in (("Exp", np.exp), ("Log", np.log), ("Tanh", np.tanh), ("Sin", np.sin), ("Cos", np.cos)):
+        y = small if op == "Exp" else x
+        want = f(y)
+        if op == "Exp": y, want = y[np.abs(want) < 1e3], want[np.abs(want) < 1e3]
+        run(helper.make_node(op, ["x"], ["y"]), y, want, 1e-12)
+    run(helper.make_node("Softmax", ["x"], ["y"]), x[:500], np.exp(x[:500]) / np.exp(x[:500]).sum(), 1e-15)
+    run(helper.make_node("Mod", ["x", "m"], ["y"], fmod=1), x, np.fmod(x, 0.7), 0, more={"m": np.full(x.shape, 0.7)})
+    run(helper.make_node("Pow", ["x", "p"], ["y"]), np.abs(x[:500]), np.abs(x[:500]) ** 2.3, 1e-12, more={"p": np.array(2.3)})
+print(tried, "models,", fails, "failed")
+sys.exit(fails > 0)
+PY
