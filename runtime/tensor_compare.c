@@ -47,8 +47,8 @@ static enum yj_status check_same(const struct yj_tensor *a, const struct yj_tens
     return YJ_OK;
 }
 
-/* Two correct results of a narrow type may lie one step apart (both were rounded, from sums that differ a little), and a
- * step, 2^-10 of an f16 and 2^-7 of a bf16, is more than the measure allows. */
+/* Two correct results of a narrow type may lie one step apart (both were rounded, from sums that differ a little), and
+ * a step, 2^-10 of an f16 and 2^-7 of a bf16, is more than the measure allows. */
 static double allowed(enum yj_dtype dtype) {
     switch (dtype) {
     case YJ_F16:
