@@ -94,8 +94,7 @@ enum yj_status cache_key_of(const struct emit_options *options, const struct ker
     text_add(&text, "yunjin %s llvm %s build ", YJ_VERSION, llvm);
     add_build(&text);
     add_target(&text, options->target);
-    text_add(&text, "%d %d %d %d %s
-", bits, options->scalar, options->own_alignment, options->hidden,
+    text_add(&text, "%d %d %d %d %s\n", bits, options->scalar, options->own_alignment, options->hidden,
              options->text ? options->text : "");
     kernel_print(&text, k);
     bool failed = text.failed;
