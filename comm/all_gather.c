@@ -39,6 +39,32 @@ bool direct_all_gather(struct schedule *s, int rank, int size, int round, enum s
     return true;
 }
 
+/* The PAT reduce-scatter run backwards: far ranks first, while there is little to send. */
+bool pat_all_gather(struct schedule *s, int rank, int size, int round, enum space own) {
+    if (round >= ceil_log2(size)) return false;
+    int64_t d = (int64_t)1 << (ceil_log2(size) - 1 - round);
+    int count = (int)((size - d + 2 * d - 1) / (2 * d)), step = -2 * (int)d;
+    if (round == 0) copy_own(s, rank, own);
+    send_to(s, rank + (int)d, (struct range){round ? SPACE_OUT : own, rank, count, step});
+    recv_from(s, rank - (int)d, (struct range){SPACE_OUT, rank - (int)d, count, step});
+    return true;
+}
+
+/* J. Bruck and others, 1997: what a rank has doubles with each round. */
+bool all_gather_bruck(struct schedule *s, int rank, int size, int round) {
+    int64_t d = (int64_t)1 << round;
+    if (d >= size) return false;
+    int n = (int)min64(d, size - d);
+    if (round == 0) copy_own(s, rank, SPACE_IN);
+    send_to(s, rank - (int)d, round ? out(rank, n) : in(rank, n));
+    recv_from(s, rank + (int)d, out(rank + (int)d, n));
+    return true;
+}
+
+bool all_gather_pat(struct schedule *s, int rank, int size, int round) {
+    return pat_all_gather(s, rank, size, round, SPACE_IN);
+}
+
 bool all_gather_circulant(struct schedule *s, int rank, int size, int round) {
     return circulant_all_gather(s, rank, size, round, SPACE_IN);
 }

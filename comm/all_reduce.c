@@ -19,30 +19,77 @@ static void exchange(struct schedule *s, int peer, bool first) {
     reduce_from(s, peer, mine, out(0, 1));
 }
 
-/* With size = power + extra, the even ones of the first 2 * extra ranks give their vector to the next rank and wait;
- * the others, numbered in order, double. Pairs stay neighbours, so operands stay in rank order. */
-bool all_reduce_doubling(struct schedule *s, int rank, int size, int round) {
-    int power = floor_power2(size), extra = size - power, rounds = ceil_log2(power);
-    bool folded = rank < 2 * extra, idle = folded && rank % 2 == 0;
-    if (round == 0 && extra) {
-        if (idle)
-            send_to(s, rank + 1, in(0, 1));
-        else if (folded)
-            reduce_from(s, rank - 1, in(0, 1), out(0, 1));
-        return true;
-    }
-    int i = round - (extra > 0);
-    if (i < rounds) {
-        int number = folded ? rank / 2 : rank - extra, other = number ^ (1 << i);
-        if (!idle) exchange(s, other < extra ? 2 * other + 1 : other + extra, i == 0 && !folded);
-        return true;
-    }
-    if (i > rounds || !extra) return false;
-    if (idle)
+/* SIZE made to look like BASE: the even ones of the first 2 * (size - base) ranks give their vector to the next rank
+ * and wait; the others are numbered in order. Pairs stay neighbours, so operands stay in rank order. */
+struct folded {
+    int extra, number;
+    bool pair, idle;
+};
+
+static struct folded fold(int rank, int size, int base) {
+    int extra = size - base;
+    bool pair = rank < 2 * extra;
+    return (struct folded){extra, pair ? rank / 2 : rank - extra, pair, pair && rank % 2 == 0};
+}
+
+static int unfold(const struct folded *f, int number) {
+    return number < f->extra ? 2 * number + 1 : number + f->extra;
+}
+
+static void before(struct schedule *s, int rank, const struct folded *f) {
+    if (f->idle)
+        send_to(s, rank + 1, in(0, 1));
+    else if (f->pair)
+        reduce_from(s, rank - 1, in(0, 1), out(0, 1));
+}
+
+static void after(struct schedule *s, int rank, const struct folded *f) {
+    if (f->idle)
         recv_from(s, rank + 1, out(0, 1));
-    else if (folded)
+    else if (f->pair)
         send_to(s, rank - 1, out(0, 1));
+}
+
+/* The radix of a stage among N numbers: the largest factor up to 8; 1 if there is none. */
+static int radix(int n) {
+    int k = 8;
+    while (n % k)
+        k--;
+    return k;
+}
+
+/* Stages of radix up to MOST over BASE numbers: the ranks whose numbers differ in one digit give each other their
+ * vector and all add in rank order, so all have the same bits. */
+static bool multiply(struct schedule *s, int rank, int size, int round, int base, int most) {
+    struct folded f = fold(rank, size, base);
+    int stage = round - (f.extra > 0), d = 1, left = base;
+    if (stage < 0) return before(s, rank, &f), true;
+    for (int i = 0; i < stage && left > 1; i++) {
+        int k = most == 2 ? 2 : radix(left);
+        d *= k, left /= k;
+        if (left == 1 && i == stage - 1) return f.extra > 0 ? after(s, rank, &f), true : false;
+        if (left == 1) return false;
+    }
+    int k = most == 2 ? 2 : radix(left), digit = f.number / d % k;
+    for (int other = 0; other < k && !f.idle; other++)
+        if (other != digit) exchange(s, unfold(&f, f.number + (other - digit) * d), stage == 0 && !f.pair);
     return true;
+}
+
+bool all_reduce_doubling(struct schedule *s, int rank, int size, int round) {
+    return multiply(s, rank, size, round, floor_power2(size), 2);
+}
+
+/* SIZE itself if it has no prime factor above 7, else its three leading bits. */
+static int multiplying_base(int size) {
+    int n = size, unit = floor_power2(size) / 4;
+    for (int k = radix(n); n > 1 && k > 1; k = radix(n))
+        n /= k;
+    return n == 1 || unit < 1 ? size : size / unit * unit;
+}
+
+bool all_reduce_multiplying(struct schedule *s, int rank, int size, int round) {
+    return multiply(s, rank, size, round, multiplying_base(size), 8);
 }
 
 bool all_reduce_two_shot(struct schedule *s, int rank, int size, int round) {
@@ -52,6 +99,11 @@ bool all_reduce_two_shot(struct schedule *s, int rank, int size, int round) {
 bool all_reduce_circulant(struct schedule *s, int rank, int size, int round) {
     return circulant_reduce_scatter(s, rank, size, round, SPACE_OUT) ||
            circulant_all_gather(s, rank, size, round - ceil_log2(size), SPACE_OUT);
+}
+
+bool all_reduce_pat(struct schedule *s, int rank, int size, int round) {
+    return pat_reduce_scatter(s, rank, size, round, SPACE_OUT) ||
+           pat_all_gather(s, rank, size, round - ceil_log2(size), SPACE_OUT);
 }
 
 bool all_reduce_ring(struct schedule *s, int rank, int size, int round) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Generators of broadcast. Ranks are counted from the root; the tree is binomial: at distance d a rank that is a
- * multiple of 2d serves the one d further on.
+ * Generators of broadcast. Ranks are counted from the root; the trees are k-nomial: when the first d ranks have the
+ * vector, each serves the k-1 ranks at distances d, 2d .. (k-1)d in one round.
  */
 #include "comm/generate.h"
 
@@ -9,14 +9,23 @@ static bool is_root(const struct schedule *s, int rank) {
     return rank == s->root;
 }
 
-bool broadcast_binomial(struct schedule *s, int rank, int size, int round) {
+static bool broadcast_knomial(struct schedule *s, int rank, int size, int round, int k) {
     int v = from_root(s, rank);
-    int64_t d = (int64_t)1 << round;
+    int64_t d = power(k, round);
     if (d >= size) return false;
     if (round == 0 && v == 0) copy_to(s, in(0, 1), out(0, 1));
-    if (v < d && v + d < size) send_to(s, rank + (int)d, is_root(s, rank) ? in(0, 1) : out(0, 1));
-    if (v >= d && v < 2 * d) recv_from(s, rank - (int)d, out(0, 1));
+    for (int64_t peer = d; peer < k * d && v < d && v + peer < size; peer += d)
+        send_to(s, rank + (int)peer, is_root(s, rank) ? in(0, 1) : out(0, 1));
+    if (v >= d && v < k * d) recv_from(s, rank - (int)(v - v % d), out(0, 1));
     return true;
+}
+
+bool broadcast_binomial(struct schedule *s, int rank, int size, int round) {
+    return broadcast_knomial(s, rank, size, round, 2);
+}
+
+bool broadcast_knomial4(struct schedule *s, int rank, int size, int round) {
+    return broadcast_knomial(s, rank, size, round, 4);
 }
 
 /* The first half: the far half of the blocks a rank holds goes to the rank they begin with. */

@@ -157,7 +157,7 @@ static enum yj_status longest_message(const struct schedule *mine, int *blocks) 
     }
     for (int rank = 0; rank < mine->size; rank++) {
         struct schedule s;
-        TRY(schedule_open(row, rank, mine->size, mine->root, &s));
+        TRY(schedule_open_nodes(row, rank, mine->size, mine->node, mine->root, &s));
         enum yj_status status = schedule_build(&s);
         for (int round = 0; status == YJ_OK && round < s.nrounds; round++) {
             int n = blocks_of_message(&s, round);
@@ -449,10 +449,11 @@ static enum yj_status connect_peers(struct yj_prepared *p) {
 
 static enum yj_status schedule_for(const struct algorithm *row, struct yj_comm *comm, int root, struct schedule *s) {
     bool proven;
-    TRY(verify_before_use(row, comm->size, &proven));
+    int node = model_of(comm).ranks_per_node;
+    TRY(verify_before_use(row, comm->size, node, &proven));
     if (!proven)
         log_line(YJ_LOG_INFO, "comm: %s is used on %d ranks without a proof for this size", row->name, comm->size);
-    TRY(schedule_open(row, comm->rank, comm->size, root, s));
+    TRY(schedule_open_nodes(row, comm->rank, comm->size, node, root, s));
     enum yj_status status = schedule_build(s);
     if (status != YJ_OK) schedule_close(s);
     return status;

@@ -42,6 +42,34 @@ bool direct_reduce_scatter(struct schedule *s, int rank, int size, int round) {
     return round < 1;
 }
 
+/* S. Jeaugey, "PAT: a new algorithm for all-gather and reduce-scatter operations at scale", 2025: binomial trees, one a
+ * block, near ranks first, so that most data goes to neighbours. Before the round of distance d a rank has partial sums
+ * for the blocks d, 2d, .. before its own; it gives the odd ones to the rank d before it. Only the block size-1 before
+ * its own never gets an operand: it is sent out of IN. */
+bool pat_reduce_scatter(struct schedule *s, int rank, int size, int round, enum space work) {
+    int64_t d = (int64_t)1 << round;
+    if (d >= size) return false;
+    int count = (int)((size - d + 2 * d - 1) / (2 * d)), step = -2 * (int)d;
+    bool last = round > 0 && d + 2 * d * (count - 1) == size - 1;
+    send_to(s, rank - (int)d, (struct range){round ? work : SPACE_IN, rank - (int)d, count - last, step});
+    if (last) send_to(s, rank - (int)d, in(rank + 1, 1));
+    enum space from = round ? work : SPACE_IN, to = 2 * d >= size ? SPACE_OUT : work;
+    reduce_from(s, rank + (int)d, (struct range){from, rank, count, step}, (struct range){to, rank, count, step});
+    return true;
+}
+
+/* A block at a time, each from the rank that gave it. */
+bool reduce_scatter_pairwise(struct schedule *s, int rank, int size, int round) {
+    if (round >= size - 1) return false;
+    send_to(s, rank + round + 1, in(rank + round + 1, 1));
+    reduce_from(s, rank - round - 1, blocks_of(round ? SPACE_OUT : SPACE_IN, rank, 1), out(rank, 1));
+    return true;
+}
+
+bool reduce_scatter_pat(struct schedule *s, int rank, int size, int round) {
+    return pat_reduce_scatter(s, rank, size, round, SPACE_TMP);
+}
+
 bool reduce_scatter_circulant(struct schedule *s, int rank, int size, int round) {
     return circulant_reduce_scatter(s, rank, size, round, SPACE_TMP);
 }

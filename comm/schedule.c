@@ -37,7 +37,9 @@ enum {
     CANONICAL = ROW_CANONICAL,
     SYMMETRIC = ROW_SYMMETRIC,
     POWER2 = ROW_POWER2,
-    APART = ROW_APART
+    APART = ROW_APART,
+    NODES = ROW_NODES,
+    EQUAL = ROW_EQUAL
 };
 static const struct algorithm algorithms[] = {
 #define ALGORITHM(NAME, name, emit, blocks, tmp, critical, max_size, flags, doc)                                       \
@@ -88,7 +90,7 @@ static uint64_t hash_row(const struct algorithm *row, uint64_t hash) {
     for (int size = 2; size <= 9; size++) {
         for (int rank = 0; algorithm_serves(row, size, false) && rank < size; rank++) {
             struct schedule s;
-            if (schedule_open(row, rank, size, rank ? 0 : 1, &s) != YJ_OK) continue;
+            if (schedule_open_nodes(row, rank, size, 2, rank ? 0 : 1, &s) != YJ_OK) continue;
             for (int round = 0; schedule_round(&s, round); round++)
                 for (int i = 0; i < s.nsteps; i++) {
                     const struct step *t = &s.step[i];
@@ -123,7 +125,7 @@ static struct range normal(const struct schedule *s, struct range range) {
     return range;
 }
 
-static void put(struct schedule *s, enum step_kind kind, int peer, struct range from, struct range to) {
+void schedule_put(struct schedule *s, enum step_kind kind, int peer, struct range from, struct range to) {
     if (from.count == 0 && to.count == 0 && s->blocks > 0) return;
     if (s->nsteps == s->room) {
         int room = s->room ? s->room <= INT_MAX / 2 ? 2 * s->room : 0 : 8;
@@ -140,24 +142,29 @@ static void put(struct schedule *s, enum step_kind kind, int peer, struct range 
 static const struct range none = {SPACE_IN, 0, 0, 0};
 
 void send_to(struct schedule *s, int peer, struct range from) {
-    put(s, STEP_SEND, mod(peer, s->size), from, none);
+    schedule_put(s, STEP_SEND, mod(peer, s->size), from, none);
 }
 
 void recv_from(struct schedule *s, int peer, struct range to) {
-    put(s, STEP_RECV, mod(peer, s->size), none, to);
+    schedule_put(s, STEP_RECV, mod(peer, s->size), none, to);
 }
 
 void reduce_from(struct schedule *s, int peer, struct range from, struct range to) {
-    put(s, STEP_REDUCE, mod(peer, s->size), from, to);
+    schedule_put(s, STEP_REDUCE, mod(peer, s->size), from, to);
 }
 
 void copy_to(struct schedule *s, struct range from, struct range to) {
-    put(s, STEP_COPY, -1, from, to);
+    schedule_put(s, STEP_COPY, -1, from, to);
 }
 
 /* --- schedules --- */
 
 enum yj_status schedule_open(const struct algorithm *row, int rank, int size, int root, struct schedule *s) {
+    return schedule_open_nodes(row, rank, size, 0, root, s);
+}
+
+enum yj_status schedule_open_nodes(const struct algorithm *row, int rank, int size, int node, int root,
+                                   struct schedule *s) {
     const struct collective *c = collective_find(row->collective);
     if (!algorithm_serves(row, size, false))
         return report(YJ_ERR_UNSUPPORTED, "%s %s does not serve %d ranks", c->name, row->name, size);
@@ -169,6 +176,9 @@ enum yj_status schedule_open(const struct algorithm *row, int rank, int size, in
                            .rank = rank,
                            .size = size,
                            .root = c->rooted ? root : 0,
+                           .node = node <= 0     ? size
+                                   : size % node ? 1
+                                                 : node,
                            .blocks = row->blocks(size),
                            .tmp_blocks = row->tmp(size)};
     return YJ_OK;

@@ -5,7 +5,8 @@
  * alone.
  *   schedule.h  schedule.c  layout.c     these types, the two tables, layouts
  *   generate.h                           the words generators are written in
- *   all_reduce.c reduce_scatter.c all_gather.c broadcast.c rooted.c all_to_all.c barrier.c     the generators
+ *   all_reduce.c reduce_scatter.c all_gather.c broadcast.c rooted.c all_to_all.c barrier.c two_tree.c
+ *   rails.c  compose.c                   the generators; those made of others, and how they are made
  *   verify.h  verify.c  expression.c     proves a row for a size, all ranks in one process
  *   cost.h  cost.c                       time of a schedule: chooses rows, and is the simulator
  *   text.h  text.c                       schedules as text
@@ -49,6 +50,7 @@ struct algorithm;
 struct schedule {
     const struct algorithm *algorithm;
     int rank, size, root;   /* root: 0 where the collective has none, the peer for send and recv */
+    int node;               /* the shape of the job: so many consecutive ranks share a node; divides size */
     int blocks, tmp_blocks; /* of IN and OUT; of TMP */
     int nrounds;            /* after schedule_build */
     int *first;             /* round r's steps are step[first[r]] .. step[first[r+1]-1] */
@@ -65,9 +67,11 @@ typedef bool generator(struct schedule *s, int rank, int size, int round);
 enum algorithm_flags {
     ROW_ORDERED = 1,   /* operands are joined in rank order: serves operators that do not commute */
     ROW_CANONICAL = 2, /* each sum is one join of all ranks in order: bits depend on neither the row nor the slicing */
-    ROW_SYMMETRIC = 4, /* rank r does what rank 0 does, ranks and blocks shifted by r */
+    ROW_SYMMETRIC = 4, /* rank r does what rank 0 does, ranks and blocks shifted by r (NODES: by whole nodes) */
     ROW_POWER2 = 8,    /* serves sizes that are powers of two only */
     ROW_APART = 16,    /* IN and OUT must not share memory */
+    ROW_NODES = 32,    /* looks at schedule.node: proven for every divisor of size */
+    ROW_EQUAL = 64,    /* all blocks must be of one size: serves no v-collective */
 };
 struct algorithm {
     enum yj_collective collective;
@@ -104,8 +108,11 @@ bool algorithm_serves(const struct algorithm *row, int size, bool ordered);
 /* Over the rows and the schedules they give for small sizes: two builds that would disagree have different hashes. */
 uint64_t algorithm_table_hash(void);
 
-/* A schedule of ROW for one rank. open refuses sizes the row does not serve, and ranks and roots out of range. */
+/* A schedule of ROW for one rank. open refuses sizes the row does not serve, and ranks and roots out of range.
+ * NODE consecutive ranks share a node; 0, and plain open: all of them do. Where it does not divide SIZE no two do. */
 enum yj_status schedule_open(const struct algorithm *row, int rank, int size, int root, struct schedule *s);
+enum yj_status schedule_open_nodes(const struct algorithm *row, int rank, int size, int node, int root,
+                                   struct schedule *s);
 /* Replaces the steps by those of ROUND; false: no such round (or s->failed). Allocates only when a round is larger than
  * any before. */
 bool schedule_round(struct schedule *s, int round);

@@ -81,11 +81,12 @@ enum yj_status yj_schedule_verify_text(const char *name, const char *source, yj_
     return YJ_OK;
 }
 
-enum yj_status yj_schedule_print(const char *collective, const char *algorithm, int ranks, int root, char **text) {
+enum yj_status yj_schedule_print(const char *collective, const char *algorithm, int ranks, int ranks_per_node, int root,
+                                 char **text) {
     const struct algorithm *row;
     struct text printed = {0};
     TRY(find(collective, algorithm, &row));
-    enum yj_status status = schedule_print_row(row, ranks, root, &printed);
+    enum yj_status status = schedule_print_row(row, ranks, ranks_per_node, root, &printed);
     if (status == YJ_OK)
         *text = printed.data;
     else

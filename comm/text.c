@@ -53,14 +53,14 @@ void schedule_print(const struct schedule *ranks, struct text *text) {
     }
 }
 
-enum yj_status schedule_print_row(const struct algorithm *row, int size, int root, struct text *text) {
+enum yj_status schedule_print_row(const struct algorithm *row, int size, int node, int root, struct text *text) {
     struct schedule *ranks = size > 0 ? calloc((size_t)size, sizeof *ranks) : NULL;
     enum yj_status status = ranks ? YJ_OK : report(size > 0 ? YJ_ERR_MEMORY : YJ_ERR_INPUT, "%d ranks", size);
     bool pair = row->collective == YJ_SEND || row->collective == YJ_RECV;
     if (status == YJ_OK && pair) status = report(YJ_ERR_UNSUPPORTED, "a %s is one step: nothing to print", row->name);
     int built = 0;
     for (; status == YJ_OK && built < size; built++) {
-        status = schedule_open(row, built, size, root, &ranks[built]);
+        status = schedule_open_nodes(row, built, size, node, root, &ranks[built]);
         if (status == YJ_OK) status = schedule_build(&ranks[built]);
     }
     if (status == YJ_OK) schedule_print(ranks, text);

@@ -26,7 +26,7 @@ struct schedule_text {
 /* RANKS: .size schedules that schedule_build has filled. */
 void schedule_print(const struct schedule *ranks, struct text *text);
 /* Builds all ranks of a row and prints them. */
-enum yj_status schedule_print_row(const struct algorithm *row, int size, int root, struct text *text);
+enum yj_status schedule_print_row(const struct algorithm *row, int size, int node, int root, struct text *text);
 /* NAME is for messages ("FILE:12: ..."). At most 4096 ranks and 16 Mi steps. *SCHEDULE must
  * stay where it is: its ranks point into it. */
 enum yj_status schedule_parse(const char *name, const char *source, struct schedule_text *schedule);

@@ -38,7 +38,7 @@ struct world {
     const struct schedule *built; /* or NULL: rounds come from the generator */
     enum meaning meaning;
     bool in_place, failed; /* failed: out of memory */
-    int size, root, blocks, tmp_blocks, round;
+    int size, node, root, blocks, tmp_blocks, round;
     int64_t cells; /* of one rank */
     struct schedule *rank;
     uint32_t *value;   /* size * cells expression ids; 0: nothing */
@@ -105,15 +105,17 @@ static const char *cell_name(const struct world *w, int64_t cell, char text[stat
 static enum yj_status wrong(const struct world *w, int rank, int step, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 static enum yj_status wrong(const struct world *w, int rank, int step, const char *format, ...) {
-    char what[400], where[64] = "", at[32] = "";
+    char what[400], where[64] = "", at[32] = "", nodes[32] = "";
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(what, sizeof what, format, arguments);
     va_end(arguments);
     if (step >= 0) snprintf(at, sizeof at, ", step %d", step);
     if (w->round >= 0) snprintf(where, sizeof where, "round %d, ", w->round);
-    return report(YJ_ERR_INPUT, "%s %s, %d ranks, root %d, %s, %s: %srank %d%s: %s", w->collective->name, w->row->name,
-                  w->size, w->root, meanings[w->meaning], w->in_place ? "in place" : "apart", where, rank, at, what);
+    if (w->row->flags & ROW_NODES) snprintf(nodes, sizeof nodes, ", %d a node", w->node ? w->node : w->size);
+    return report(YJ_ERR_INPUT, "%s %s, %d ranks%s, root %d, %s, %s: %srank %d%s: %s", w->collective->name,
+                  w->row->name, w->size, nodes, w->root, meanings[w->meaning], w->in_place ? "in place" : "apart",
+                  where, rank, at, what);
 }
 
 static bool holds(const struct world *w, enum holding holding, int rank, int block) {
@@ -442,7 +444,7 @@ static bool prepare(struct world *w, const struct algorithm *row, int root) {
         if (w->built)
             w->rank[r] =
                 (struct schedule){.size = w->size, .rank = r, .blocks = w->blocks, .tmp_blocks = w->tmp_blocks};
-        else if (schedule_open(mine, r, w->size, pair(w->row) ? !r : root, &w->rank[r]) != YJ_OK)
+        else if (schedule_open_nodes(mine, r, w->size, w->node, pair(w->row) ? !r : root, &w->rank[r]) != YJ_OK)
             return false;
     }
     w->cells = 2 * (int64_t)w->blocks + w->tmp_blocks;
@@ -549,7 +551,7 @@ static enum yj_status run(struct world *w, struct verify_stats *stats) {
     return YJ_OK;
 }
 
-static enum yj_status verify(const struct algorithm *row, const struct schedule *built, int size, int root,
+static enum yj_status verify(const struct algorithm *row, const struct schedule *built, int size, int node, int root,
                              enum meaning meaning, bool in_place, struct verify_stats *stats) {
     struct world w = {.row = row,
                       .collective = collective_find(row->collective),
@@ -557,6 +559,7 @@ static enum yj_status verify(const struct algorithm *row, const struct schedule 
                       .meaning = meaning,
                       .in_place = in_place,
                       .size = size,
+                      .node = node,
                       .root = w.collective->rooted ? root : 0};
     w.blocks = built ? built->blocks : row->blocks(size);
     w.tmp_blocks = built ? built->tmp_blocks : row->tmp(size);
@@ -571,34 +574,45 @@ static enum yj_status verify(const struct algorithm *row, const struct schedule 
 
 enum yj_status verify_one(const struct algorithm *row, int size, int root, enum meaning meaning, bool in_place,
                           struct verify_stats *stats) {
+    return verify_nodes(row, size, 0, root, meaning, in_place, stats);
+}
+
+enum yj_status verify_nodes(const struct algorithm *row, int size, int node, int root, enum meaning meaning,
+                            bool in_place, struct verify_stats *stats) {
     const struct collective *c = collective_find(row->collective);
     if (!algorithm_serves(row, size, false) || (pair(row) && size != 2))
         return report(YJ_ERR_UNSUPPORTED, "%s %s does not serve %d ranks", c->name, row->name, size);
     if (root < 0 || root >= size) return report(YJ_ERR_INPUT, "%s: root %d is outside 0..%d", c->name, root, size - 1);
-    return verify(row, NULL, size, root, meaning, in_place, stats);
+    return verify(row, NULL, size, node, root, meaning, in_place, stats);
 }
 
 enum yj_status verify_built(const struct schedule *ranks, enum meaning meaning, bool in_place,
                             struct verify_stats *stats) {
-    return verify(ranks->algorithm, ranks, ranks->size, ranks->root, meaning, in_place, stats);
+    return verify(ranks->algorithm, ranks, ranks->size, ranks->node, ranks->root, meaning, in_place, stats);
 }
 
-enum yj_status verify_row(const struct algorithm *row, int size, struct verify_stats *stats) {
+static enum yj_status verify_shape(const struct algorithm *row, int size, int node, struct verify_stats *stats) {
     bool rooted = collective_find(row->collective)->rooted && !pair(row);
     int step = size <= 16 ? 1 : size / 2, placements = row->flags & ROW_APART ? 1 : 2;
     for (int root = 0; root < size && (root == 0 || rooted); root += step)
         for (int meaning = 0; meaning < MEANINGS; meaning++)
             for (int in_place = 0; in_place < placements; in_place++)
-                TRY(verify_one(row, size, root, (enum meaning)meaning, in_place, stats));
-    if (rooted && size > 16) TRY(verify_one(row, size, size - 1, MEANING_PUT, true, stats));
+                TRY(verify_nodes(row, size, node, root, (enum meaning)meaning, in_place, stats));
+    if (rooted && size > 16) TRY(verify_nodes(row, size, node, size - 1, MEANING_PUT, true, stats));
     return YJ_OK;
 }
 
-enum yj_status verify_before_use(const struct algorithm *row, int size, bool *proven) {
+enum yj_status verify_row(const struct algorithm *row, int size, struct verify_stats *stats) {
+    for (int node = row->flags & ROW_NODES ? 1 : size; node <= size; node++)
+        if (size % node == 0) TRY(verify_shape(row, size, node, stats));
+    return YJ_OK;
+}
+
+enum yj_status verify_before_use(const struct algorithm *row, int size, int node, bool *proven) {
     int64_t steps = (int64_t)size * size * (row->blocks(size) > 1 ? 2 : 1); /* an upper bound of sends, about */
     *proven = size <= 64;
     if (*proven || steps > 2 * 1024 * 1024) return YJ_OK;
-    TRY(verify_one(row, size, 0, MEANING_PUT, !(row->flags & ROW_APART), NULL));
+    TRY(verify_nodes(row, size, node, 0, MEANING_PUT, !(row->flags & ROW_APART), NULL));
     *proven = true;
     return YJ_OK;
 }

@@ -27,13 +27,17 @@ struct verify_stats {
 /* One size, root, meaning; IN and OUT apart or in place. Send and recv rows are proven as a pair of two ranks. */
 enum yj_status verify_one(const struct algorithm *row, int size, int root, enum meaning meaning, bool in_place,
                           struct verify_stats *stats);
+/* The same where NODE consecutive ranks share a node; 0: all do. */
+enum yj_status verify_nodes(const struct algorithm *row, int size, int node, int root, enum meaning meaning,
+                            bool in_place, struct verify_stats *stats);
 /* The same for SIZE schedules that were built before (of one row and root). */
 enum yj_status verify_built(const struct schedule *ranks, enum meaning meaning, bool in_place,
                             struct verify_stats *stats);
-/* All meanings, apart and in place, and roots (all up to 16 ranks; above: first, middle and last). */
+/* All meanings, apart and in place, and roots (all up to 16 ranks; above: first, middle and last); rows that look at
+ * nodes, nodes of every size that divides SIZE. */
 enum yj_status verify_row(const struct algorithm *row, int size, struct verify_stats *stats);
 /* Before a row's first use at SIZE. Sizes that the tests prove return at once; others are proven here if that takes
  * less than about a second (*PROVEN tells). An error means: do not use the row. */
-enum yj_status verify_before_use(const struct algorithm *row, int size, bool *proven);
+enum yj_status verify_before_use(const struct algorithm *row, int size, int node, bool *proven);
 
 #endif

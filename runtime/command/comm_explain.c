@@ -128,7 +128,7 @@ static int list_rows(const struct options *o) {
 
 static int print_schedule(const struct options *o) {
     char *text;
-    enum yj_status status = yj_schedule_print(o->name[0], o->name[1], o->ranks, o->root, &text);
+    enum yj_status status = yj_schedule_print(o->name[0], o->name[1], o->ranks, o->machine.ranks_per_node, o->root, &text);
     if (status != YJ_OK) return comm_failed("explain", status);
     int code = EXIT_DONE;
     if (o->json)

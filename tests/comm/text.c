@@ -15,7 +15,7 @@
 
 static char *printed(const struct algorithm *row, int size, int root) {
     struct text text = {0};
-    assert_int_equal(schedule_print_row(row, size, root, &text), YJ_OK);
+    assert_int_equal(schedule_print_row(row, size, 2, root, &text), YJ_OK);
     return text.data;
 }
 
