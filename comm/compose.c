@@ -37,6 +37,7 @@ static void rename_step(struct schedule *s, const struct group *g, struct step t
         if (t.from.count) n = piece(g, &t.from, i, n, &from);
         if (t.to.count) n = piece(g, &t.to, i, n, &to);
         if (t.from.count) piece(g, &t.from, i, n, &from);
+        if (t.kind == STEP_COPY && from.space == to.space && from.first == to.first) continue; /* it is there */
         schedule_put(s, (enum step_kind)t.kind, peer, from, to);
     }
 }

@@ -42,7 +42,7 @@ static const char *const fault_names[] = {"drop a step",
 static struct {
     const struct algorithm *row;
     enum fault fault;
-    int rank, round, step;
+    int node, rank, round, step;
     int peer, kind; /* of the step chosen: for DROP_MESSAGE */
     bool changed;
 } mutant;
@@ -101,7 +101,7 @@ static bool emit_mutant(struct schedule *s, int rank, int size, int round) {
     int other = swap && round == mutant.round ? round + 1 : swap && round == mutant.round + 1 ? round - 1 : round;
     if (swap && other != round) {
         struct schedule probe;
-        bool exists = schedule_open(mutant.row, rank, size, s->root, &probe) == YJ_OK &&
+        bool exists = schedule_open_nodes(mutant.row, rank, size, mutant.node, s->root, &probe) == YJ_OK &&
                       schedule_round(&probe, round > other ? round : other);
         schedule_close(&probe);
         if (exists)
@@ -120,10 +120,10 @@ static bool emit_mutant(struct schedule *s, int rank, int size, int round) {
 
 /* --- the plain execution: lock-step on floats; every round reads the memory as it was when the round began --- */
 
-enum { MOST = 16 };
+enum { MOST = 16, CELLS = 24 };
 struct machine {
     bool in_place;
-    float cell[MOST][SPACES][MOST];
+    float cell[MOST][SPACES][CELLS];
     uint32_t heard[MOST];
 };
 
@@ -148,8 +148,8 @@ static float sent(struct machine *old, const struct schedule *all, int peer, int
 
 /* A sum in the making for every block of memory: one operand a rank. */
 struct sums {
-    uint32_t from[SPACES][MOST];
-    float operand[SPACES][MOST][MOST];
+    uint32_t from[SPACES][CELLS];
+    float operand[SPACES][CELLS][MOST];
 };
 
 static void gather_operand(struct sums *sums, int space, int block, int rank, float value) {
@@ -179,7 +179,7 @@ static void run_rank(struct machine *old, struct machine *now, const struct sche
         }
     }
     for (int space = 0; space < SPACES; space++)
-        for (int block = 0; block < MOST; block++) {
+        for (int block = 0; block < CELLS; block++) {
             float sum = 0;
             uint32_t from = sums.from[space][block], first = from & -from;
             for (int r = 0; r < s->size; r++)
@@ -222,12 +222,12 @@ static bool runs_right(const struct algorithm *row, int size, int root, bool in_
     for (int r = 0; r < size; r++) {
         now.heard[r] = 1u << r;
         for (int space = 0; space < SPACES; space++)
-            for (int b = 0; b < MOST; b++)
+            for (int b = 0; b < CELLS; b++)
                 now.cell[r][space][b] = -1e30f;
         for (int b = 0; b < blocks; b++)
             if (c->in == HOLD_ALL || (c->in == HOLD_OWN && b == r) || (c->in == HOLD_ROOT && r == root))
                 *place(&now, r, SPACE_IN, b) = given(r, b);
-        assert_int_equal(schedule_open(row, r, size, root, &all[r]), YJ_OK);
+        assert_int_equal(schedule_open_nodes(row, r, size, mutant.node, root, &all[r]), YJ_OK);
     }
     bool more = true;
     for (int round = 0; more; round++) {
@@ -250,7 +250,7 @@ static struct { int made, caught, harmless; } score[64][FAULTS];
 static bool caught(const struct algorithm *row, int size, int root) {
     for (int meaning = 0; meaning < MEANINGS; meaning++)
         for (int in_place = 0; in_place < (row->flags & ROW_APART ? 1 : 2); in_place++)
-            if (verify_one(row, size, root, (enum meaning)meaning, in_place, NULL) != YJ_OK) return true;
+            if (verify_nodes(row, size, mutant.node, root, (enum meaning)meaning, in_place, NULL) != YJ_OK) return true;
     return false;
 }
 
@@ -271,9 +271,9 @@ static void hunt(int index, int size, int root) {
         runs_right(&broken, size, root, false) && (row->flags & ROW_APART || runs_right(&broken, size, root, true));
     bool changes = mutant.fault < SPACE && mutant.fault != DROP_MESSAGE && mutant.kind != STEP_COPY;
     if (ok && !changes) return;
-    print_error("%s %s, %d ranks, root %d: not caught: %s, rank %d, round %d, step %d\n",
-                collective_find(row->collective)->name, row->name, size, root, fault_names[mutant.fault], mutant.rank,
-                mutant.round, mutant.step);
+    print_error("%s %s, %d ranks, %d a node, root %d: not caught: %s, rank %d, round %d, step %d\n",
+                collective_find(row->collective)->name, row->name, size, mutant.node, root, fault_names[mutant.fault],
+                mutant.rank, mutant.round, mutant.step);
     fail();
 }
 
@@ -284,7 +284,7 @@ static void hunt_row(int index, int size, int root) {
         struct schedule s;
         bool pair = row->collective == YJ_SEND || row->collective == YJ_RECV;
         if (pair && rank == (row->collective == YJ_SEND)) continue; /* the other half's */
-        assert_int_equal(schedule_open(row, rank, size, pair ? !rank : root, &s), YJ_OK);
+        assert_int_equal(schedule_open_nodes(row, rank, size, mutant.node, pair ? !rank : root, &s), YJ_OK);
         for (int round = 0; schedule_round(&s, round); round++)
             for (int step = 0; step < s.nsteps; step++)
                 for (int fault = 0; fault < FAULTS; fault++) {
@@ -306,10 +306,13 @@ static void every_mutant_is_caught(void **state) {
     for (int i = 0; i < algorithm_count(); i++) {
         const struct algorithm *row = algorithm_at(i);
         bool pair = row->collective == YJ_SEND || row->collective == YJ_RECV;
-        for (size_t k = 0; k < (pair ? 1 : COUNT(sizes)); k++) {
-            hunt_row(i, sizes[k], 0);
-            if (collective_find(row->collective)->rooted && !pair) hunt_row(i, sizes[k], sizes[k] - 1);
-        }
+        for (size_t k = 0; k < (pair ? 1 : COUNT(sizes)); k++)
+            for (int node = row->flags & ROW_NODES ? 1 : sizes[k]; node <= sizes[k]; node++) {
+                if (sizes[k] % node) continue;
+                mutant.node = node;
+                hunt_row(i, sizes[k], 0);
+                if (collective_find(row->collective)->rooted && !pair) hunt_row(i, sizes[k], sizes[k] - 1);
+            }
         int made = 0, found = 0;
         for (int fault = 0; fault < FAULTS; fault++)
             made += score[i][fault].made, found += score[i][fault].caught;
@@ -325,8 +328,9 @@ static void plain_execution_agrees(void **state) {
         const struct algorithm *row = algorithm_at(i);
         if (row->collective == YJ_SEND || row->collective == YJ_RECV) continue;
         for (int size = 1; size <= MOST; size++)
-            for (int in_place = 0; in_place < (row->flags & ROW_APART ? 1 : 2); in_place++)
-                assert_true(runs_right(row, size, size / 2 % size, in_place));
+            for (mutant.node = 1; mutant.node <= size; mutant.node++)
+                for (int in_place = 0; in_place < (row->flags & ROW_APART ? 1 : 2); in_place++)
+                    assert_true(runs_right(row, size, size / 2 % size, in_place));
     }
 }
 
