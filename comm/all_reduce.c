@@ -13,12 +13,6 @@ bool all_reduce_direct(struct schedule *s, int rank, int size, int round) {
     return round < 1;
 }
 
-static void exchange(struct schedule *s, int peer, bool first) {
-    struct range mine = first ? in(0, 1) : out(0, 1);
-    send_to(s, peer, mine);
-    reduce_from(s, peer, mine, out(0, 1));
-}
-
 /* SIZE made to look like BASE: the even ones of the first 2 * (size - base) ranks give their vector to the next rank
  * and wait; the others are numbered in order. Pairs stay neighbours, so operands stay in rank order. */
 struct folded {
@@ -71,8 +65,11 @@ static bool multiply(struct schedule *s, int rank, int size, int round, int base
         if (left == 1) return false;
     }
     int k = most == 2 ? 2 : radix(left), digit = f.number / d % k;
-    for (int other = 0; other < k && !f.idle; other++)
-        if (other != digit) exchange(s, unfold(&f, f.number + (other - digit) * d), stage == 0 && !f.pair);
+    struct range mine = stage == 0 && !f.pair ? in(0, 1) : out(0, 1);
+    for (int j = 1; j < k && !f.idle; j++) {
+        send_to(s, unfold(&f, f.number + ((digit + j) % k - digit) * d), mine);
+        reduce_from(s, unfold(&f, f.number + ((digit - j + k) % k - digit) * d), mine, out(0, 1));
+    }
     return true;
 }
 

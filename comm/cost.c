@@ -9,6 +9,7 @@
 #include "comm/cost.h"
 #include "runtime/base/base.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -45,7 +46,7 @@ struct clock {
     double cpu, out[LINKS], in[LINKS];
     double posted, done; /* of the round in hand */
     double *slice;       /* slices: when the last round of each was done */
-    int cursor;          /* next step of the round in hand */
+    int cursor, taken;   /* next steps of the round in hand, to send and to receive */
 };
 
 /* Bytes of the blocks of a slice of a message: its steps from I on with the same peer and direction; I moves on. */
@@ -58,7 +59,7 @@ static double message_bytes(const struct schedule *s, int *i, double block_bytes
 }
 
 static void post(const struct cost_model *model, const struct schedule *s, int slice, struct clock *c) {
-    c->cursor = 0;
+    c->cursor = c->taken = 0;
     c->posted = c->done = c->slice[slice] + (s->nsteps ? model->round_s : 0);
 }
 
@@ -94,173 +95,300 @@ static bool next_send(const struct schedule *s, struct clock *c, double block_by
     return true;
 }
 
-/* --- all ranks --- */
+/* --- a fleet: the ranks that are walked, and who stands for the others --- */
+
+/* So few ranks are all walked. Rows of more rounds are not sliced; slicing is taken to gain this factor at most. */
+enum { FEW = 32, CAST = 64, MAX_SLICES = 64, SLICED_ROUNDS = 128, SLICE_GAIN = 8 };
 
 struct fleet {
     const struct cost_model *model;
+    const struct algorithm *row;
     const struct schedule *built; /* or NULL */
     struct schedule *rank;
     struct clock *clock;
-    int size, slices;
-    double block_bytes;
+    int *sending; /* those that have messages left in the round in hand */
+    int size, n;  /* ranks; of them are walked */
+    int period;   /* rank r is played by rank r % period; 0: only the ranks of CAST are there */
+    int cast[CAST];
+    int8_t at[256]; /* of cast, by rank % 256: index + 1, 0 nobody, -1 several */
+    int root, slices;
+    bool keep; /* all rounds are generated once: few ranks, several slices */
+    double block_bytes, limit_s;
+    double front; /* when the last of the walked ranks posted the round in hand */
 };
 
-static bool round_at(struct fleet *f, int r, int round) {
-    struct schedule *s = &f->rank[r];
+/* Which of the walked ranks plays RANK; -1: none, it is taken to be where its peer is. */
+static int player(const struct fleet *f, int rank) {
+    if (f->period) return f->period == f->size ? rank : rank % f->period;
+    int i = f->at[rank % 256];
+    if (i >= 0) return i && f->cast[i - 1] == rank ? i - 1 : -1;
+    for (i = f->n - 1; i >= 0 && f->cast[i] != rank;)
+        i--;
+    return i;
+}
+
+static bool round_at(struct fleet *f, int i, int round) {
+    struct schedule *s = &f->rank[i];
     if (!f->built) return schedule_round(s, round);
-    const struct schedule *b = &f->built[r];
-    *s = *b;
+    const struct schedule *b = &f->built[i];
+    if (!s->algorithm) *s = *b;
     s->nsteps = 0;
     if (round < b->nrounds) s->step = b->step + b->first[round], s->nsteps = b->first[round + 1] - b->first[round];
     return round < b->nrounds;
 }
 
-/* The round in hand of one slice on all ranks: everybody's first message, then everybody's second. */
-static void fleet_slice(struct fleet *f, int slice) {
-    for (int r = 0; r < f->size; r++)
-        post(f->model, &f->rank[r], slice, &f->clock[r]);
-    for (bool sending = true; sending;) {
-        sending = false;
-        for (int r = 0; r < f->size; r++) {
-            int peer;
-            double bytes;
-            if (!next_send(&f->rank[r], &f->clock[r], f->block_bytes, &peer, &bytes)) continue;
-            int class = class_of(f->model, r, peer);
-            transfer(&f->model->link[class], class, bytes, &f->clock[r], &f->clock[peer]);
-            sending = true;
-        }
-    }
-    for (int r = 0; r < f->size; r++)
-        finish(f->model, &f->rank[r], slice, f->block_bytes, &f->clock[r]);
+/* The next message of a walked rank. */
+static bool fleet_send(struct fleet *f, int i) {
+    int peer;
+    double bytes;
+    struct clock *from = &f->clock[i], other = {.posted = from->posted};
+    if (!next_send(&f->rank[i], from, f->block_bytes, &peer, &bytes)) return false;
+    int class = class_of(f->model, f->rank[i].rank, peer), to = player(f, peer);
+    transfer(&f->model->link[class], class, bytes, from, to < 0 ? &other : &f->clock[to]);
+    return true;
 }
 
-static enum yj_status fleet_run(struct fleet *f, struct cost *cost) {
-    *cost = (struct cost){0};
-    for (;; cost->rounds++) {
-        bool more = false;
-        for (int r = 0; r < f->size; r++)
-            more |= round_at(f, r, cost->rounds);
-        if (!more) break;
+/* The next that comes from a rank that is not walked: it is as far as the last of those that are. */
+static bool fleet_receive(struct fleet *f, int i) {
+    const struct schedule *s = &f->rank[i];
+    struct clock *to = &f->clock[i], other = {.posted = f->front};
+    while (to->taken < s->nsteps) {
+        const struct step *t = &s->step[to->taken];
+        double bytes = message_bytes(s, &to->taken, f->block_bytes);
+        if (t->kind == STEP_SEND || t->kind == STEP_COPY || player(f, t->peer) >= 0) continue;
+        int class = class_of(f->model, s->rank, t->peer);
+        transfer(&f->model->link[class], class, bytes, &other, to);
+        return true;
+    }
+    return false;
+}
+
+/* The round in hand of one slice: everybody's first message, then everybody's second, and so on. */
+static void fleet_slice(struct fleet *f, int slice) {
+    int left = 0;
+    f->front = 0;
+    for (int i = 0; i < f->n; i++) {
+        post(f->model, &f->rank[i], slice, &f->clock[i]);
+        if (!f->rank[i].nsteps) continue;
+        f->sending[left++] = i;
+        f->front = later(f->front, f->clock[i].posted);
+    }
+    while (left > 0) {
+        int still = 0;
+        for (int k = 0; k < left; k++) {
+            int i = f->sending[k];
+            bool sent = fleet_send(f, i), heard = !f->period && fleet_receive(f, i);
+            if (sent || heard) f->sending[still++] = i;
+        }
+        left = still;
+    }
+    for (int i = 0; i < f->n; i++)
+        finish(f->model, &f->rank[i], slice, f->block_bytes, &f->clock[i]);
+}
+
+static bool fleet_has(struct fleet *f, int round) {
+    bool has = false;
+    for (int i = 0; i < f->n; i++)
+        has |= round_at(f, i, round);
+    return has;
+}
+
+/* A long row (a ring) is the same round again and again: of each of its 16 parts the first 32 rounds are walked, and
+ * the rest is taken to go on as the last 16 of them. FROM: when those began. Returns how many rounds were skipped. */
+enum { LONG_ROUNDS = 2048, PARTS = 16, WALKED = 32, STEADY = 16 };
+static int fleet_skip(struct fleet *f, int round, int rounds, double from) {
+    int part = rounds / PARTS, rest = part - WALKED;
+    double more = (f->clock[0].slice[0] - from) / STEADY * rest;
+    if (round % part != WALKED - 1 || round + rest >= rounds) return 0;
+    for (int i = 0; i < f->n; i++) {
+        struct clock *c = &f->clock[i];
+        c->cpu += more;
+        for (int class = 0; class < LINKS; class ++)
+            c->out[class] += more, c->in[class] += more;
+        for (int slice = 0; slice < f->slices; slice++)
+            c->slice[slice] += more;
+    }
+    return rest;
+}
+
+/* How many rounds a long row has; 0: it is not long. */
+static int fleet_long(struct fleet *f) {
+    if (!f->limit_s || !f->period || !fleet_has(f, LONG_ROUNDS)) return 0;
+    int low = LONG_ROUNDS, high = 2 * LONG_ROUNDS; /* round LOW is there, HIGH is not */
+    while (fleet_has(f, high) && high < INT_MAX / 2)
+        low = high, high *= 2;
+    while (high - low > 1)
+        *(fleet_has(f, low + (high - low) / 2) ? &low : &high) = low + (high - low) / 2;
+    return high;
+}
+
+/* Round by round, all slices of one before any of the next. */
+static void fleet_rounds(struct fleet *f, struct cost *cost) {
+    int rounds = fleet_long(f);
+    double from = 0;
+    for (; !cost->at_least && fleet_has(f, cost->rounds); cost->rounds++) {
+        if (rounds && cost->rounds % (rounds / PARTS) == WALKED - STEADY) from = f->clock[0].slice[0];
         for (int slice = 0; slice < f->slices; slice++)
             fleet_slice(f, slice);
+        if (rounds) cost->rounds += fleet_skip(f, cost->rounds, rounds, from);
+        double limit = cost->rounds < SLICED_ROUNDS ? f->limit_s : f->limit_s / SLICE_GAIN;
+        cost->at_least = limit > 0 && f->clock[0].slice[0] > limit;
     }
-    for (int r = 0; r < f->size; r++) {
-        if (!f->built && f->rank[r].failed) return report(YJ_ERR_MEMORY, "out of memory in the simulator");
+}
+
+/* In waves, as slices follow each other through a tree: with round r of a slice, round r-1 of the next. */
+static void fleet_waves(struct fleet *f, struct cost *cost) {
+    for (int wave = 0; wave < cost->rounds + f->slices - 1; wave++)
+        for (int slice = wave < f->slices ? wave : f->slices - 1; slice >= 0; slice--)
+            if (fleet_has(f, wave - slice)) fleet_slice(f, slice);
+}
+
+static enum yj_status fleet_end(struct fleet *f, double *time) {
+    *time = 0;
+    for (int i = 0; i < f->n; i++) {
+        if (!f->built && f->rank[i].failed) return report(YJ_ERR_MEMORY, "out of memory in the simulator");
         for (int slice = 0; slice < f->slices; slice++)
-            cost->time_s = later(cost->time_s, f->clock[r].slice[slice]);
+            *time = later(*time, f->clock[i].slice[slice]);
     }
     return YJ_OK;
 }
 
-static enum yj_status simulate(struct fleet *f, const struct algorithm *row, int root, uint64_t bytes,
-                               struct cost *cost) {
-    int blocks = f->built ? f->built->blocks : row->blocks(f->size), opened = 0;
-    f->block_bytes = blocks ? (double)bytes / blocks / f->slices : 0;
-    f->rank = calloc((size_t)f->size, sizeof *f->rank);
-    f->clock = calloc((size_t)f->size, sizeof *f->clock);
-    double *slice = calloc((size_t)f->size * (size_t)f->slices, sizeof *slice);
-    enum yj_status status =
-        f->rank && f->clock && slice ? YJ_OK : report(YJ_ERR_MEMORY, "out of memory in the simulator");
-    for (int r = 0; status == YJ_OK && r < f->size; r++) {
-        f->clock[r].slice = slice + (size_t)r * (size_t)f->slices;
-        if (f->built) continue;
-        status = schedule_open(row, r, f->size, root, &f->rank[r]);
-        opened += status == YJ_OK;
+/* Ports serve messages in a fixed order, which no transport does; of two orders the better is nearer to the truth. */
+static enum yj_status fleet_run(struct fleet *f, struct cost *cost) {
+    double other;
+    *cost = (struct cost){0};
+    fleet_rounds(f, cost);
+    TRY(fleet_end(f, &cost->time_s));
+    if (f->slices == 1 || cost->at_least || cost->rounds > SLICED_ROUNDS) return YJ_OK;
+    for (int i = 0; i < f->n; i++) {
+        double *slice = f->clock[i].slice;
+        memset(slice, 0, (size_t)f->slices * sizeof *slice);
+        f->clock[i] = (struct clock){.slice = slice};
     }
-    if (status == YJ_OK) status = fleet_run(f, cost);
-    for (int r = 0; r < opened; r++)
-        schedule_close(&f->rank[r]);
-    free(f->rank);
-    free(f->clock);
-    free(slice);
+    fleet_waves(f, cost);
+    TRY(fleet_end(f, &other));
+    if (other < cost->time_s) cost->time_s = other;
+    return YJ_OK;
+}
+
+static enum yj_status fleet_open(struct fleet *f, int i, struct schedule *s) {
+    int rank = f->period ? i : f->cast[i];
+    bool pair = f->row->collective == YJ_SEND || f->row->collective == YJ_RECV;
+    TRY(schedule_open_nodes(f->row, rank, f->size, f->model->ranks_per_node, pair ? (rank + 1) % f->size : f->root, s));
+    if (!f->keep) return YJ_OK;
+    enum yj_status status = schedule_build(s);
+    if (status != YJ_OK) schedule_close(s);
     return status;
 }
 
+static enum yj_status fleet_walk(struct fleet *f, uint64_t bytes, struct cost *cost) {
+    int blocks = f->built ? f->built->blocks : f->row->blocks(f->size), opened = 0;
+    size_t n = (size_t)f->n;
+    f->block_bytes = blocks ? (double)bytes / blocks / f->slices : 0;
+    f->rank = calloc(n, sizeof *f->rank);
+    f->clock = calloc(n, sizeof *f->clock);
+    f->sending = malloc(n * sizeof *f->sending);
+    struct schedule *own = f->built ? NULL : calloc(n, sizeof *own), *opening = f->keep ? own : f->rank;
+    double *slice = calloc(n * (size_t)f->slices, sizeof *slice);
+    enum yj_status status = f->rank && f->clock && f->sending && slice && (own || f->built)
+                                ? YJ_OK
+                                : report(YJ_ERR_MEMORY, "out of memory for the cost of %s", f->row->name);
+    for (int i = 0; status == YJ_OK && i < f->n; i++) {
+        f->clock[i].slice = slice + (size_t)i * (size_t)f->slices;
+        if (f->built) continue;
+        status = fleet_open(f, i, &opening[i]);
+        opened += status == YJ_OK;
+    }
+    if (f->keep) f->built = own;
+    if (status == YJ_OK) status = fleet_run(f, cost);
+    for (int i = 0; i < opened; i++)
+        schedule_close(&opening[i]);
+    free(own), free(f->rank), free(f->clock), free(f->sending), free(slice);
+    return status;
+}
+
+/* How many ranks play all of a symmetric row: a node's, since shifting by whole nodes changes nothing. 0: too many. */
+static int classes(const struct cost_model *model, const struct algorithm *row, int size) {
+    int n = model->ranks_per_node;
+    if (!(row->flags & ROW_SYMMETRIC)) return 0;
+    return n == 0 || n >= size || n == 1 ? 1 : n <= CAST ? n : 0;
+}
+
+/* --- all ranks --- */
+
+enum { ALL_WALKED = 256 }; /* from here on, one of each class where that is exact */
+
 enum yj_status cost_simulate(const struct cost_model *model, const struct algorithm *row, int size, int root,
                              uint64_t bytes, int slices, struct cost *cost) {
-    struct fleet f = {.model = model, .size = size, .slices = slices > 0 ? slices : 1};
+    struct fleet f = {.model = model, .row = row, .size = size, .n = size, .period = size, .root = root};
     TRY(cost_model_check(model));
     if (row->collective == YJ_SEND || row->collective == YJ_RECV)
         return report(YJ_ERR_UNSUPPORTED, "a send alone is half a transfer: simulate a broadcast on 2 ranks");
     if (size < 1) return report(YJ_ERR_INPUT, "%d ranks", size);
-    return simulate(&f, row, root, bytes, cost);
+    int few = classes(model, row, size);
+    if (few && size > ALL_WALKED && (model->ranks_per_node == 0 || size % model->ranks_per_node == 0))
+        f.n = f.period = few;
+    f.slices = slices > 0 ? slices : 1;
+    return fleet_walk(&f, bytes, cost);
 }
 
 enum yj_status cost_simulate_built(const struct cost_model *model, const struct schedule *ranks, uint64_t bytes,
                                    int slices, struct cost *cost) {
-    struct fleet f = {.model = model, .built = ranks, .size = ranks->size, .slices = slices > 0 ? slices : 1};
+    struct fleet f = {.model = model, .row = ranks->algorithm, .built = ranks, .slices = slices > 0 ? slices : 1};
+    f.size = f.n = f.period = ranks->size, f.root = ranks->root;
     TRY(cost_model_check(model));
-    return simulate(&f, ranks->algorithm, ranks->root, bytes, cost);
+    return fleet_walk(&f, bytes, cost);
 }
 
-/* --- one rank for all --- */
+/* --- some ranks for all --- */
 
-/* Its peers are taken to be where it is itself: they post when it posts. Where all ranks do the same (MIRROR), what it
- * sends over links of a class is what it receives over them, and one transfer to itself is both; only the surplus is
- * extra. */
-static void lone_round(const struct cost_model *model, const struct schedule *s, int slice, double block_bytes,
-                       struct clock *c) {
-    bool mirror = s->algorithm->flags & ROW_SYMMETRIC;
-    double sent[LINKS] = {0};
-    post(model, s, slice, c);
-    for (int receiving = 0; receiving < 2; receiving++)
-        for (int i = 0; i < s->nsteps;) {
-            const struct step *t = &s->step[i];
-            double bytes = message_bytes(s, &i, block_bytes);
-            if (t->kind == STEP_COPY || (t->kind != STEP_SEND) != receiving) continue;
-            int class = class_of(model, s->rank, t->peer);
-            struct clock other = {.posted = c->posted};
-            if (!receiving) {
-                sent[class] += later(bytes, 1e-9); /* an empty message has its twin too */
-                transfer(&model->link[class], class, bytes, c, mirror ? c : &other);
-            } else if (!mirror || sent[class] <= 0) {
-                transfer(&model->link[class], class, bytes, &other, c);
-            } else {
-                sent[class] -= later(bytes, 1e-9);
-            }
-        }
-    finish(model, s, slice, block_bytes, c);
+static void join_cast(struct fleet *f, int rank) {
+    if (f->n == CAST || player(f, rank) >= 0) return;
+    f->cast[f->n++] = rank;
+    f->at[rank % 256] = (int8_t)(f->at[rank % 256] ? -1 : f->n);
 }
 
-enum { MAX_SLICES = 64 };
-
-static enum yj_status walk(const struct cost_model *model, const struct algorithm *row, int rank, int size,
-                           uint64_t bytes, int slices, double limit_s, struct cost *cost) {
+/* RANK and those it waited for, from its last round back: in each the last that it hears from, over the network if any.
+ */
+static enum yj_status trace(struct fleet *f, int rank) {
     struct schedule s;
-    double slice_done[MAX_SLICES] = {0};
-    struct clock c = {.slice = slice_done};
-    TRY(schedule_open(row, rank, size, row->collective == YJ_SEND || row->collective == YJ_RECV ? (rank + 1) % size : 0,
-                      &s));
-    double block_bytes = s.blocks ? (double)bytes / s.blocks / slices : 0;
-    *cost = (struct cost){0};
-    for (; !cost->at_least && schedule_round(&s, cost->rounds); cost->rounds++) {
-        for (int slice = 0; slice < slices; slice++)
-            lone_round(model, &s, slice, block_bytes, &c);
-        cost->at_least = limit_s > 0 && slice_done[0] > limit_s;
+    int round = 0;
+    join_cast(f, rank);
+    TRY(schedule_open_nodes(f->row, rank, f->size, f->model->ranks_per_node, 0, &s));
+    while (round < 1024 && schedule_round(&s, round))
+        round++;
+    while (round-- > 0 && f->n < CAST) {
+        int to = -1;
+        if (!schedule_round(&s, round)) break;
+        for (int i = 0; i < s.nsteps; i++) {
+            const struct step *t = &s.step[i];
+            if (t->kind == STEP_SEND || t->kind == STEP_COPY) continue;
+            if (to < 0 || class_of(f->model, s.rank, t->peer) >= class_of(f->model, s.rank, to)) to = t->peer;
+        }
+        if (to >= 0) join_cast(f, s.rank = to);
     }
-    bool failed = s.failed;
     schedule_close(&s);
-    if (failed) return report(YJ_ERR_MEMORY, "out of memory for the cost of %s", row->name);
-    for (int slice = 0; slice < slices; slice++)
-        cost->time_s = later(cost->time_s, slice_done[slice]);
     return YJ_OK;
 }
 
 enum yj_status cost_estimate(const struct cost_model *model, const struct algorithm *row, int size, uint64_t bytes,
                              int slices, double limit_s, struct cost *cost) {
     int n = model->ranks_per_node, rank = size > 1 ? row->critical(size) : 0;
-    int more[] = {n > 1 ? rank - rank % n + n - 1 : 0,
-                  size - 1}; /* the other end of its node; a node may be incomplete */
-    if (slices < 1) slices = 1;
-    if (slices > MAX_SLICES) slices = MAX_SLICES;
-    TRY(walk(model, row, rank, size, bytes, slices, limit_s, cost));
-    for (size_t i = 0; n > 0 && n < size && i < COUNT(more); i++) {
-        struct cost other;
-        if (cost->at_least || more[i] <= rank || more[i] >= size) continue;
-        TRY(walk(model, row, more[i], size, bytes, slices, limit_s, &other));
-        if (other.time_s > cost->time_s) *cost = other;
-    }
-    return YJ_OK;
+    int more[] = {n > 1 ? rank - rank % n + n - 1 : 0, size - 1}; /* the other end of its node; of the last node */
+    struct fleet f = {.model = model, .row = row, .size = size, .limit_s = limit_s};
+    f.slices = slices < 1 ? 1 : slices > MAX_SLICES ? MAX_SLICES : slices;
+    f.n = f.period = classes(model, row, size);
+    if (!f.period && size <= FEW) f.n = f.period = size;
+    f.keep = f.slices > 1;
+    if (f.period) return fleet_walk(&f, bytes, cost);
+    bool pair = row->collective == YJ_SEND || row->collective == YJ_RECV;
+    if (pair)
+        join_cast(&f, rank);
+    else
+        TRY(trace(&f, rank));
+    for (size_t i = 0; !pair && n > 0 && n < size && i < COUNT(more); i++)
+        if (more[i] > rank && more[i] < size) join_cast(&f, more[i]);
+    return fleet_walk(&f, bytes, cost);
 }
 
 /* --- choosing --- */
@@ -271,14 +399,18 @@ static const char *refusal(const struct choice_query *q, const struct algorithm 
     if (q->ordered && !(row->flags & ROW_ORDERED)) return "operands not in rank order";
     if (q->canonical && !(row->flags & ROW_CANONICAL)) return "not the canonical expression";
     if (q->in_place && row->flags & ROW_APART) return "not in place";
+    if (q->unequal && row->flags & ROW_EQUAL) return "blocks must be of one size";
+    int node = q->model->ranks_per_node;
+    if (row->flags & ROW_NODES && (node < 2 || node >= q->size || q->size % node))
+        return "not several nodes of equal size";
     return NULL;
 }
 
 /* More slices while they pay, walking few rounds: what a slice gains is the same in each. */
 static enum yj_status slice(const struct choice_query *q, struct candidate *c) {
     double unsliced = c->cost.time_s, best = unsliced;
-    if (c->cost.rounds > 512) return YJ_OK;
-    for (int slices = 2; slices <= q->max_slices && slices <= MAX_SLICES; slices *= 2) {
+    if (c->cost.rounds > SLICED_ROUNDS) return YJ_OK;
+    for (int slices = 4; slices <= q->max_slices && slices <= MAX_SLICES; slices *= 4) {
         struct cost cost;
         TRY(cost_estimate(q->model, c->row, q->size, q->bytes, slices, unsliced, &cost));
         if (cost.at_least || cost.time_s > 0.98 * best) break;
@@ -301,7 +433,7 @@ enum yj_status cost_choose(const struct choice_query *q, struct choice *choice) 
         choice->n++;
         if (c->refused) continue;
         double limit = choice->best < 0 ? 0 : choice->candidate[choice->best].cost.time_s;
-        TRY(cost_estimate(q->model, row, q->size, q->bytes, 1, q->max_slices > 1 ? 4 * limit : limit, &c->cost));
+        TRY(cost_estimate(q->model, row, q->size, q->bytes, 1, SLICE_GAIN * limit, &c->cost));
         if (!c->cost.at_least) TRY(slice(q, c));
         if (choice->best < 0 || c->cost.time_s < limit) choice->best = choice->n - 1;
     }

@@ -38,7 +38,9 @@ enum yj_status cost_simulate(const struct cost_model *model, const struct algori
 /* The same for schedules that were built before. */
 enum yj_status cost_simulate_built(const struct cost_model *model, const struct schedule *ranks, uint64_t bytes,
                                    int slices, struct cost *cost);
-/* One critical rank (three where there are several nodes) for all; stops above LIMIT_S (0: never). */
+/* One rank of each class for all: of symmetric rows a node's ranks, and exact where nodes are equal; of others the
+ * ranks that the critical one waits for, one after the other. Given up above LIMIT_S (0: never), a quarter of that
+ * after 128 rounds. */
 enum yj_status cost_estimate(const struct cost_model *model, const struct algorithm *row, int size, uint64_t bytes,
                              int slices, double limit_s, struct cost *cost);
 
@@ -49,6 +51,7 @@ struct choice_query {
     bool ordered;   /* the operator does not commute */
     bool canonical; /* bits must not depend on the algorithm */
     bool in_place;
+    bool unequal;   /* blocks differ in size (a v-collective) */
     int max_slices; /* 0 or 1: no slicing */
 };
 struct candidate {

@@ -163,14 +163,13 @@ bool all_to_all_rails(struct schedule *s, int rank, int size, int round) {
     int node = s->node, nodes = size / node, home = rank - rank % node, local = rank % node;
     int to = rank / node + round - 1, from = rank / node - round + 1;
     if (round > nodes) return false;
-    for (int l = 0; l < node && round == 0; l++) {
-        struct range rail = {SPACE_IN, l, nodes, node}, mine = {SPACE_IN, local, nodes, node};
-        if (l == local) {
-            copy_to(s, mine, tmp(l * nodes, nodes));
-        } else {
-            send_to(s, home + l, rail);
-            recv_from(s, home + l, tmp(l * nodes, nodes));
-        }
+    for (int d = 0; d < node && round == 0; d++) {
+        int next = (local + d) % node, last = (local - d + node) % node;
+        struct range rail = {SPACE_IN, next, nodes, node}, waits = tmp(last * nodes, nodes);
+        if (d == 0)
+            copy_to(s, rail, waits);
+        else
+            send_to(s, home + next, rail), recv_from(s, home + last, waits);
     }
     if (round == 0) return true;
     struct range there = {SPACE_TMP, mod(to, nodes), node, nodes}, here = out(mod(from, nodes) * node, node);

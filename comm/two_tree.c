@@ -8,7 +8,8 @@
 #include "comm/generate.h"
 
 /* A rank's place in tree T, ranks counted from the root: up, children (-1: none), links from the root. Inside, position
- * 0 is the root and above the others; the second tree has its ranks one position on and nobody at position 1. */
+ * 0 is the root and above the others; the second tree has its ranks one position on and nobody at position 1. The
+ * deeper of two subtrees is down[1]. */
 struct place {
     int up, down[2], depth;
 };
@@ -24,11 +25,11 @@ static struct place place_of(int v, int size, int t) {
     if (x) p.up = above(x, n) ? above(x, n) - t : 0;
     for (int y = x; y; y = above(y, n))
         p.depth++;
-    if (x == 0) p.down[0] = floor_power2(n - 1) - t;
-    if (half && x - half > t) p.down[0] = x - half - t;
+    if (x == 0) p.down[1] = floor_power2(n - 1) - t;
+    if (half && x - half > t) p.down[1] = x - half - t;
     while (half && x + half >= n)
         half /= 2;
-    if (half) p.down[1] = x + half - t;
+    if (half) p.down[0] = x + half - t;
     return p;
 }
 

@@ -40,6 +40,49 @@ static void near(double a, double b) {
     assert_true(fabs(a - b) <= 1e-9 * fabs(b));
 }
 
+/* P is a power of four (two, eight). */
+static void closed_forms_of_trees(void **state) {
+    struct cost_model model = simple();
+    double n = 4096;
+    near(simulated(&model, YJ_BROADCAST, "knomial4", 64, 4096, 1), 3 * (alpha + 3 * n * beta));
+    near(simulated(&model, YJ_REDUCE, "knomial4", 64, 4096, 1), 3 * (alpha + 3 * n * (beta + gamma_)));
+    near(simulated(&model, YJ_GATHER, "knomial4", 64, 4096, 1), 3 * alpha + n * 63 / 64 * beta);
+    near(simulated(&model, YJ_SCATTER, "knomial4", 64, 4096, 1), 3 * alpha + n * 63 / 64 * beta);
+    near(simulated(&model, YJ_BARRIER, "knomial4", 64, 0, 1), 3 * alpha);
+    near(simulated(&model, YJ_ALL_REDUCE, "multiplying", 64, 4096, 1), 2 * (alpha + 7 * n * (beta + gamma_)));
+    near(simulated(&model, YJ_ALL_TO_ALL, "bruck", 64, 4096, 1), 6 * (alpha + n / 2 * beta));
+    near(simulated(&model, YJ_BROADCAST, "two_tree", 2, 4096, 1), alpha + n * beta);
+    model.link[0].latency_s = model.link[1].latency_s = 0;
+    for (int p = 3; p <= 64;
+         p++) /* a level takes the time of one slice: nobody sends or receives more than the vector */
+        for (int slices = 1; slices <= 64; slices *= 4) {
+            double time = simulated(&model, YJ_BROADCAST, "two_tree", p, 4096, slices);
+            assert_true(time >= n * beta * (1 - 1e-9));
+            assert_true(time <= n * beta * (log2_up(p + 1) + slices - 1) / slices * (1 + 1e-9));
+        }
+}
+
+/* Within nodes links of class 0, between them of class 1: every rank moves its part of the vector, on its own rail. */
+static void closed_forms_of_rails(void **state) {
+    struct cost_model model = simple();
+    model.link[1].latency_s = 8 * alpha, model.link[1].byte_s = 4 * beta;
+    for (int nodes = 2; nodes <= 9; nodes++)
+        for (int node = 2; node <= 8; node *= 2) {
+            double n = 1024.0 * nodes * node, q = log2_up(nodes);
+            double inside = n * (node - 1) / node, across = n / node * (nodes - 1) / nodes;
+            model.ranks_per_node = node;
+            near(simulated(&model, YJ_ALL_REDUCE, "rails", nodes * node, (uint64_t)n, 1),
+                 2 * alpha + inside * (2 * beta + gamma_) + 2 * q * 8 * alpha + across * (8 * beta + gamma_));
+            near(simulated(&model, YJ_REDUCE_SCATTER, "rails", nodes * node, (uint64_t)n, 1),
+                 alpha + inside * (beta + gamma_) + q * 8 * alpha + across * (4 * beta + gamma_));
+            near(simulated(&model, YJ_ALL_GATHER, "rails", nodes * node, (uint64_t)n, 1),
+                 alpha + inside * beta + q * 8 * alpha + across * 4 * beta);
+            near(simulated(&model, YJ_ALL_TO_ALL, "rails", nodes * node, (uint64_t)n, 1),
+                 alpha + inside * beta + (nodes - 1) * 8 * alpha + n * (nodes - 1) / nodes * 4 * beta);
+            near(simulated(&model, YJ_BARRIER, "rails", nodes * node, 0, 1), log2_up(node) * alpha + q * 8 * alpha);
+        }
+}
+
 static void closed_forms(void **state) {
     struct cost_model model = simple();
     for (int p = 2; p <= 33; p++) {
@@ -55,6 +98,13 @@ static void closed_forms(void **state) {
         near(simulated(&model, YJ_ALL_GATHER, "circulant", p, (uint64_t)n, 1), q * alpha + part * beta);
         near(simulated(&model, YJ_ALL_TO_ALL, "pairwise", p, (uint64_t)n, 1), (p - 1) * alpha + part * beta);
         near(simulated(&model, YJ_BARRIER, "dissemination", p, 0, 1), q * alpha);
+        near(simulated(&model, YJ_ALL_REDUCE, "pat", p, (uint64_t)n, 1),
+             2 * q * alpha + 2 * part * beta + part * gamma_);
+        near(simulated(&model, YJ_ALL_GATHER, "bruck", p, (uint64_t)n, 1), q * alpha + part * beta);
+        near(simulated(&model, YJ_ALL_GATHER, "pat", p, (uint64_t)n, 1), q * alpha + part * beta);
+        near(simulated(&model, YJ_REDUCE_SCATTER, "pat", p, (uint64_t)n, 1), q * alpha + part * (beta + gamma_));
+        near(simulated(&model, YJ_REDUCE_SCATTER, "pairwise", p, (uint64_t)n, 1),
+             (p - 1) * alpha + part * (beta + gamma_));
     }
     near(simulated(&model, YJ_ALL_REDUCE, "doubling", 8, 4096, 1), 3 * (alpha + 4096 * (beta + gamma_)));
     near(simulated(&model, YJ_ALL_REDUCE, "doubling", 6, 4096, 1), 4 * alpha + 4096 * (4 * beta + 3 * gamma_));
@@ -81,7 +131,7 @@ static void estimate_is_the_walk(void **state) {
                     assert_int_equal(cost_estimate(&models[m], row, size, 1 << 20, slices, 0, &guess), YJ_OK);
                     assert_int_equal(cost_simulate(&models[m], row, size, 0, 1 << 20, slices, &walk), YJ_OK);
                     assert_int_equal(guess.rounds, walk.rounds);
-                    double allowed = row->flags & ROW_SYMMETRIC ? 1e-9 : slices == 1 ? 0.02 : 0.15;
+                    double allowed = row->flags & ROW_SYMMETRIC || size <= 32 ? 1e-9 : 0.25;
                     if (fabs(guess.time_s - walk.time_s) > allowed * walk.time_s)
                         print_error("model %zu %d %s, %d ranks, %d slices: estimate %g, walk %g\n", m, row->collective,
                                     row->name, size, slices, guess.time_s, walk.time_s);
@@ -89,12 +139,12 @@ static void estimate_is_the_walk(void **state) {
                 }
 }
 
-/* With nodes the estimate is a bound from the ranks at the ends of a node: never far from the walk. */
+/* With nodes the estimate is exact for symmetric rows on equal nodes, else from few ranks: never far from the walk. */
 static void estimate_with_nodes(void **state) {
     struct cost_model model = cost_model_default;
     double worst = 1;
     for (int i = 0; i < algorithm_count(); i++)
-        for (int size = 2; size <= 48; size++)
+        for (int size = 2; size <= 64; size++)
             for (model.ranks_per_node = 1; model.ranks_per_node <= 8; model.ranks_per_node++) {
                 const struct algorithm *row = algorithm_at(i);
                 struct cost guess, walk;
@@ -104,8 +154,9 @@ static void estimate_with_nodes(void **state) {
                 double ratio = walk.time_s / guess.time_s;
                 if (ratio < 1) ratio = 1 / ratio;
                 if (ratio > worst) worst = ratio;
+                if (row->flags & ROW_SYMMETRIC && size % model.ranks_per_node == 0) near(guess.time_s, walk.time_s);
                 if (ratio > 2)
-                    print_error("%d %s %d ranks, %d a node: %g %g\n", row->collective, row->name, size,
+                    print_error("%d %s %d ranks, %d a node: estimate %g, walk %g\n", row->collective, row->name, size,
                                 model.ranks_per_node, guess.time_s, walk.time_s);
                 assert_true(ratio <= 2);
             }
@@ -166,12 +217,11 @@ static void slicing(void **state) {
 
 static void quick_at_ten_thousand(void **state) {
     static const uint64_t sizes[] = {8, 1 << 20, (uint64_t)1 << 36};
-    for (size_t i = 0; i < COUNT(sizes); i++) {
-        struct choice_query q = {.model = &cost_model_default,
-                                 .collective = YJ_ALL_REDUCE,
-                                 .size = 10000,
-                                 .bytes = sizes[i],
-                                 .max_slices = 16};
+    struct cost_model model = cost_model_default;
+    for (size_t i = 0; i < 2 * COUNT(sizes); i++) {
+        model.ranks_per_node = i % 2 ? 8 : 0;
+        struct choice_query q = {
+            .model = &model, .collective = YJ_ALL_REDUCE, .size = 10000, .bytes = sizes[i / 2], .max_slices = 16};
         struct choice c;
         double best = 1e9;
         for (int k = 0; k < 5; k++) {
@@ -180,8 +230,8 @@ static void quick_at_ten_thousand(void **state) {
             double took = time_now() - start;
             if (took < best) best = took;
         }
-        print_message("all_reduce of %llu bytes on 10000 ranks: %s, chosen in %.3f ms\n", (unsigned long long)sizes[i],
-                      c.candidate[c.best].row->name, best * 1e3);
+        print_message("all_reduce of %llu bytes on 10000 ranks, %d a node: %s, chosen in %.3f ms\n",
+                      (unsigned long long)q.bytes, model.ranks_per_node, c.candidate[c.best].row->name, best * 1e3);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
         assert_true(best < 2e-3); /* the goal is 1 ms on an idle machine */
 #endif
@@ -191,6 +241,8 @@ static void quick_at_ten_thousand(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(closed_forms),
+        cmocka_unit_test(closed_forms_of_trees),
+        cmocka_unit_test(closed_forms_of_rails),
         cmocka_unit_test(slices_overlap),
         cmocka_unit_test(estimate_is_the_walk),
         cmocka_unit_test(estimate_with_nodes),
