@@ -196,8 +196,8 @@ enum yj_status yj_comm_open(const struct yj_comm_options *options, struct yj_com
     if (sodium_init() < 0) return report(YJ_ERR_IO, "libsodium finds no random numbers");
     TRY(bootstrap_find(options, &settings, &r));
     TRY(world_new(r.rank, r.size, &settings, &w));
-    enum yj_status status = YJ_OK;
-    if (r.size > 1)
+    enum yj_status status = *settings.tuning && r.rank == 0 ? tuning_read(settings.tuning, &w->tuning) : YJ_OK;
+    if (status == YJ_OK && r.size > 1)
         status = meet(w, &r);
     else
         describe_self(w->member);
@@ -225,6 +225,7 @@ enum yj_status yj_comm_open_threads(int ranks, const struct yj_comm_options *opt
     enum yj_status status = YJ_OK;
     for (int r = 0; r < ranks && status == YJ_OK; r++) {
         status = world_new(r, ranks, &settings, &world[r]);
+        if (status == YJ_OK && *settings.tuning) status = tuning_read(settings.tuning, &world[r]->tuning);
         for (int m = 0; m < ranks && status == YJ_OK; m++)
             describe_self(&world[r]->member[m]);
         if (status == YJ_OK) count_locals(world[r]);

@@ -393,6 +393,19 @@ enum yj_status cost_estimate(const struct cost_model *model, const struct algori
 
 /* --- choosing --- */
 
+/* What the tuning file says, if that row serves. */
+static void tuned(const struct choice_query *q, struct choice *choice) {
+    for (int i = 0; q->tuning && i < q->tuning->n; i++) {
+        const struct tuning_rule *rule = &q->tuning->rule[i];
+        if (!tuning_matches(rule, q->collective, q->bytes, q->size)) continue;
+        for (int k = 0; k < choice->n; k++)
+            if (algorithm_index(choice->candidate[k].row) == rule->row && !choice->candidate[k].refused) {
+                choice->best = k, choice->line = rule->line;
+                return;
+            }
+    }
+}
+
 static const char *refusal(const struct choice_query *q, const struct algorithm *row) {
     if (q->size > row->max_size) return "too many ranks";
     if (!algorithm_serves(row, q->size, false)) return "not for this number of ranks";
@@ -406,25 +419,23 @@ static const char *refusal(const struct choice_query *q, const struct algorithm 
     return NULL;
 }
 
-/* More slices while they pay, walking few rounds: what a slice gains is the same in each. */
-static enum yj_status slice(const struct choice_query *q, struct candidate *c) {
-    double unsliced = c->cost.time_s, best = unsliced;
-    if (c->cost.rounds > SLICED_ROUNDS) return YJ_OK;
+/* More slices while they pay, of rows that could still become the best. */
+static enum yj_status slice(const struct choice_query *q, struct candidate *c, double best) {
+    double before = c->cost.time_s;
+    if (c->cost.rounds > SLICED_ROUNDS || c->cost.at_least || before > SLICE_GAIN * best) return YJ_OK;
     for (int slices = 4; slices <= q->max_slices && slices <= MAX_SLICES; slices *= 4) {
         struct cost cost;
-        TRY(cost_estimate(q->model, c->row, q->size, q->bytes, slices, unsliced, &cost));
-        if (cost.at_least || cost.time_s > 0.98 * best) break;
-        best = cost.time_s, c->cost = cost, c->slices = slices;
+        TRY(cost_estimate(q->model, c->row, q->size, q->bytes, slices, 0, &cost));
+        if (cost.time_s > 0.98 * before) break;
+        before = cost.time_s, c->cost = cost, c->slices = slices;
+        if (before > 2 * best) break;
     }
     return YJ_OK;
 }
 
-enum yj_status cost_choose(const struct choice_query *q, struct choice *choice) {
-    const struct collective *collective = collective_find(q->collective);
-    if (!collective) return report(YJ_ERR_INPUT, "no collective has the number %d", q->collective);
-    if (q->size < 1) return report(YJ_ERR_INPUT, "%s on %d ranks", collective->name, q->size);
-    TRY(cost_model_check(q->model));
-    *choice = (struct choice){.best = -1};
+/* All that serve, unsliced: *BEST is the cheapest of them. */
+static enum yj_status candidates(const struct choice_query *q, struct choice *choice, double *best) {
+    *best = 0;
     for (int i = 0; i < algorithm_count() && choice->n < CANDIDATES; i++) {
         const struct algorithm *row = algorithm_at(i);
         struct candidate *c = &choice->candidate[choice->n];
@@ -432,11 +443,28 @@ enum yj_status cost_choose(const struct choice_query *q, struct choice *choice) 
         *c = (struct candidate){.row = row, .slices = 1, .refused = refusal(q, row)};
         choice->n++;
         if (c->refused) continue;
-        double limit = choice->best < 0 ? 0 : choice->candidate[choice->best].cost.time_s;
-        TRY(cost_estimate(q->model, row, q->size, q->bytes, 1, SLICE_GAIN * limit, &c->cost));
-        if (!c->cost.at_least) TRY(slice(q, c));
-        if (choice->best < 0 || c->cost.time_s < limit) choice->best = choice->n - 1;
+        TRY(cost_estimate(q->model, row, q->size, q->bytes, 1, SLICE_GAIN * *best, &c->cost));
+        if (!c->cost.at_least && (*best == 0 || c->cost.time_s < *best)) *best = c->cost.time_s;
     }
+    return YJ_OK;
+}
+
+enum yj_status cost_choose(const struct choice_query *q, struct choice *choice) {
+    const struct collective *collective = collective_find(q->collective);
+    double best;
+    if (!collective) return report(YJ_ERR_INPUT, "no collective has the number %d", q->collective);
+    if (q->size < 1) return report(YJ_ERR_INPUT, "%s on %d ranks", collective->name, q->size);
+    TRY(cost_model_check(q->model));
+    *choice = (struct choice){.best = -1};
+    TRY(candidates(q, choice, &best));
+    for (int i = 0; i < choice->n; i++) {
+        struct candidate *c = &choice->candidate[i];
+        if (c->refused) continue;
+        TRY(slice(q, c, best));
+        if (c->cost.time_s < best) best = c->cost.time_s;
+        if (choice->best < 0 || c->cost.time_s < choice->candidate[choice->best].cost.time_s) choice->best = i;
+    }
+    tuned(q, choice);
     if (choice->best >= 0) return YJ_OK;
     return report(YJ_ERR_UNSUPPORTED, "no algorithm for %s serves %d ranks%s%s%s", collective->name, q->size,
                   q->ordered ? ", an operator that does not commute" : "",

@@ -7,6 +7,7 @@
 #define COMM_COST_H
 
 #include "comm/schedule.h"
+#include "comm/tuning.h"
 
 enum { LINK_NODE, LINK_NET, LINKS }; /* between two ranks of one node; of two nodes */
 struct cost_link {
@@ -51,8 +52,9 @@ struct choice_query {
     bool ordered;   /* the operator does not commute */
     bool canonical; /* bits must not depend on the algorithm */
     bool in_place;
-    bool unequal;   /* blocks differ in size (a v-collective) */
-    int max_slices; /* 0 or 1: no slicing */
+    bool unequal;                /* blocks differ in size (a v-collective) */
+    int max_slices;              /* 0 or 1: no slicing */
+    const struct tuning *tuning; /* or NULL */
 };
 struct candidate {
     const struct algorithm *row;
@@ -63,6 +65,7 @@ struct candidate {
 enum { CANDIDATES = 32 };
 struct choice {
     int n, best; /* best: index in candidate[] */
+    int line;    /* of the tuning file, if that has decided; else 0 */
     struct candidate candidate[CANDIDATES];
 };
 /* The cheapest row that serves. The same query gives the same choice on every rank. YJ_ERR_UNSUPPORTED if none serves.

@@ -259,6 +259,7 @@ bool links_hello(struct control *c, struct link *link, struct hello *hello, bool
 struct table { /* followed by the members */
     int64_t cell, stream;
     char transport[16], algorithm[32];
+    struct tuning tuning;
 };
 
 static void table_settings(struct world *world, struct table *t, bool take) {
@@ -267,11 +268,13 @@ static void table_settings(struct world *world, struct table *t, bool take) {
         s->cell = t->cell, s->stream = t->stream;
         memcpy(s->transport, t->transport, sizeof s->transport);
         memcpy(s->algorithm, t->algorithm, sizeof s->algorithm);
+        world->tuning = t->tuning;
         return;
     }
     t->cell = s->cell, t->stream = s->stream;
     memcpy(t->transport, s->transport, sizeof t->transport);
     memcpy(t->algorithm, s->algorithm, sizeof t->algorithm);
+    t->tuning = world->tuning;
 }
 
 static enum yj_status missing(const struct control *c, int have) {

@@ -118,6 +118,7 @@ static enum yj_status choose_row(struct yj_comm *comm, const struct yj_call *cal
                                  .bytes = bytes,
                                  .in_place = in_place,
                                  .max_slices = 1,
+                                 .tuning = &comm->world->tuning,
                                  .canonical = call->flags & YJ_CALL_CANONICAL};
     struct choice choice;
     TRY(cost_choose(&query, &choice));

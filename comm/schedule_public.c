@@ -141,7 +141,10 @@ static enum yj_status check(const struct yj_schedule_query *query, struct cost_m
 
 static enum yj_status choose(const struct yj_schedule_query *query, struct cost_model *model, struct choice *choice) {
     struct choice_query q;
+    struct tuning tuning;
     TRY(check(query, model, &q));
+    if (query->tuning) TRY(tuning_read(query->tuning, &tuning));
+    if (query->tuning) q.tuning = &tuning;
     if (!q.collective)
         return report(YJ_ERR_INPUT, "no collective is called %s", query->collective ? query->collective : "(null)");
     return cost_choose(&q, choice);
@@ -165,6 +168,7 @@ enum yj_status yj_schedule_explain(const struct yj_schedule_query *query, struct
     if (choice.n > room) return report(YJ_ERR_INPUT, "room for %d options, %d are needed", room, choice.n);
     for (int i = 0; i < choice.n; i++)
         option[i] = option_of(&choice.candidate[i]);
+    option[choice.best].line = choice.line;
     *n = choice.n, *best = choice.best;
     return YJ_OK;
 }

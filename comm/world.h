@@ -8,6 +8,7 @@
 
 #include "comm/settings.h"
 #include "comm/transport.h"
+#include "comm/tuning.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -46,6 +47,7 @@ struct world {
     int rank, size;
     struct member *member; /* [size] */
     struct settings settings;
+    struct tuning tuning;    /* rank 0's; no rules: none */
     int local_ranks;         /* that share memory on this host, this one included */
     bool crowded;            /* more ranks than cores on this host: waiting gives up the core at once */
     pthread_mutex_t lock;    /* of comms and of what control says; never held where data move */

@@ -76,6 +76,7 @@ struct yj_schedule_query {
     uint32_t flags; /* YJ_SCHEDULE_... */
     int32_t max_slices;
     const struct yj_machine *machine; /* NULL: the default */
+    const char *tuning;               /* NULL, or a tuning file (docs/comm.md) that may overrule the cost */
 };
 struct yj_schedule_option {
     const char *algorithm, *doc;
@@ -83,6 +84,7 @@ struct yj_schedule_option {
     double time_s;
     int32_t at_least; /* given up: TIME_S is a lower bound */
     int32_t slices, rounds;
+    int32_t line; /* of the tuning file, if that is why it is taken; else 0 */
 };
 /* All rows of a collective with their cost; *BEST is the index of the one that would be taken. ROOM: of OPTION (32 are
  * enough). */

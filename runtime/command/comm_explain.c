@@ -31,6 +31,7 @@ static const char option_help[] =
     "  --node O,L,G           a message between ranks of one node: O us overhead, L us latency, G GB/s\n"
     "  --net O,L,G            the same between nodes\n"
     "  --reduce G             reduction, GB/s\n"
+    "  --tuning FILE          rules that overrule the cost (docs/comm.md)\n"
     "  --ordered --canonical --in-place   what the algorithm must be able to do\n"
     "  --json                 {\"yunjin\",\"command\",\"summary\",\"cases\"}; for simulate the summary holds time_s\n"
     "Without figures those of a common node and a 100 Gbit/s network are taken; they are not measured here.\n"
@@ -92,6 +93,8 @@ static int parse(int argc, char **argv, const char *help, struct options *o) {
             bad = bad || !comm_parse_int(value, 1, 64, &o->query.max_slices);
         else if (comm_option(argc, argv, &i, "--ranks-per-node", &value, &bad))
             bad = bad || !comm_parse_int(value, 1, 1 << 24, &o->machine.ranks_per_node);
+        else if (comm_option(argc, argv, &i, "--tuning", &o->query.tuning, &bad))
+            continue;
         else if (comm_option(argc, argv, &i, "--node", &value, &bad))
             bad = bad || !parse_link(value, &o->machine.node);
         else if (comm_option(argc, argv, &i, "--net", &value, &bad))
@@ -128,7 +131,8 @@ static int list_rows(const struct options *o) {
 
 static int print_schedule(const struct options *o) {
     char *text;
-    enum yj_status status = yj_schedule_print(o->name[0], o->name[1], o->ranks, o->machine.ranks_per_node, o->root, &text);
+    enum yj_status status =
+        yj_schedule_print(o->name[0], o->name[1], o->ranks, o->machine.ranks_per_node, o->root, &text);
     if (status != YJ_OK) return comm_failed("explain", status);
     int code = EXIT_DONE;
     if (o->json)
@@ -152,7 +156,11 @@ static void text_case(const struct options *o, const struct yj_schedule_option *
                option[best].rounds, option[best].slices);
         return;
     }
-    printf("%s, %d ranks, %s bytes: %s\n", o->name[0], o->ranks, size, option[best].algorithm);
+    printf("%s, %d ranks, %s bytes: %s", o->name[0], o->ranks, size, option[best].algorithm);
+    if (option[best].line)
+        printf(", by %s:%d\n", o->query.tuning, option[best].line);
+    else
+        printf(", the cheapest\n");
     for (int i = 0; i < n; i++) {
         comm_print_time(option[i].time_s, time);
         if (option[i].refused)

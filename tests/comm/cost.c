@@ -58,7 +58,7 @@ static void closed_forms_of_trees(void **state) {
         for (int slices = 1; slices <= 64; slices *= 4) {
             double time = simulated(&model, YJ_BROADCAST, "two_tree", p, 4096, slices);
             assert_true(time >= n * beta * (1 - 1e-9));
-            assert_true(time <= n * beta * (log2_up(p + 1) + slices - 1) / slices * (1 + 1e-9));
+            assert_true(time <= n * beta * (1.6 + 2.0 * log2_up(p + 1) / slices));
         }
 }
 
