@@ -371,6 +371,17 @@ static enum yj_status trace(struct fleet *f, int rank) {
     return YJ_OK;
 }
 
+/* Rounds of the row, looked at up to SLICED_ROUNDS + 1. */
+static int row_rounds(const struct fleet *f, bool several) {
+    struct schedule s;
+    int rounds = 0;
+    if (schedule_open_nodes(f->row, 0, f->size, f->model->ranks_per_node, several, &s) != YJ_OK) return 0;
+    while (rounds <= SLICED_ROUNDS && schedule_round(&s, rounds))
+        rounds++;
+    schedule_close(&s);
+    return rounds;
+}
+
 enum yj_status cost_estimate(const struct cost_model *model, const struct algorithm *row, int size, uint64_t bytes,
                              int slices, double limit_s, struct cost *cost) {
     int n = model->ranks_per_node, rank = size > 1 ? row->critical(size) : 0;
@@ -379,7 +390,7 @@ enum yj_status cost_estimate(const struct cost_model *model, const struct algori
     f.slices = slices < 1 ? 1 : slices > MAX_SLICES ? MAX_SLICES : slices;
     f.n = f.period = classes(model, row, size);
     if (!f.period && size <= FEW) f.n = f.period = size;
-    f.keep = f.slices > 1;
+    f.keep = f.slices > 1 && row_rounds(&f, size > 1) <= SLICED_ROUNDS;
     if (f.period) return fleet_walk(&f, bytes, cost);
     bool pair = row->collective == YJ_SEND || row->collective == YJ_RECV;
     if (pair)
@@ -426,9 +437,10 @@ static enum yj_status slice(const struct choice_query *q, struct candidate *c, d
     for (int slices = 4; slices <= q->max_slices && slices <= MAX_SLICES; slices *= 4) {
         struct cost cost;
         TRY(cost_estimate(q->model, c->row, q->size, q->bytes, slices, 0, &cost));
-        if (cost.time_s > 0.98 * before) break;
+        double gain = 1 - cost.time_s / before; /* four times the slices bring a third of it again, at most */
+        if (gain < 0.02) break;
         before = cost.time_s, c->cost = cost, c->slices = slices;
-        if (before > 2 * best) break;
+        if (gain < 0.08 || before > 2 * best) break;
     }
     return YJ_OK;
 }
