@@ -3,7 +3,7 @@
  * `yunjin comm explain` and `yunjin comm simulate`: what a collective costs on a described machine, why an algorithm is
  * taken, and the schedule itself as text.
  */
-#include "runtime/command/comm.h"
+#include "runtime/command/comm_simulate.h"
 
 #include <yunjin/comm_schedule.h>
 
@@ -22,8 +22,15 @@ static const char explain_help[] =
 static const char simulate_help[] =
     "usage: yunjin comm simulate COLLECTIVE [ALGORITHM] --ranks N --bytes SIZE [OPTION]...\n"
     "       yunjin comm simulate --schedule FILE --bytes SIZE [OPTION]...\n"
+    "       yunjin comm simulate --platform FILE --collective NAME [--algorithm NAME] --ranks N --bytes SIZE "
+    "[OPTION]...\n"
     "Walks all ranks, rounds and slices and says when the last rank is done. Without ALGORITHM: the one that would be "
-    "taken.\n";
+    "taken.\n"
+    "With a platform (docs/simulation.md) message by message, with the occupancy of every port and link:\n"
+    "  --routing HOW          hash, destination or spray, instead of the platform's\n"
+    "  --late RANK:US         this rank starts late (may be given again)\n"
+    "  --fail nic:NODE:N      a NIC, or uplink:LEAF:N, has failed (may be given again)\n"
+    "  --svg FILE             a picture of who waits for whom, up to 64 ranks\n";
 static const char option_help[] =
     "  --bytes SIZE           of the whole vector, all blocks together: 8, 64K, 16M, 1G\n"
     "  --slices N             at most N slices (explain); N slices (simulate)\n"
@@ -39,10 +46,11 @@ static const char option_help[] =
 
 struct options {
     const char *command, *name[2], *bytes, *file;
-    int names, ranks, root;
+    int names, ranks, root, slices; /* slices: 0 not given */
     bool json, print;
     struct yj_machine machine;
     struct yj_schedule_query query;
+    struct simulate_words words;
 };
 
 static bool parse_gbps(const char *text, double *byte_s) {
@@ -74,6 +82,7 @@ static bool flag(struct options *o, const char *word) {
 /* An exit code, or -1: go on. */
 static int parse(int argc, char **argv, const char *help, struct options *o) {
     yj_machine_default(&o->machine);
+    o->words.routing = -1;
     o->query = (struct yj_schedule_query){.size = sizeof o->query, .machine = &o->machine, .max_slices = 1};
     for (int i = 1; i < argc; i++) {
         const char *value = "", *word = argv[i];
@@ -81,6 +90,7 @@ static int parse(int argc, char **argv, const char *help, struct options *o) {
         if (!strcmp(word, "--help") || !strcmp(word, "-h"))
             return fputs(help, stdout) < 0 || fputs(option_help, stdout) < 0 ? EXIT_MACHINE : EXIT_DONE;
         if (flag(o, word)) continue;
+        bool simulates = !strcmp(o->command, "simulate");
         if (comm_option(argc, argv, &i, "--ranks", &value, &bad))
             bad = bad || !comm_parse_int(value, 1, 1 << 24, &o->ranks);
         else if (comm_option(argc, argv, &i, "--root", &value, &bad))
@@ -90,11 +100,17 @@ static int parse(int argc, char **argv, const char *help, struct options *o) {
         else if (comm_option(argc, argv, &i, "--schedule", &o->file, &bad))
             bad = bad || !*o->file;
         else if (comm_option(argc, argv, &i, "--slices", &value, &bad))
-            bad = bad || !comm_parse_int(value, 1, 64, &o->query.max_slices);
+            bad = bad || !comm_parse_int(value, 1, 64, &o->slices);
         else if (comm_option(argc, argv, &i, "--ranks-per-node", &value, &bad))
             bad = bad || !comm_parse_int(value, 1, 1 << 24, &o->machine.ranks_per_node);
+        else if (comm_option(argc, argv, &i, "--collective", &o->name[0], &bad))
+            o->names += !o->names;
+        else if (comm_option(argc, argv, &i, "--algorithm", &o->name[1], &bad))
+            o->names = 2;
+        else if (simulates && comm_simulate_option(argc, argv, &i, &o->words, &bad))
+            ;
         else if (comm_option(argc, argv, &i, "--tuning", &o->query.tuning, &bad))
-            continue;
+            ;
         else if (comm_option(argc, argv, &i, "--node", &value, &bad))
             bad = bad || !parse_link(value, &o->machine.node);
         else if (comm_option(argc, argv, &i, "--net", &value, &bad))
@@ -108,6 +124,7 @@ static int parse(int argc, char **argv, const char *help, struct options *o) {
         if (bad) return comm_usage_error(o->command, "%s: its value is missing or not understood", word);
     }
     o->query.collective = o->name[0], o->query.ranks = o->ranks;
+    if (o->slices) o->query.max_slices = o->slices;
     return -1;
 }
 
@@ -195,7 +212,7 @@ int command_comm_explain(int argc, char **argv) {
     if (done >= 0) return done;
     if (o.file) return comm_usage_error("explain", "--schedule belongs to verify and simulate");
     if (!o.names && !o.ranks) return list_rows(&o);
-    if (!o.names || !o.ranks) return comm_usage_error("explain", "a collective and --ranks are needed");
+    if (!o.name[0] || !o.ranks) return comm_usage_error("explain", "a collective and --ranks are needed");
     if (o.print != (o.names == 2)) return comm_usage_error("explain", "--print and an algorithm go together");
     if (o.print) return print_schedule(&o);
     json_t *cases = json_array();
@@ -240,10 +257,24 @@ int command_comm_simulate(int argc, char **argv) {
     struct yj_schedule_option option;
     int done = parse(argc, argv, simulate_help, &o);
     if (done >= 0) return done;
-    if (o.print || o.root) return comm_usage_error("simulate", "--print and --root belong to explain");
-    if (o.file ? o.names || o.ranks : !o.names || !o.ranks)
+    bool platform = o.words.platform != NULL;
+    if (o.print || (o.root && !platform)) return comm_usage_error("simulate", "--print and --root belong to explain");
+    if (!platform && (o.words.svg || o.words.troubles || o.words.routing >= 0))
+        return comm_usage_error("simulate", "--svg, --late, --fail and --routing need --platform");
+    if (platform && o.file) return comm_usage_error("simulate", "either --platform or --schedule");
+    if (o.file ? o.names || o.ranks : !o.name[0] || !o.ranks)
         return comm_usage_error("simulate", "either a collective and --ranks, or --schedule FILE");
     if (!o.bytes) return comm_usage_error("simulate", "--bytes is needed");
+    if (platform) {
+        struct yj_simulation simulation = {.size = sizeof simulation,
+                                           .ranks = o.ranks,
+                                           .root = o.root,
+                                           .slices = o.slices,
+                                           .collective = o.name[0],
+                                           .algorithm = o.name[1],
+                                           .bytes = o.query.bytes};
+        return comm_simulate_platform(&simulation, &o.words, o.json);
+    }
     enum yj_status status = simulate(&o, &option);
     if (status != YJ_OK) return o.file ? comm_exit_code(status) : comm_failed("simulate", status);
     const char *what = o.file ? "schedule" : o.name[0];
