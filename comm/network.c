@@ -71,9 +71,9 @@ enum yj_status network_open(const struct yj_platform *p, int ranks, const struct
     int groups = (net->nodes + p->nodes_per_leaf - 1) / p->nodes_per_leaf;
     net->leaves = groups * (p->rails ? p->nics_per_node : 1);
     int64_t counts[LINK_KINDS] = {ranks, (int64_t)net->nodes * p->nics_per_node, (int64_t)net->leaves * p->uplinks};
-    if (groups > 1 && p->uplinks == 0)
-        return report(YJ_ERR_INPUT, "platform: %d nodes need %d groups, but leaves have no uplinks", net->nodes,
-                      groups);
+    if (net->leaves > 1 && p->uplinks == 0)
+        return report(YJ_ERR_INPUT, "platform: %d nodes need %d leaves, but those have no uplinks", net->nodes,
+                      net->leaves);
     int64_t links = 2 * (counts[0] + counts[1] + counts[2]);
     if (links > 1 << 28) return report(YJ_ERR_INPUT, "platform: %lld links are too many", (long long)links);
     for (int kind = 0; kind < LINK_KINDS; kind++)

@@ -65,9 +65,9 @@ static void frame(const struct picture *p, const struct yj_simulated *r) {
             fprintf(p->file, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">rank %d</text>\n", LEFT - 6,
                     y_of(p, rank) + 4, rank);
     }
-    double us = (double)r->time_ps * 1e-6, unit = us > 0 ? pow(10, floor(log10(us / 2))) : 1;
+    double us = (double)r->time_ps * 1e-6, unit = us > 0 ? pow(10, floor(log10(us)) - 1) : 1;
     while (us / unit > 12)
-        unit *= us / unit > 24 ? 5 : 2;
+        unit *= us / unit > 24 ? 5 : 2; /* at most 12 labels */
     for (double t = 0; t <= us * 1.0001; t += unit)
         fprintf(p->file,
                 "<line x1=\"%.2f\" y1=\"%d\" x2=\"%.2f\" y2=\"%d\" stroke=\"#ddd\"/><text x=\"%.2f\" y=\"%d\" "

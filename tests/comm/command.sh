@@ -59,4 +59,40 @@ expect 0 'us$' simulate --schedule "$work/good" --bytes 1K
 expect 2 'is needed' simulate all_reduce --ranks 4
 expect 2 'its value' simulate all_reduce --ranks 4 --bytes 8 --net 1,2,-3
 expect 1 'no collective' simulate all_reduse --ranks 4 --bytes 8
+
+# Tuning files: followed, and refused with file and line.
+printf '# small\nall_reduce 0..1M * ring\n' >"$work/tuning"
+expect 0 "all_reduce, 16 ranks, 8 bytes: ring, by $work/tuning:2" explain all_reduce --ranks 16 --bytes 8 --tuning "$work/tuning"
+expect 0 'the cheapest' explain all_reduce --ranks 16 --bytes 2M --tuning "$work/tuning"
+echo 'all_reduce * * rong' >>"$work/tuning"
+expect 1 "$work/tuning:3: all_reduce has no algorithm called 'rong'" explain all_reduce --ranks 16 --bytes 8 --tuning "$work/tuning"
+expect 0 'send .* to 4' explain all_reduce rails --ranks 8 --ranks-per-node 4 --print
+
+# Platforms: the shipped one, ten thousand ranks, pictures, troubles; damaged ones are refused by key.
+pod=$SOURCE/examples/platforms/pod10000.json
+on() { local code=$1 pattern=$2; shift 2; expect "$code" "$pattern" simulate --platform "$pod" --bytes 64K "$@"; }
+on 0 'all_reduce circulant, 10000 ranks' --collective all_reduce --algorithm circulant --ranks 10000 --slices 1
+on 0 'too many rounds for events' --collective all_reduce --algorithm ring --ranks 10000
+on 0 '"time_ps":[0-9]+' --collective all_gather --ranks 64 --json
+on 0 'by events' --collective all_reduce --ranks 16 --svg "$work/picture.svg" --late 3:5 --fail nic:1:2 --routing hash
+grep -q '<svg ' "$work/picture.svg" && grep -q '>rank 15<' "$work/picture.svg" && grep -q '#d0021b' "$work/picture.svg" &&
+    [ "$(tail -c 7 "$work/picture.svg")" = "</svg>" ] || { echo "FAILED: no picture"; bad=1; }
+on 2 'at most 64 ranks' --collective all_reduce --ranks 65 --svg "$work/picture.svg"
+on 1 'do not hold 10001 ranks' --collective all_reduce --ranks 10001
+on 1 'no NIC 9' --collective all_reduce --ranks 16 --fail nic:1:9
+on 2 'its value' --collective all_reduce --ranks 16 --fail nic:1
+on 2 'its value' --collective all_reduce --ranks 16 --routing random
+on 2 'a collective and --ranks' --algorithm ring --ranks 16
+expect 2 'need --platform' simulate all_reduce --ranks 4 --bytes 8 --late 1:1
+pod=$work/pod.json
+damaged() { # an edit of the file, what is said
+    sed "$1" "$SOURCE/examples/platforms/pod10000.json" >"$pod"
+    on 1 "$pod.*$2" --collective all_reduce --ranks 16
+}
+damaged 's/"nodes"/"node"/' ': node: this key is unknown'
+damaged 's/"nodes": 1250/"nodes": 12.5/' 'nodes: a whole number'
+damaged '/"uplinks"/d' 'uplinks: it is missing'
+damaged 's/"latency_ns": 2000/"latency_ns": "long"/' 'nic.latency_ns: nanoseconds'
+damaged 's/"destination"/"random"/' 'routing: hash, destination or spray'
+damaged '2,$d' ':[0-9]+: '
 exit $bad
