@@ -5,10 +5,12 @@
 #include "comm/cost.h"
 #include "runtime/base/base.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 static const char rules[] = "# collective bytes ranks algorithm\n"
@@ -87,11 +89,38 @@ static void overrules(void **state) {
     assert_int_equal(c.line, 5);
 }
 
+/* As a user would: the file is named in the settings, and explain says what a call would do. */
+static void a_communicator_follows(void **state) {
+    char path[] = P_tmpdir "/yunjin-tuning-XXXXXX", settings[64];
+    int fd = mkstemp(path);
+    assert_true(fd >= 0 && write(fd, rules, sizeof rules - 1) == sizeof rules - 1 && close(fd) == 0);
+    snprintf(settings, sizeof settings, "tuning=%s", path);
+    struct yj_comm_options options = {.size = sizeof options, .settings = settings};
+    struct yj_comm *comm[4];
+    const char *text;
+    float x[2] = {0};
+    struct yj_call call = {.size = sizeof call, .collective = YJ_ALL_REDUCE, .send = x, .recv = x, .count = 2};
+    call.dtype = YJ_F32, call.op = YJ_SUM;
+    assert_int_equal(yj_comm_open_threads(4, &options, comm), YJ_OK);
+    assert_int_equal(yj_comm_explain(comm[0], &call, &text), YJ_OK);
+    if (!strstr(text, "ring")) print_error("%s\n", text);
+    assert_non_null(strstr(text, "ring"));
+    for (int r = 0; r < 4; r++)
+        yj_comm_close(comm[r]);
+    assert_int_equal(truncate(path, 5), 0); /* "# col" */
+    int more = open(path, O_WRONLY | O_APPEND);
+    assert_true(more >= 0 && write(more, "\nring\n", 6) == 6 && close(more) == 0);
+    assert_int_equal(yj_comm_open_threads(4, &options, comm), YJ_ERR_INPUT);
+    assert_non_null(strstr(yj_error_text(), ":2: a rule is four words"));
+    unlink(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(understood),
         cmocka_unit_test(refused),
         cmocka_unit_test(overrules),
+        cmocka_unit_test(a_communicator_follows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
