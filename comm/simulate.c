@@ -12,7 +12,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
-enum { MOST_ROUNDS = 128 };
+enum { MOST = 1 << 24 }; /* ranks * rounds * slices */
 enum kind { COME, SET_OUT, ARRIVE };
 
 struct event {
@@ -318,6 +318,6 @@ enum yj_status yj_simulate(const struct yj_simulation *what, struct yj_simulated
     TRY(cost_simulate(&model, row, what->ranks, what->root, what->bytes, slices, &cost));
     *result = (struct yj_simulated){
         .algorithm = row->name, .slices = slices, .rounds = cost.rounds, .time_ps = -1, .cost_s = cost.time_s};
-    if (cost.rounds > MOST_ROUNDS) return YJ_OK;
+    if ((int64_t)cost.rounds * what->ranks * slices > MOST) return YJ_OK;
     return by_events(what, row, slices, result);
 }

@@ -67,13 +67,14 @@ struct yj_simulation {
 struct yj_simulated {
     const char *algorithm;
     int32_t slices, rounds;
-    int64_t time_ps; /* when the last rank is done, by events; -1: too many rounds, only the cost is known */
+    int64_t time_ps; /* when the last rank is done, by events; -1: too many for that, only the cost is known */
     double cost_s;   /* by the max-plus cost, without contention */
     uint64_t messages, events;
     int32_t last_rank;                         /* that is done last */
     double fabric_busy, nic_busy, uplink_busy; /* of the busiest port of each kind, as a part of the time */
 };
-/* Rows of more than 128 rounds (rings) are not run by events: one in 10,000 ranks has 2 * 10^8 messages. */
+/* Runs of more than 2^24 rounds of all ranks and slices together are not run by events: a ring of 10,000 ranks has
+ * 2 * 10^8 messages. */
 YJ_EXPORT enum yj_status yj_simulate(const struct yj_simulation *simulation, struct yj_simulated *result);
 
 #ifdef __cplusplus

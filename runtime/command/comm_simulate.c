@@ -49,7 +49,7 @@ static int print(const struct yj_simulation *s, const struct yj_simulated *r) {
     printf("%s %s, %d ranks, %llu bytes, %d slices, %d rounds\n", s->collective, r->algorithm, s->ranks,
            (unsigned long long)s->bytes, r->slices, r->rounds);
     if (r->time_ps < 0) {
-        printf("  by max-plus cost  %s; too many rounds for events\n", cost);
+        printf("  by max-plus cost  %s; too many messages for events\n", cost);
         return EXIT_DONE;
     }
     comm_print_time((double)r->time_ps * 1e-12, time);
@@ -89,7 +89,7 @@ int comm_simulate_platform(struct yj_simulation *s, struct simulate_words *words
     if (status != YJ_OK)
         code = comm_failed("simulate", status);
     else if (words->svg && result.time_ps < 0)
-        code = comm_usage_error("simulate", "--svg: %s has too many rounds for events", result.algorithm);
+        code = comm_usage_error("simulate", "--svg: %s has too many messages for events", result.algorithm);
     else if (words->svg && !comm_draw(words->svg, s, &result, &recording))
         code = EXIT_INPUT;
     else

@@ -72,7 +72,7 @@ expect 0 'send .* to 4' explain all_reduce rails --ranks 8 --ranks-per-node 4 --
 pod=$SOURCE/examples/platforms/pod10000.json
 on() { local code=$1 pattern=$2; shift 2; expect "$code" "$pattern" simulate --platform "$pod" --bytes 64K "$@"; }
 on 0 'all_reduce circulant, 10000 ranks' --collective all_reduce --algorithm circulant --ranks 10000 --slices 1
-on 0 'too many rounds for events' --collective all_reduce --algorithm ring --ranks 10000
+on 0 'too many messages for events' --collective all_reduce --algorithm ring --ranks 10000
 on 0 '"time_ps":[0-9]+' --collective all_gather --ranks 64 --json
 on 0 'by events' --collective all_reduce --ranks 16 --svg "$work/picture.svg" --late 3:5 --fail nic:1:2 --routing hash
 grep -q '<svg ' "$work/picture.svg" && grep -q '>rank 15<' "$work/picture.svg" && grep -q '#d0021b' "$work/picture.svg" &&
