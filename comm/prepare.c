@@ -96,7 +96,9 @@ static struct cost_model model_of(const struct yj_comm *comm) {
     while (together < comm->size && shm_between(w, comm->member[0], comm->member[together]))
         together++;
     model.ranks_per_node = together < comm->size ? together : 0;
-    if (together < comm->size && comm->size % together) model.ranks_per_node = 1;
+    for (int i = 0; i < comm->size && model.ranks_per_node > 1; i++) /* all nodes as large, their ranks consecutive? */
+        if (comm->size % together || !shm_between(w, comm->member[i - i % together], comm->member[i]))
+            model.ranks_per_node = 1;
     return model;
 }
 

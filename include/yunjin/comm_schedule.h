@@ -37,8 +37,8 @@ struct yj_schedule_case {
 typedef void yj_schedule_case_fn(void *user, const struct yj_schedule_case *c);
 
 /* Proves the rows of COLLECTIVE and ALGORITHM (NULL: all) for RANKS ranks: eager, rendezvous and put, apart and in
- * place, several roots, nodes of every size. Calls FN for each row. YJ_ERR_INPUT: no such row; a failed proof is not an error of this call.
- */
+ * place, several roots, nodes of every size. Calls FN for each row. YJ_ERR_INPUT: no such row; a failed proof is not an
+ * error of this call. */
 YJ_EXPORT enum yj_status yj_schedule_verify(const char *collective, const char *algorithm, int ranks,
                                             yj_schedule_case_fn *fn, void *user);
 /* The same for one schedule in text; NAME is for messages. YJ_ERR_INPUT: it cannot be parsed. */
