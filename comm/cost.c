@@ -97,8 +97,9 @@ static bool next_send(const struct schedule *s, struct clock *c, double block_by
 
 /* --- a fleet: the ranks that are walked, and who stands for the others --- */
 
-/* So few ranks are all walked. Rows of more rounds are not sliced; slicing is taken to gain this factor at most. */
-enum { FEW = 32, CAST = 64, MAX_SLICES = 64, SLICED_ROUNDS = 128, SLICE_GAIN = 8 };
+/* So few ranks are all walked. Fewer bytes are not sliced. Rows of more rounds are not sliced; slicing is taken to gain
+ * this factor at most. */
+enum { FEW = 32, CAST = 64, MAX_SLICES = 64, SLICED_ROUNDS = 128, SLICE_GAIN = 8, SLICED_BYTES = 16384 };
 
 struct fleet {
     const struct cost_model *model;
@@ -433,7 +434,8 @@ static const char *refusal(const struct choice_query *q, const struct algorithm 
 /* More slices while they pay, of rows that could still become the best. */
 static enum yj_status slice(const struct choice_query *q, struct candidate *c, double best) {
     double before = c->cost.time_s;
-    if (c->cost.rounds > SLICED_ROUNDS || c->cost.at_least || before > SLICE_GAIN * best) return YJ_OK;
+    if (c->cost.rounds > SLICED_ROUNDS || c->cost.at_least || before > SLICE_GAIN / 2 * best) return YJ_OK;
+    if (q->bytes < SLICED_BYTES) return YJ_OK;
     for (int slices = 4; slices <= q->max_slices && slices <= MAX_SLICES; slices *= 4) {
         struct cost cost;
         TRY(cost_estimate(q->model, c->row, q->size, q->bytes, slices, 0, &cost));
