@@ -20,22 +20,11 @@ void engine_unlock(struct engine *e) {
     atomic_store_explicit(&e->busy, false, memory_order_release);
 }
 
-static void record(struct yj_comm *comm, const struct yj_prepared *p) {
-    struct record *record = &comm->record[p->sequence % RECORDS];
-    atomic_store_explicit(&record->sequence, 0, memory_order_relaxed);
-    uint64_t word[CARD_WORDS];
-    memcpy(word, &p->card, sizeof word);
-    for (int i = 0; i < CARD_WORDS; i++)
-        atomic_store_explicit(&record->card[i], word[i], memory_order_release);
-    atomic_store_explicit(&record->sequence, p->sequence, memory_order_release);
-    atomic_store_explicit(&comm->started, p->sequence, memory_order_release);
-}
-
 /* Tickets for the lanes of P, in the order of starts, which is the same on all ranks. */
 static void take_tickets(struct yj_prepared *p) {
     struct yj_comm *comm = p->comm;
     struct engine *e = comm->engine;
-    bool pair = p->card.collective == YJ_SEND || p->card.collective == YJ_RECV;
+    bool pair = is_pair(p->card.collective);
     int side = p->card.collective == YJ_RECV, first = p->small ? (int)(e->small_calls++ % SMALL_LANES) : FIRST_LARGE;
     for (int i = 0; i < p->nrunners; i++) {
         struct runner *r = &p->runner[i];
@@ -51,24 +40,49 @@ static void take_tickets(struct yj_prepared *p) {
         p->sequence = atomic_load_explicit(&comm->started, memory_order_relaxed) + 1;
 }
 
-static void bind(struct yj_prepared *p, const void *send, void *recv) {
-    enum holding in = p->collective->in;
-    bool root = !p->collective->rooted || p->card.root == p->comm->rank;
-    p->base[SPACE_IN] = in == HOLD_NONE || (in == HOLD_ROOT && !root) ? NULL : (char *)send;
-    p->base[SPACE_OUT] = p->collective->out == HOLD_NONE || (p->collective->out == HOLD_ROOT && !root) ? NULL : recv;
-    p->base[SPACE_TMP] = p->tmp;
-    for (int space = 0; space < SPACES; space++)
-        p->layout.part[space].base = p->base[space];
-    size_t in_bytes = p->layout.part[SPACE_IN].only >= 0 ? p->card.count * p->element_bytes : p->bytes;
-    size_t out_bytes = p->layout.part[SPACE_OUT].only >= 0 ? p->card.count * p->element_bytes : p->bytes;
-    p->lends[SPACE_IN] = !p->small && p->base[SPACE_IN] && shm_holds(p->comm->world, p->base[SPACE_IN], in_bytes);
-    p->lends[SPACE_OUT] = !p->small && p->base[SPACE_OUT] && shm_holds(p->comm->world, p->base[SPACE_OUT], out_bytes);
+static bool lent(const struct yj_prepared *p, const void *memory, int side) {
+    return !p->small && memory && shm_holds(p->comm->world, memory, p->part_bytes[side]);
 }
 
-/* One rank, or nothing to move. */
-static void alone(struct yj_prepared *p, const void *send, void *recv) {
-    if (p->bytes && send && recv && send != recv && p->collective->out != HOLD_NONE) memmove(recv, send, p->bytes);
-    atomic_store_explicit(&p->done, true, memory_order_release);
+static void bind(struct yj_prepared *p, const void *send, void *recv) {
+    const struct collective *c = p->collective;
+    int rank = p->comm->rank, root = p->card.root;
+    p->base[SPACE_IN] = holds(c->in, rank, root) ? (char *)send : NULL;
+    p->base[SPACE_OUT] = holds(c->out, rank, root) ? recv : NULL;
+    p->base[SPACE_TMP] = p->tmp;
+    if (p->stage) p->base[SPACE_IN] = memcpy(p->stage, send, p->part_bytes[SIDE_IN]);
+    for (int space = 0; space < SPACES; space++)
+        p->layout.part[space].base = p->base[space];
+    p->lends[SPACE_IN] = !p->staged && lent(p, p->base[SPACE_IN], SIDE_IN);
+    p->lends[SPACE_OUT] = lent(p, p->base[SPACE_OUT], SIDE_OUT);
+}
+
+/* One rank, or nothing to move. With counts, the one block may lie away from the start of a buffer. */
+void engine_alone(struct yj_prepared *p) {
+    char *from = p->base[SPACE_IN], *to = p->base[SPACE_OUT];
+    if (p->table && from && p->collective->in != HOLD_OWN) from += p->table[TABLE_DISPLS + SIDE_IN] * p->element_bytes;
+    if (p->table && to && p->collective->out != HOLD_OWN) to += p->table[TABLE_DISPLS + SIDE_OUT] * p->element_bytes;
+    if (p->bytes && from && to && from != to) memmove(to, from, p->bytes);
+    call_done(p);
+}
+
+static void begin(struct yj_prepared *p) {
+    struct yj_comm *comm = p->comm;
+    struct engine *e = comm->engine;
+    take_tickets(p);
+    record_start(p);
+    if (!is_pair(p->card.collective)) atomic_store_explicit(&comm->started, p->sequence, memory_order_release);
+    if (p->nrunners == 0) {
+        if (!(p->flags & YJ_CALL_READY) || p->part_bytes[SIDE_IN] == 0) engine_alone(p);
+        if (!e->nflight) atomic_store_explicit(&comm->ended, p->sequence, memory_order_relaxed);
+        return;
+    }
+    e->flight[e->nflight++] = p;
+    p->in_flight = true;
+    if (p->line)
+        engine_line_post(p);
+    else
+        engine_look(comm);
 }
 
 enum yj_status engine_start(struct yj_prepared *p, const void *send, void *recv) {
@@ -81,23 +95,12 @@ enum yj_status engine_start(struct yj_prepared *p, const void *send, void *recv)
     bind(p, send, recv);
     p->active = true;
     p->posted = false;
+    p->odd_since = 0;
     atomic_store_explicit(&p->done, false, memory_order_relaxed);
     atomic_store_explicit(&p->ready, 0, memory_order_relaxed);
     p->until = p->deadline > 0 ? time_now() + p->deadline : 0;
     engine_lock(e);
-    take_tickets(p);
-    if (p->collective->number != YJ_SEND && p->collective->number != YJ_RECV) record(comm, p);
-    if (p->nrunners == 0) {
-        alone(p, send, recv);
-        if (!e->nflight) atomic_store_explicit(&comm->ended, p->sequence, memory_order_relaxed);
-    } else {
-        e->flight[e->nflight++] = p;
-        p->in_flight = true;
-        if (p->line)
-            engine_line_post(p);
-        else
-            engine_look(comm);
-    }
+    begin(p);
     engine_unlock(e);
     return YJ_OK;
 }
@@ -187,7 +190,7 @@ static void line_wait(struct yj_prepared *p) {
         for (int i = 0; i < 2000; i++)
             if (engine_line_run(p)) {
                 comm_moved(p->comm);
-                atomic_store_explicit(&p->done, true, memory_order_relaxed);
+                call_done(p);
                 engine_sweep(p->comm);
                 break;
             }
@@ -239,7 +242,7 @@ void engine_close(struct yj_comm *comm) {
     }
     for (int side = 0; side < 2; side++)
         free(e->pair_given[side]), free(e->pair_turn[side]);
-    free(e->connected), free(e->flight);
+    free(e->connected), free(e->flight), free(e->table);
     free(e);
     comm->engine = NULL;
 }

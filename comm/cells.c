@@ -40,11 +40,19 @@ void *cells_reserve(struct channel *channel, int lane, size_t bytes) {
     return bytes <= INLINE_BYTES ? cell->in_line : cell->data;
 }
 
-bool cells_settled(struct channel *channel, int lane) {
+uint32_t cells_posted(struct channel *channel, int lane) {
+    return ((const struct cells *)channel)->sent[lane];
+}
+
+bool cells_taken(struct channel *channel, int lane, uint32_t number) {
     struct cells *c = (struct cells *)channel;
-    if (c->sent[lane] == c->known[lane]) return true;
+    if ((int32_t)(c->known[lane] - number) >= 0) return true;
     c->known[lane] = (uint32_t)atomic_load_explicit(acknowledged(c->shape, c->out, lane), memory_order_acquire);
-    return c->sent[lane] == c->known[lane];
+    return (int32_t)(c->known[lane] - number) >= 0;
+}
+
+bool cells_settled(struct channel *channel, int lane) {
+    return cells_taken(channel, lane, cells_posted(channel, lane));
 }
 
 void cells_post(struct channel *channel, int lane, const struct envelope *envelope) {

@@ -47,6 +47,8 @@ void *cells_reserve(struct channel *channel, int lane, size_t bytes);
 void cells_post(struct channel *channel, int lane, const struct envelope *envelope);
 const void *cells_arrived(struct channel *channel, int lane, struct envelope *envelope);
 void cells_release(struct channel *channel, int lane);
+uint32_t cells_posted(struct channel *channel, int lane);
+bool cells_taken(struct channel *channel, int lane, uint32_t number);
 bool cells_settled(struct channel *channel, int lane);
 void cells_warm(struct channel *channel, int lane);
 

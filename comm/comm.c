@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The public interface: open, split, close, memory, and calls. One idea: a plain call is a look-up in a small cache of
- * prepared ones, so that both ways run the same code.
+ * The public interface: open, split, close and memory; request.c has the calls. One idea: what is split from a
+ * communicator shares its world (processes, memory of the host, control plane) and has its own order of calls.
  */
 #include "comm/bootstrap.h"
 #include "comm/control.h"
@@ -15,8 +15,6 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-enum { MOST_CACHED = 64 };
 
 /* --- the world --- */
 
@@ -36,6 +34,7 @@ static enum yj_status world_new(int rank, int size, const struct settings *setti
     pthread_mutex_init(&w->lock, NULL);
     w->rank = rank, w->size = size, w->local_ranks = 1;
     w->settings = *settings;
+    w->first_time = time_now(), w->first_ticks = ticks_now();
     w->member = calloc((size_t)size, sizeof *w->member);
     char *mark = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mark != MAP_FAILED) {
@@ -106,7 +105,7 @@ static enum yj_status comm_new(struct world *world, uint64_t id, int rank, int s
         return report(YJ_ERR_MEMORY, "out of memory for a communicator of %d ranks", size);
     }
     comm->world = world, comm->id = id, comm->rank = rank, comm->size = size, comm->member = member;
-    comm->waiting_for = -1;
+    comm->waiting_for = comm->odd_peer = -1;
     comm->channel = calloc((size_t)size, sizeof *comm->channel);
     enum yj_status status =
         comm->channel ? engine_open(comm) : report(YJ_ERR_MEMORY, "out of memory for a communicator");
@@ -383,170 +382,4 @@ enum yj_status yj_comm_register(struct yj_comm *comm, void *memory, size_t bytes
 
 enum yj_status yj_comm_unregister(struct yj_comm *comm, void *memory) {
     return comm && memory ? YJ_OK : report(YJ_ERR_INPUT, "unregister: no memory");
-}
-
-/* --- calls --- */
-
-static bool fits(const struct yj_prepared *p, const struct yj_call *call, bool in_place) {
-    bool data = p->collective->worth != WORTH_HEARD;
-    return p->card.collective == call->collective &&
-           (!data || (p->card.count == call->count && p->card.dtype == call->dtype)) &&
-           (p->card.op == call->op || !p->card.op) && (p->card.root == call->root || !p->collective->rooted) &&
-           p->flags == call->flags && p->in_place == in_place;
-}
-
-/* Removes the oldest idle call when the cache is full. */
-static void make_room(struct engine *e) {
-    struct yj_prepared **oldest = NULL;
-    for (struct yj_prepared **at = &e->cache; *at; at = &(*at)->next)
-        if (!(*at)->active) oldest = at;
-    if (e->ncache < MOST_CACHED || !oldest) return;
-    struct yj_prepared *p = *oldest;
-    *oldest = p->next;
-    if (e->last == p) e->last = NULL;
-    e->ncache--, e->nprepared--;
-    prepare_free(p);
-}
-
-/* FLIGHT has room for all prepared calls, so that start need not allocate. */
-static enum yj_status flight_room(struct engine *e) {
-    if (e->nprepared < e->flight_room) return YJ_OK;
-    int room = 2 * e->flight_room + 16;
-    engine_lock(e);
-    struct yj_prepared **more = realloc(e->flight, (size_t)room * sizeof *more);
-    if (more) e->flight = more, e->flight_room = room;
-    engine_unlock(e);
-    return more ? YJ_OK : report(YJ_ERR_MEMORY, "out of memory for a call");
-}
-
-static enum yj_status prepare(struct yj_comm *comm, const struct yj_call *call, struct yj_prepared **prepared) {
-    TRY(flight_room(comm->engine));
-    TRY(prepare_call(comm, call, prepared));
-    comm->engine->nprepared++;
-    return YJ_OK;
-}
-
-static enum yj_status cached(struct yj_comm *comm, const struct yj_call *call, struct yj_prepared **prepared) {
-    struct engine *e = comm->engine;
-    struct yj_prepared *p = e->last;
-    const struct collective *c = collective_find((int)call->collective);
-    bool in_place = prepare_in_place(comm, c, call->count, yj_dtype_bytes((enum yj_dtype)call->dtype), call->root,
-                                     call->send, call->recv);
-    if (!p || p->active || !fits(p, call, in_place)) {
-        p = e->cache;
-        while (p && (p->active || !fits(p, call, in_place)))
-            p = p->next;
-    }
-    if (!p) {
-        make_room(e);
-        TRY(prepare(comm, call, &p));
-        p->next = e->cache;
-        e->cache = p;
-        e->ncache++;
-    }
-    p->deadline = call->deadline;
-    if (call->name || p->card.name[0]) strncpy(p->card.name, call->name ? call->name : "", sizeof p->card.name - 1);
-    e->last = p;
-    *prepared = p;
-    return YJ_OK;
-}
-
-enum yj_status yj_comm_start(struct yj_comm *comm, const struct yj_call *call, struct yj_request **request) {
-    struct yj_prepared *p;
-    TRY(prepare_check(comm, call));
-    if (atomic_load_explicit(&comm->failed, memory_order_relaxed)) return comm_failure(comm);
-    TRY(cached(comm, call, &p));
-    TRY(engine_start(p, call->send, call->recv));
-    *request = &p->request;
-    return YJ_OK;
-}
-
-enum yj_status yj_comm_wait(struct yj_request *request) {
-    return engine_wait(request->call);
-}
-
-enum yj_status yj_comm_test(struct yj_request *request, bool *done) {
-    struct yj_prepared *p = request->call;
-    struct yj_comm *comm = p->comm;
-    if (!atomic_load_explicit(&p->done, memory_order_acquire)) engine_progress(comm);
-    *done = atomic_load_explicit(&p->done, memory_order_acquire);
-    if (*done) {
-        p->active = false;
-        atomic_store_explicit(&comm->waiting_for, -1, memory_order_relaxed);
-        return YJ_OK;
-    }
-    engine_check(p, time_now());
-    atomic_store_explicit(&comm->waiting_for, comm->engine->blocked_on, memory_order_relaxed);
-    *done = atomic_load_explicit(&comm->failed, memory_order_relaxed) > 0;
-    return *done ? comm_failure(comm) : YJ_OK;
-}
-
-enum yj_status yj_comm_call(struct yj_comm *comm, const struct yj_call *call) {
-    struct yj_request *request;
-    TRY(yj_comm_start(comm, call, &request));
-    return engine_wait(request->call);
-}
-
-enum yj_status yj_comm_progress(struct yj_comm *comm) {
-    engine_progress(comm);
-    world_progress(comm->world, comm);
-    return comm_failure(comm);
-}
-
-enum yj_status yj_comm_prepare(struct yj_comm *comm, const struct yj_call *call, struct yj_prepared **prepared) {
-    TRY(prepare_check(comm, call));
-    TRY(prepare(comm, call, prepared));
-    (*prepared)->kept = true;
-    return YJ_OK;
-}
-
-enum yj_status yj_prepared_start(struct yj_prepared *p, const void *send, void *recv, struct yj_request **request) {
-    if (p->bytes && p->in_place != prepare_in_place(p->comm, p->collective, p->card.count, p->element_bytes,
-                                                    p->card.root, send, recv))
-        return report(YJ_ERR_INPUT, "%s: it was prepared %s", p->collective->name,
-                      p->in_place ? "in place" : "for separate buffers");
-    TRY(engine_start(p, send, recv));
-    *request = &p->request;
-    return YJ_OK;
-}
-
-void yj_prepared_close(struct yj_prepared *p) {
-    if (!p) return;
-    struct engine *e = p->comm->engine;
-    engine_lock(e);
-    int n = 0;
-    for (int i = 0; i < e->nflight; i++)
-        if (e->flight[i] != p) e->flight[n++] = e->flight[i];
-    e->nflight = n;
-    e->nprepared--;
-    engine_unlock(e);
-    prepare_free(p);
-}
-
-enum yj_status yj_comm_ready(struct yj_request *request, uint64_t count) {
-    struct yj_prepared *p = request->call;
-    if (!(p->flags & YJ_CALL_READY)) return report(YJ_ERR_INPUT, "ready: the call was started without YJ_CALL_READY");
-    uint64_t bytes;
-    if (__builtin_mul_overflow(count, p->element_bytes, &bytes)) bytes = UINT64_MAX;
-    if (bytes > atomic_load(&p->ready)) atomic_store_explicit(&p->ready, bytes, memory_order_release);
-    return YJ_OK;
-}
-
-enum yj_status yj_comm_explain(struct yj_comm *comm, const struct yj_call *call, const char **text) {
-    static _Thread_local char line[512];
-    struct yj_prepared *p;
-    char what[160];
-    TRY(prepare_check(comm, call));
-    TRY(cached(comm, call, &p));
-    card_print(&p->card, what, sizeof what);
-    const struct transport *t =
-        p->nrounds && p->round[0].nouts + p->round[0].nins ? p->message[p->round[0].out].channel->transport : NULL;
-    snprintf(line, sizeof line,
-             "%s: %s, %d rounds, %d slices of %zu bytes, %s lanes%s, %s%s, transport %s, kernels '%s'", what,
-             p->row ? p->row->name : "nothing to send", p->nrounds, p->layout.slices,
-             p->bytes / (size_t)(p->layout.slices ? p->layout.slices : 1), p->small ? "small" : "large",
-             p->line ? " (one cache line)" : "", p->in_place ? "in place" : "out of place",
-             p->stream ? ", written past the cache" : "", t ? t->name : "none", comm->engine->reduce->name);
-    *text = line;
-    return YJ_OK;
 }

@@ -9,7 +9,16 @@
 
 #include "comm/world.h"
 
-enum saying { SAID_HEARTBEAT = 1, SAID_GOODBYE, SAID_DEAD, SAID_ABORT, SAID_QUERY, SAID_REPORT, SAID_ALL_GONE };
+enum saying {
+    SAID_HEARTBEAT = 1,
+    SAID_GOODBYE,
+    SAID_DEAD,
+    SAID_ABORT,
+    SAID_QUERY,
+    SAID_REPORT,
+    SAID_ALL_GONE,
+    SAID_QUERY_PAIR
+};
 
 /* One message; FROM and TO are world ranks, TO -1 is everybody else. */
 struct said {

@@ -28,8 +28,24 @@ static inline bool there(const struct yj_prepared *p, const struct piece *piece,
     return (size_t)(at - p->base[SPACE_IN]) + bytes <= atomic_load_explicit(&p->ready, memory_order_acquire);
 }
 
-static struct envelope envelope_of(const struct yj_prepared *p, const struct runner *r, size_t bytes) {
-    return (struct envelope){(uint32_t)bytes, p->hash, (uint32_t)p->sequence, (uint16_t)r->round, (uint16_t)r->slice};
+static struct envelope envelope_of(const struct yj_prepared *p, const struct runner *r, uint32_t call, size_t bytes) {
+    return (struct envelope){(uint32_t)bytes, call, (uint32_t)p->sequence, (uint16_t)r->round, (uint16_t)r->slice};
+}
+
+/* What proves that both ranks mean one call: its hash and, where only the two of them know the size of the message
+ * (straight rows, one slice), how many elements it has. */
+static inline uint32_t proof_out(const struct yj_prepared *p, const struct message *m) {
+    uint32_t proof = p->hash;
+    for (int i = 0; p->card.counts == CARD_COUNTS_PRIVATE && i < m->n; i++)
+        proof += (uint32_t)(p->out[m->first + i].bytes / p->element_bytes);
+    return proof;
+}
+
+static inline uint32_t proof_in(const struct yj_prepared *p, const struct message *m) {
+    uint32_t proof = p->hash;
+    for (int i = 0; p->card.counts == CARD_COUNTS_PRIVATE && i < m->n; i++)
+        proof += (uint32_t)(p->incoming[m->first + i].to.bytes / p->element_bytes);
+    return proof;
 }
 
 /* Remembers what the oldest call waits for. */
@@ -44,31 +60,44 @@ static inline size_t cell_bytes(const struct yj_prepared *p, const struct runner
     return lane_cell_bytes((size_t)p->comm->world->settings.cell, r->lane);
 }
 
-/* The next fragment of a message: pieces FIRST..*END, as many as fit in a cell, at least one. */
-static size_t fragment_out(const struct yj_prepared *p, const struct runner *r, const struct message *m, int first,
-                           int *end) {
-    size_t bytes = 0, room = cell_bytes(p, r);
-    int i = first;
-    for (; i < m->n; i++) {
-        size_t n = length(p, &p->out[m->first + i], r->slice);
-        if (i > first && bytes + n > room) break;
-        bytes += n;
-    }
-    *end = i;
-    return bytes;
+/* A fragment is what goes into one cell: whole pieces FIRST..END, as many as fit, or, of a piece that is larger than a
+ * cell, as much from AT on as fits (then END is FIRST, and AT moves on, or it was the last of it). PIECES_OUT and
+ * PIECES_IN are alike but for where the pieces are. */
+struct cut {
+    int end;
+    size_t bytes;
+    bool part; /* of one piece */
+};
+
+static inline struct cut cut_piece(size_t piece, size_t at, size_t room, int first) {
+    size_t left = piece - at;
+    return left > room ? (struct cut){first, room, true} : (struct cut){first + 1, left, true};
 }
 
-static size_t fragment_in(const struct yj_prepared *p, const struct runner *r, const struct message *m, int first,
-                          int *end) {
-    size_t bytes = 0, room = cell_bytes(p, r);
-    int i = first;
-    for (; i < m->n; i++) {
-        size_t n = length(p, &p->incoming[m->first + i].to, r->slice);
-        if (i > first && bytes + n > room) break;
-        bytes += n;
+static struct cut fragment_out(const struct yj_prepared *p, const struct runner *r, const struct message *m, int first,
+                               size_t at) {
+    struct cut cut = {first, 0, false};
+    size_t room = cell_bytes(p, r);
+    for (; cut.end < m->n; cut.end++) {
+        size_t n = length(p, &p->out[m->first + cut.end], r->slice);
+        if (n > room && cut.end == first) return cut_piece(n, at, room, first);
+        if (cut.bytes + n > room) break;
+        cut.bytes += n;
     }
-    *end = i;
-    return bytes;
+    return cut;
+}
+
+static struct cut fragment_in(const struct yj_prepared *p, const struct runner *r, const struct message *m, int first,
+                              size_t at) {
+    struct cut cut = {first, 0, false};
+    size_t room = cell_bytes(p, r);
+    for (; cut.end < m->n; cut.end++) {
+        size_t n = length(p, &p->incoming[m->first + cut.end].to, r->slice);
+        if (n > room && cut.end == first) return cut_piece(n, at, room, first);
+        if (cut.bytes + n > room) break;
+        cut.bytes += n;
+    }
+    return cut;
 }
 
 static bool pieces_there(const struct yj_prepared *p, const struct runner *r, const struct message *m, int first,
@@ -88,35 +117,48 @@ static bool may_lend(const struct yj_prepared *p, int round, const struct messag
 }
 
 static bool lend_fragment(struct yj_prepared *p, struct runner *r, const struct message *m, size_t bytes) {
-    struct envelope e = envelope_of(p, r, bytes);
+    struct envelope e = envelope_of(p, r, proof_out(p, m), bytes);
     size_t n;
     const char *from = address(p, &p->out[m->first], r->slice, &n);
     return m->channel->transport->lend(m->channel, r->lane, &e, from);
 }
 
+/* The pieces of a fragment, into its cell, but for what is WRITTEN there already. */
+static void gather_fragment(const struct yj_prepared *p, const struct runner *r, int first, int end,
+                            const bool *written, char *cell) {
+    size_t n;
+    for (int i = first; i < end; i++, cell += n) {
+        const char *from = address(p, &p->out[i], r->slice, &n);
+        if (!written || !written[i - first]) memcpy(cell, from, n);
+    }
+}
+
 static bool post_fragment(struct yj_prepared *p, struct runner *r, int index, const struct message *m) {
-    int end, turn = r->round & 1, base = p->message[p->round[r->round].out].first;
-    size_t bytes = fragment_out(p, r, m, r->sent[index], &end), n;
+    int turn = r->round & 1, base = p->message[p->round[r->round].out].first, first = r->sent[index];
+    size_t at = r->sent_bytes[index], n;
+    struct cut cut = fragment_out(p, r, m, first, at);
     char *cell = r->cell[turn][index];
     bool begun = cell != NULL;
     const struct transport *t = m->channel->transport;
-    if (p->flags & YJ_CALL_READY && !pieces_there(p, r, m, r->sent[index], end)) return false;
-    if (!begun && may_lend(p, r->round, m, bytes) && lend_fragment(p, r, m, bytes)) {
+    if (p->flags & YJ_CALL_READY && !pieces_there(p, r, m, first, cut.part ? first + 1 : cut.end)) return false;
+    if (!begun && !cut.part && may_lend(p, r->round, m, cut.bytes) && lend_fragment(p, r, m, cut.bytes)) {
         r->sent[index] = -2;
         return true;
     }
-    if (!begun && !(cell = t->reserve(m->channel, r->lane, bytes))) {
+    if (!begun && !(cell = t->reserve(m->channel, r->lane, cut.bytes))) {
         blocked(p, m);
         return false;
     }
-    for (int i = m->first + r->sent[index]; i < m->first + end; i++, cell += n) {
-        const char *from = address(p, &p->out[i], r->slice, &n);
-        if (!begun || !r->written[turn][i - base]) memcpy(cell, from, n);
-    }
-    struct envelope e = envelope_of(p, r, bytes);
+    if (cut.part)
+        memcpy(cell, address(p, &p->out[m->first + first], r->slice, &n) + at, cut.bytes);
+    else
+        gather_fragment(p, r, m->first + first, m->first + cut.end,
+                        begun ? r->written[turn] + (m->first + first - base) : NULL, cell);
+    struct envelope e = envelope_of(p, r, proof_out(p, m), cut.bytes);
     t->post(m->channel, r->lane, &e);
-    r->sent[index] = end;
-    if (end < m->n) return true;
+    r->sent[index] = cut.end;
+    r->sent_bytes[index] = cut.end == first ? at + cut.bytes : 0;
+    if (cut.end < m->n) return true;
     r->sent[index] = -1;
     r->cell[turn][index] = NULL;
     r->sends_left--;
@@ -145,14 +187,14 @@ static bool send_some(struct yj_prepared *p, struct runner *r, const struct roun
 
 /* The cell of message INDEX of the next round, begun now if a cell is free and the message fits in it. */
 static char *next_cell(struct yj_prepared *p, struct runner *r, int index) {
-    int turn = (r->round + 1) & 1, end;
+    int turn = (r->round + 1) & 1;
     const struct round *next = &p->round[r->round + 1];
     char **cell = &r->cell[turn][index];
     if (*cell) return *cell;
     const struct message *m = &p->message[next->out + index];
-    size_t bytes = fragment_out(p, r, m, 0, &end);
-    if (may_lend(p, r->round + 1, m, bytes)) return NULL; /* the peer will read it where it is made */
-    if (end < m->n || !(*cell = m->channel->transport->reserve(m->channel, r->lane, bytes))) return NULL;
+    struct cut cut = fragment_out(p, r, m, 0, 0);
+    if (cut.part || may_lend(p, r->round + 1, m, cut.bytes)) return NULL; /* the peer will read it where it is made */
+    if (cut.end < m->n || !(*cell = m->channel->transport->reserve(m->channel, r->lane, cut.bytes))) return NULL;
     int base = p->message[next->out].first;
     uint32_t at = 0;
     for (int i = m->first; i < m->first + m->n; i++) {
@@ -187,74 +229,95 @@ static inline bool streams(const struct yj_prepared *p, const struct piece *to) 
 
 /* --- messages that come --- */
 
+/* Counts of a v-collective that only its two ranks know. The control plane first looks whether the calls differ. */
+static void unexpected_count(struct yj_prepared *p, const struct message *m, const struct envelope *e, uint32_t due) {
+    struct yj_comm *comm = p->comm;
+    double now = time_now();
+    if (p->odd_since == 0) p->odd_since = now;
+    if (now - p->odd_since < 0.3) return;
+    char mine[160];
+    card_print(&p->card, mine, sizeof mine);
+    comm_fail(comm, YJ_ERR_MISMATCH, "call %llu: rank %d %s takes %u elements from rank %d, whose %s gives it %u",
+              (unsigned long long)p->sequence, comm->world->rank, mine, due - p->hash, comm->member[m->peer],
+              p->collective->name, e->call - p->hash);
+    comm_tell(comm, YJ_ERR_MISMATCH, comm->failure_text);
+}
+
 static void unexpected(struct yj_prepared *p, const struct runner *r, const struct message *m, const struct envelope *e,
                        size_t bytes) {
     struct yj_comm *comm = p->comm;
-    int peer = comm->member[m->peer];
-    char mine[160];
-    card_print(&p->card, mine, sizeof mine);
-    if (r->lane == PAIR_LANE) {
-        comm_fail(comm, YJ_ERR_MISMATCH,
-                  "rank %d: %s meets a message of %u bytes of another type or count from rank %d "
-                  "(expected %zu)",
-                  comm->world->rank, mine, e->bytes, peer, bytes);
-        yj_comm_abort(comm, comm->failure_text);
-    } else if (e->call != p->hash) { /* the control plane finds out what the other rank has called */
+    uint32_t due = proof_in(p, m);
+    if (e->call != due && r->lane == PAIR_LANE) {
+        if (p->odd_since != 0) return;
+        p->odd_since = time_now();
+        atomic_store(&comm->odd_sequence, p->sequence);
+        atomic_store(&comm->odd_peer, m->peer);
+        control_wake(comm->world);
+    } else if (e->call != due) { /* the control plane finds out what the other rank has called */
         if (!atomic_exchange(&comm->suspicious, true)) control_wake(comm->world);
+        if (p->card.counts == CARD_COUNTS_PRIVATE) unexpected_count(p, m, e, due);
     } else {
+        char mine[160];
+        card_print(&p->card, mine, sizeof mine);
         comm_fail(comm, YJ_ERR_INTERNAL,
-                  "%s: rank %d sent (call %u, round %u, slice %u, %u bytes) where (%u, %d, %d, %zu) "
-                  "was due",
-                  mine, peer, e->sequence, e->round, e->slice, e->bytes, (uint32_t)p->sequence, r->round, r->slice,
-                  bytes);
+                  "%s: rank %d sent (call %u, round %u, slice %u, %u bytes) where (%u, %d, %d, %zu) was due", mine,
+                  comm->member[m->peer], e->sequence, e->round, e->slice, e->bytes, (uint32_t)p->sequence, r->round,
+                  r->slice, bytes);
         yj_comm_abort(comm, comm->failure_text);
     }
 }
 
 /* The next fragment of a message, if it has come and is what it should be. */
-static const char *take(struct yj_prepared *p, struct runner *r, const struct message *m, int first, int *end) {
+static const char *take(struct yj_prepared *p, struct runner *r, const struct message *m, int first, size_t at,
+                        struct cut *cut) {
     struct envelope e;
     const char *data = m->channel->transport->arrived(m->channel, r->lane, &e);
     if (!data) {
         blocked(p, m);
         return NULL;
     }
-    size_t bytes = fragment_in(p, r, m, first, end);
-    if (e.call == p->hash && e.bytes == bytes && e.sequence == (uint32_t)p->sequence && e.round == (uint16_t)r->round &&
-        e.slice == (uint16_t)r->slice)
+    *cut = fragment_in(p, r, m, first, at);
+    if (e.call == proof_in(p, m) && e.bytes == cut->bytes && e.sequence == (uint32_t)p->sequence &&
+        e.round == (uint16_t)r->round && e.slice == (uint16_t)r->slice)
         return data;
-    unexpected(p, r, m, &e, bytes);
+    unexpected(p, r, m, &e, cut->bytes);
     return NULL;
 }
 
-static void take_piece(struct yj_prepared *p, struct runner *r, const struct incoming *in, const char *data, size_t n) {
+/* N bytes of a piece from AT on; PART: not all of it. */
+static void take_piece(struct yj_prepared *p, struct runner *r, const struct incoming *in, const char *data, size_t at,
+                       size_t n, bool part) {
     size_t bytes;
     void *dst[MOST_PLACES];
-    char *to = address(p, &in->to, r->slice, &bytes);
-    int ndst = places(p, r, to, in->fuse, dst);
+    char *to = address(p, &in->to, r->slice, &bytes) + at;
+    int ndst = places(p, r, to, part ? -1 : in->fuse, dst);
     if (!in->reduce) {
         move_copy(streams(p, &in->to), ndst, dst, data, n);
         return;
     }
-    const char *own = address(p, &in->own, r->slice, &bytes);
+    const char *own = address(p, &in->own, r->slice, &bytes) + at;
     const void *src[2] = {in->own_first ? own : data, in->own_first ? data : own};
     move_join(streams(p, &in->to), p->join_fn, p->element_bytes, ndst, dst, 2, src, n);
 }
 
 static bool take_fragment(struct yj_prepared *p, struct runner *r, int index, const struct message *m) {
-    int end, first = r->taken[index];
+    int first = r->taken[index];
+    size_t at = r->taken_bytes[index];
+    struct cut cut;
     for (int i = first; p->flags & YJ_CALL_READY && i < m->n; i++)
         if (p->incoming[m->first + i].reduce && !there(p, &p->incoming[m->first + i].own, r->slice)) return false;
-    const char *data = take(p, r, m, first, &end);
+    const char *data = take(p, r, m, first, at, &cut);
     if (!data) return false;
-    for (int i = m->first + first; i < m->first + end; i++) {
+    if (cut.part) take_piece(p, r, &p->incoming[m->first + first], data, at, cut.bytes, true);
+    for (int i = m->first + first; !cut.part && i < m->first + cut.end; i++) {
         size_t n = length(p, &p->incoming[i].to, r->slice);
-        take_piece(p, r, &p->incoming[i], data, n);
+        take_piece(p, r, &p->incoming[i], data, 0, n, false);
         data += n;
     }
     m->channel->transport->release(m->channel, r->lane);
-    r->taken[index] = end < m->n ? end : -1;
-    r->takes_left -= end >= m->n;
+    r->taken[index] = cut.end < m->n ? cut.end : -1;
+    r->taken_bytes[index] = cut.end == first ? at + cut.bytes : 0;
+    r->takes_left -= cut.end >= m->n;
     return true;
 }
 
@@ -285,10 +348,10 @@ static bool collect(struct yj_prepared *p, struct runner *r, const struct round 
     int missing = 0;
     for (int i = 0; i < round->nins; i++) {
         const struct message *m = &p->message[round->in + i];
-        int end;
+        struct cut cut;
         if (!m->reduces || r->taken[i] < 0 || r->data[i]) continue;
-        r->data[i] = take(p, r, m, 0, &end);
-        if (r->data[i] && end < m->n) {
+        r->data[i] = take(p, r, m, 0, 0, &cut);
+        if (r->data[i] && cut.end < m->n) {
             comm_fail(p->comm, YJ_ERR_INTERNAL, "%s: a sum of several arrivals does not fit a cell", p->row->name);
             return false;
         }
@@ -307,7 +370,7 @@ static bool collect(struct yj_prepared *p, struct runner *r, const struct round 
         const char *data = r->data[i];
         for (int k = m->first; k < m->first + m->n; k++, data += n) { /* what is only received beside operands */
             n = length(p, &p->incoming[k].to, r->slice);
-            if (!p->incoming[k].reduce) take_piece(p, r, &p->incoming[k], data, n);
+            if (!p->incoming[k].reduce) take_piece(p, r, &p->incoming[k], data, 0, n, false);
         }
         m->channel->transport->release(m->channel, r->lane);
         r->data[i] = NULL;
@@ -341,6 +404,8 @@ static bool enter(struct yj_prepared *p, struct runner *r, const struct round *r
     }
     memset(r->sent, 0, (size_t)round->nouts * sizeof *r->sent);
     memset(r->taken, 0, (size_t)round->nins * sizeof *r->taken);
+    memset(r->sent_bytes, 0, (size_t)round->nouts * sizeof *r->sent_bytes);
+    memset(r->taken_bytes, 0, (size_t)round->nins * sizeof *r->taken_bytes);
     r->sends_left = round->nouts;
     r->takes_left = round->nins;
     r->entered = true;
@@ -378,6 +443,7 @@ static bool run(struct yj_prepared *p, struct runner *r) {
         r->slice += r->stride;
         r->round = 0;
     }
+    if (p->card.collective == YJ_SEND) r->posted = p->message->channel->transport->posted(p->message->channel, r->lane);
     r->through = true;
     ++*r->turn;
     return true;
@@ -394,7 +460,7 @@ bool engine_line_post(struct yj_prepared *p) {
     char *cell = t->reserve(m->channel, r->lane, bytes);
     if (!cell) return false;
     if (bytes) memcpy(cell, p->base[p->out[m->first].space] + p->out[m->first].offset, bytes);
-    struct envelope e = envelope_of(p, r, bytes);
+    struct envelope e = envelope_of(p, r, p->hash, bytes);
     t->post(m->channel, r->lane, &e);
     if (t->warm) t->warm(m->channel, (r->lane + 1) % SMALL_LANES);
     p->posted = true;
@@ -404,9 +470,9 @@ bool engine_line_post(struct yj_prepared *p) {
 bool engine_line_run(struct yj_prepared *p) {
     struct runner *r = &p->runner[0];
     const struct message *m = &p->message[p->round->in];
-    int end;
+    struct cut cut;
     if (!p->posted && !engine_line_post(p)) return false;
-    const char *data = take(p, r, m, 0, &end);
+    const char *data = take(p, r, m, 0, 0, &cut);
     if (!data) return false;
     if (m->n) {
         const struct incoming *in = &p->incoming[m->first];
@@ -414,7 +480,7 @@ bool engine_line_run(struct yj_prepared *p) {
         if (in->reduce) {
             const char *own = p->base[in->own.space] + in->own.offset;
             const void *src[2] = {in->own_first ? own : data, in->own_first ? data : own};
-            p->join_fn(1, (void *const *)&to, 2, src, (size_t)p->card.count);
+            p->join_fn(1, (void *const *)&to, 2, src, p->line_count);
         } else {
             memcpy(to, data, in->to.bytes);
         }
@@ -428,10 +494,19 @@ bool engine_line_run(struct yj_prepared *p) {
 
 /* --- calls --- */
 
+/* A send has ended when the receiver has it. */
+static bool was_taken(const struct yj_prepared *p) {
+    const struct runner *r = &p->runner[0];
+    struct channel *channel = p->message->channel;
+    if (channel->transport->taken(channel, r->lane, r->posted)) return true;
+    blocked(p, p->message);
+    return false;
+}
+
 static bool call_run(struct yj_prepared *p) {
     if (p->line) {
         if (!engine_line_run(p)) return false;
-        atomic_store_explicit(&p->done, true, memory_order_release);
+        call_done(p);
         return true;
     }
     bool any = false, all = true;
@@ -440,8 +515,9 @@ static bool call_run(struct yj_prepared *p) {
         if (!r->through && *r->turn == r->ticket) any |= run(p, r);
         all &= r->through;
     }
-    if (all) atomic_store_explicit(&p->done, true, memory_order_release);
-    return any;
+    if (all && p->card.collective == YJ_SEND) all = was_taken(p);
+    if (all) call_done(p);
+    return any || all;
 }
 
 /* Forgets calls that are done; ENDED says up to where all collectives are. */

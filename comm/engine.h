@@ -9,6 +9,7 @@
 #ifndef COMM_ENGINE_H
 #define COMM_ENGINE_H
 
+#include "comm/check.h"
 #include "comm/reduce.h"
 #include "comm/schedule.h"
 #include "comm/world.h"
@@ -52,13 +53,15 @@ struct runner {
     int lane, slice, stride, round;
     uint64_t *turn, ticket; /* it may run when *turn == ticket; adds one when it is through */
     bool entered, through;
+    uint32_t posted; /* a send's: messages of its lane when it was through */
     int sends_left, takes_left;
     int32_t *sent, *taken; /* pieces of each message of the round that are done; -1: message done; -2: lent */
-    const char **data;     /* arrivals that wait for the others of their join */
-    const void **operand;  /* of the join that is being made */
-    char **cell[2];        /* [round & 1]: cells of the round's messages that were begun early, or NULL */
-    uint32_t *at[2];       /* [round & 1]: offset of each outgoing piece in its begun message */
-    bool *written[2];      /* [round & 1]: the piece is in its cell */
+    size_t *sent_bytes, *taken_bytes; /* of the piece that comes next, when it is larger than a cell */
+    const char **data;                /* arrivals that wait for the others of their join */
+    const void **operand;             /* of the join that is being made */
+    char **cell[2];                   /* [round & 1]: cells of the round's messages that were begun early, or NULL */
+    uint32_t *at[2];                  /* [round & 1]: offset of each outgoing piece in its begun message */
+    bool *written[2];                 /* [round & 1]: the piece is in its cell */
 };
 
 struct yj_request {
@@ -76,8 +79,12 @@ struct yj_prepared {
     double deadline;
     bool in_place, stream, kept; /* KEPT: made by yj_comm_prepare, else of the cache */
     struct layout layout;
-    size_t element_bytes, bytes; /* of the whole vector */
+    size_t element_bytes, bytes;       /* of the whole vector */
+    size_t part_bytes[2], at_bytes[2]; /* of struct checked */
+    uint64_t *table;                   /* of a call with counts; NULL */
     void *tmp;
+    bool staged; /* in place by a row that cannot: IN is copied to STAGE at the start */
+    void *stage;
     reduce_fn *join_fn;
     scale_fn *scale_fn;
 
@@ -93,6 +100,7 @@ struct yj_prepared {
     struct runner runner[LARGE_LANES];
     bool small; /* takes a small lane */
     bool line;  /* two ranks, one round, one cache line each way */
+    size_t line_count;
 
     /* While it runs. */
     bool active, posted, in_flight;
@@ -100,7 +108,9 @@ struct yj_prepared {
     char *base[SPACES];
     bool lends[SPACES]; /* the memory was made for peers to read */
     uint64_t sequence;
-    double started, until;    /* until 0: no deadline */
+    double until;             /* 0: no deadline */
+    double odd_since;         /* when a message first did not fit, or 0 */
+    uint64_t record, started; /* of record.c */
     _Atomic uint64_t ready;   /* bytes of IN that are there */
     struct yj_prepared *next; /* cache */
 };
@@ -116,6 +126,7 @@ struct engine {
     struct yj_prepared *cache, *last; /* newest first; LAST: the one that the last plain call used */
     int ncache;
     const struct reduce_table *reduce;
+    uint64_t *table;            /* of check.c */
     struct channel **connected; /* channels that the system must move */
     int nconnected;
     double left_since; /* when the rank that is waited for was first seen to have left; 0: not */
@@ -127,11 +138,8 @@ enum yj_status engine_open(struct yj_comm *comm);
 void engine_close(struct yj_comm *comm);
 
 /* prepare.c */
-enum yj_status prepare_check(struct yj_comm *comm, const struct yj_call *call);
-enum yj_status prepare_call(struct yj_comm *comm, const struct yj_call *call, struct yj_prepared **prepared);
+enum yj_status prepare_call(struct yj_comm *comm, const struct checked *checked, struct yj_prepared **prepared);
 void prepare_free(struct yj_prepared *p);
-bool prepare_in_place(const struct yj_comm *comm, const struct collective *collective, uint64_t count,
-                      size_t element_bytes, int root, const void *send, const void *recv);
 
 /* engine.c: one thread at a time, under engine_lock, moves the data of a communicator. */
 bool engine_look(struct yj_comm *comm);     /* moves what can move; under the lock */
@@ -140,6 +148,10 @@ bool engine_progress(struct yj_comm *comm); /* the same as look, unless another 
 void world_progress(struct world *world, const struct yj_comm *but);
 bool engine_line_post(struct yj_prepared *p); /* the call of one cache line */
 bool engine_line_run(struct yj_prepared *p);
+static inline void call_done(struct yj_prepared *p) {
+    record_end(p);
+    atomic_store_explicit(&p->done, true, memory_order_release);
+}
 static inline void comm_moved(struct yj_comm *comm) {
     atomic_store_explicit(&comm->moves, atomic_load_explicit(&comm->moves, memory_order_relaxed) + 1,
                           memory_order_relaxed);
@@ -149,6 +161,7 @@ static inline void comm_moved(struct yj_comm *comm) {
 void engine_lock(struct engine *e);
 void engine_unlock(struct engine *e);
 enum yj_status engine_start(struct yj_prepared *p, const void *send, void *recv);
+void engine_alone(struct yj_prepared *p); /* does a call that has nobody to talk to */
 enum yj_status engine_wait(struct yj_prepared *p);
 /* After a look that moved nothing: the communicator fails if P's deadline has passed, or if the rank that is waited for
  * has left. What it sent before is still taken: it counts as missing only after several looks in some time. */

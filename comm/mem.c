@@ -257,5 +257,7 @@ const struct transport transport_mem = {
     .post = post,
     .arrived = arrived,
     .release = cells_release,
+    .posted = cells_posted,
+    .taken = cells_taken,
     .warm = cells_warm,
 };

@@ -5,81 +5,13 @@
  * everything that two ranks must agree on (row, slices, lanes, fragments) follows from what the call requires to be
  * equal on all.
  */
+#include "comm/check.h"
 #include "comm/cost.h"
 #include "comm/engine.h"
 #include "comm/shm.h"
 #include "comm/verify.h"
 
 #include <stdlib.h>
-
-/* --- the call --- */
-
-static bool pairwise(uint32_t collective) {
-    return collective == YJ_SEND || collective == YJ_RECV;
-}
-
-/* Elements of the whole vector: COUNT of them, or COUNT a block. */
-static enum yj_status total_count(const struct collective *c, uint64_t count, int size, size_t element_bytes,
-                                  uint64_t *total) {
-    bool each = c->in == HOLD_OWN || c->out == HOLD_OWN || c->worth == WORTH_TURN;
-    size_t bytes;
-    if (__builtin_mul_overflow(count, each ? (uint64_t)size : 1, total) ||
-        __builtin_mul_overflow(*total, element_bytes, &bytes) || bytes > SIZE_MAX / 4)
-        return report(YJ_ERR_INPUT, "%s: %llu elements are too many", c->name, (unsigned long long)count);
-    return YJ_OK;
-}
-
-static bool holds(enum holding h, int rank, int root) {
-    return h == HOLD_ALL || h == HOLD_OWN || (h == HOLD_ROOT && rank == root);
-}
-
-bool prepare_in_place(const struct yj_comm *comm, const struct collective *c, uint64_t count, size_t element_bytes,
-                      int root, const void *send, const void *recv) {
-    if (!holds(c->in, comm->rank, root) || !holds(c->out, comm->rank, root) || c->worth == WORTH_HEARD) return false;
-    uintptr_t s = (uintptr_t)send, r = (uintptr_t)recv;
-    if (c->in == HOLD_OWN) s -= (uintptr_t)comm->rank * count * element_bytes;
-    if (c->out == HOLD_OWN) r -= (uintptr_t)comm->rank * count * element_bytes;
-    return s == r;
-}
-
-static bool overlap(const void *a, size_t na, const void *b, size_t nb) {
-    uintptr_t x = (uintptr_t)a, y = (uintptr_t)b;
-    return na && nb && x < y + nb && y < x + na;
-}
-
-enum yj_status prepare_check(struct yj_comm *comm, const struct yj_call *call) {
-    if (call->size < sizeof *call)
-        return report(YJ_ERR_INPUT, "yj_call.size is %u: set it to sizeof(struct yj_call)", call->size);
-    const struct collective *c = collective_find((int)call->collective);
-    if (!c) return report(YJ_ERR_INPUT, "collective %u is unknown", call->collective);
-    if (c->rooted && (call->root < 0 || call->root >= comm->size))
-        return report(YJ_ERR_INPUT, "%s: rank %d is not one of %d", c->name, call->root, comm->size);
-    if (pairwise(call->collective) && call->root == comm->rank)
-        return report(YJ_ERR_INPUT, "%s: rank %d is this rank", c->name, call->root);
-    if (call->counts) return report(YJ_ERR_UNSUPPORTED, "%s: counts: no v-collective is there yet", c->name);
-    if (call->wire_dtype && call->wire_dtype != call->dtype)
-        return report(YJ_ERR_UNSUPPORTED, "%s: a wire type other than the element type", c->name);
-    if (call->queue) return report(YJ_ERR_UNSUPPORTED, "%s: a queue other than the host's", c->name);
-    if (call->flags & ~(uint32_t)(YJ_CALL_READY | YJ_CALL_CANONICAL))
-        return report(YJ_ERR_INPUT, "%s: flags %#x are unknown", c->name, call->flags);
-    if (call->deadline < 0) return report(YJ_ERR_INPUT, "%s: the deadline is negative", c->name);
-    if (c->worth == WORTH_HEARD) return YJ_OK;
-    if (c->worth == WORTH_SUM) TRY(reduce_check(call->dtype, call->op));
-    size_t element = yj_dtype_bytes((enum yj_dtype)call->dtype);
-    if (!element) return report(YJ_ERR_INPUT, "%s: element type %u is unknown", c->name, call->dtype);
-    uint64_t total;
-    TRY(total_count(c, call->count, comm->size, element, &total));
-    if (!total) return YJ_OK;
-    bool in = holds(c->in, comm->rank, call->root), out = holds(c->out, comm->rank, call->root);
-    if (in && !call->send) return report(YJ_ERR_INPUT, "%s: the send buffer is NULL", c->name);
-    if (out && !call->recv) return report(YJ_ERR_INPUT, "%s: the receive buffer is NULL", c->name);
-    size_t in_bytes = (c->in == HOLD_OWN ? call->count : total) * element;
-    size_t out_bytes = (c->out == HOLD_OWN ? call->count : total) * element;
-    if (in && out && overlap(call->send, in_bytes, call->recv, out_bytes) &&
-        !prepare_in_place(comm, c, call->count, element, call->root, call->send, call->recv))
-        return report(YJ_ERR_INPUT, "%s: the buffers overlap and are not in place", c->name);
-    return YJ_OK;
-}
 
 /* --- the row --- */
 
@@ -102,26 +34,51 @@ static struct cost_model model_of(const struct yj_comm *comm) {
     return model;
 }
 
-static enum yj_status choose_row(struct yj_comm *comm, const struct yj_call *call, uint64_t bytes, bool in_place,
-                                 const struct algorithm **row) {
-    const char *forced = comm->world->settings.algorithm;
+/* Counts that only pairs of ranks know leave rows in which no block is forwarded; the cheapest of them for blocks of a
+ * size that is the same everywhere: none of this job's counts. */
+static const struct algorithm *straight_row(const struct yj_comm *comm, const struct collective *c,
+                                            const struct cost_model *model) {
+    static const uint64_t block_bytes = 4096;
+    const struct algorithm *best = NULL;
+    double least = 0;
     for (int i = 0; i < algorithm_count(); i++) {
         const struct algorithm *a = algorithm_at(i);
-        if (a->collective != (enum yj_collective)call->collective || !algorithm_serves(a, comm->size, false)) continue;
-        if (!pairwise(call->collective) && strcmp(a->name, forced)) continue;
-        if (call->flags & YJ_CALL_CANONICAL && !(a->flags & ROW_CANONICAL)) continue;
+        struct cost cost;
+        if (a->collective != c->number || !(a->flags & ROW_STRAIGHT) || !algorithm_serves(a, comm->size, false))
+            continue;
+        if (!strcmp(a->name, comm->world->settings.algorithm)) return a;
+        if (cost_estimate(model, a, comm->size, block_bytes * (uint64_t)comm->size, 1, 0, &cost) != YJ_OK) continue;
+        if (!best || cost.time_s < least) best = a, least = cost.time_s;
+    }
+    return best;
+}
+
+static enum yj_status choose_row(struct yj_comm *comm, const struct checked *k, const struct algorithm **row) {
+    const char *forced = comm->world->settings.algorithm;
+    const struct collective *c = k->collective;
+    bool canonical = k->call->flags & YJ_CALL_CANONICAL;
+    struct cost_model model = model_of(comm);
+    if (k->table && counts_are_private(c)) {
+        *row = straight_row(comm, c, &model);
+        return *row ? YJ_OK : report(YJ_ERR_UNSUPPORTED, "%s: counts on %d ranks", c->name, comm->size);
+    }
+    for (int i = 0; i < algorithm_count(); i++) {
+        const struct algorithm *a = algorithm_at(i);
+        if (a->collective != c->number || !algorithm_serves(a, comm->size, false)) continue;
+        if (!is_pair(c->number) && strcmp(a->name, forced)) continue;
+        if (canonical && !(a->flags & ROW_CANONICAL)) continue;
+        if (k->table && a->flags & ROW_EQUAL) continue;
         *row = a;
         return YJ_OK;
     }
-    struct cost_model model = model_of(comm);
     struct choice_query query = {.model = &model,
-                                 .collective = (int)call->collective,
+                                 .collective = (int)c->number,
                                  .size = comm->size,
-                                 .bytes = bytes,
-                                 .in_place = in_place,
+                                 .bytes = k->total * k->element_bytes,
                                  .max_slices = 1,
+                                 .unequal = k->table,
                                  .tuning = &comm->world->tuning,
-                                 .canonical = call->flags & YJ_CALL_CANONICAL};
+                                 .canonical = canonical};
     struct choice choice;
     TRY(cost_choose(&query, &choice));
     *row = choice.candidate[choice.best].row;
@@ -146,13 +103,13 @@ static int blocks_of_message(const struct schedule *s, int round) {
 /* The most blocks that any rank puts into one message. */
 static enum yj_status longest_message(const struct schedule *mine, int *blocks) {
     const struct algorithm *row = mine->algorithm;
-    bool alike = row->flags & ROW_SYMMETRIC || pairwise(row->collective);
+    bool alike = row->flags & ROW_SYMMETRIC || is_pair(row->collective);
     *blocks = 0;
     for (int round = 0; round < mine->nrounds; round++) {
         int n = blocks_of_message(mine, round);
         if (n > *blocks) *blocks = n;
     }
-    if (pairwise(row->collective)) *blocks = 1;
+    if (is_pair(row->collective)) *blocks = 1;
     if (alike) return YJ_OK;
     if (mine->size > 512) { /* too many to look at: no message has more than all blocks */
         *blocks = mine->blocks;
@@ -183,31 +140,58 @@ static int64_t slices_for(size_t longest, size_t blocks, size_t cell) {
     return (int64_t)((longest + piece - 1) / piece);
 }
 
-static enum yj_status lay_out(struct yj_prepared *p, const struct schedule *s, uint64_t total) {
-    const struct collective *c = p->collective;
-    int rank = p->comm->rank, longest;
+/* Elements of the largest block. */
+static uint64_t largest_block(const struct checked *k, const struct schedule *s) {
+    uint64_t blocks = (uint64_t)s->blocks, most = 0;
+    if (!k->table) return k->total / blocks + (k->total % blocks > 0);
+    for (int b = 0; b < s->size; b++)
+        if (k->table[b] > most) most = k->table[b];
+    return most;
+}
+
+static void place_blocks(struct yj_prepared *p, const struct checked *k, const struct schedule *s) {
+    size_t size = (size_t)p->comm->size;
     p->layout = (struct layout){.blocks = s->blocks, .slices = 1, .element_bytes = p->element_bytes};
-    for (int space = 0; space < SPACES; space++)
-        p->layout.part[space] = (struct layout_part){.only = -1, .count = total};
-    if (c->in == HOLD_OWN) p->layout.part[SPACE_IN].only = rank;
-    if (c->out == HOLD_OWN) p->layout.part[SPACE_OUT].only = rank;
-    size_t tmp = 0;
+    for (int space = 0; space < SPACES; space++) {
+        struct layout_part *part = &p->layout.part[space];
+        int side = space == SPACE_OUT ? SIDE_OUT : SIDE_IN;
+        *part = (struct layout_part){.only = -1, .count = k->total};
+        if (!p->table) continue;
+        part->counts = p->table + (size_t)(TABLE_COUNTS + side) * size;
+        part->displs = p->table + (size_t)(space == SPACE_TMP ? TABLE_TIGHT : TABLE_DISPLS + side) * size;
+    }
+    if (k->collective->in == HOLD_OWN) p->layout.part[SPACE_IN].only = p->comm->rank;
+    if (k->collective->out == HOLD_OWN) p->layout.part[SPACE_OUT].only = p->comm->rank;
+}
+
+static enum yj_status work_space(struct yj_prepared *p, const struct schedule *s) {
+    size_t tmp = 0, stage = p->staged ? p->part_bytes[SIDE_IN] : 0;
     TRY(layout_tmp_bytes(&p->layout, s, &tmp));
     if (tmp && !(p->tmp = aligned_alloc(64, (tmp + 63) / 64 * 64)))
-        return report(YJ_ERR_MEMORY, "%s: out of memory for %zu bytes of work space", c->name, tmp);
-    p->bytes = total * p->element_bytes;
+        return report(YJ_ERR_MEMORY, "%s: out of memory for %zu bytes of work space", p->collective->name, tmp);
+    if (stage && !(p->stage = aligned_alloc(64, (stage + 63) / 64 * 64)))
+        return report(YJ_ERR_MEMORY, "%s: out of memory for %zu bytes to work in place", p->collective->name, stage);
+    return YJ_OK;
+}
+
+static enum yj_status lay_out(struct yj_prepared *p, const struct checked *k, const struct schedule *s) {
+    int longest;
+    place_blocks(p, k, s);
+    TRY(work_space(p, s));
     p->small = true;
-    if (s->blocks && p->bytes) {
-        TRY(longest_message(s, &longest));
-        size_t block = (total / (uint64_t)s->blocks + (total % (uint64_t)s->blocks > 0)) * p->element_bytes;
-        size_t bytes;
-        if (__builtin_mul_overflow(block, (size_t)longest, &bytes)) bytes = SIZE_MAX / 4;
-        size_t cell = (size_t)p->comm->world->settings.cell;
-        p->small = !pairwise(p->card.collective) && bytes <= SMALL_CELL;
-        int64_t slices = p->small ? 1 : slices_for(bytes, (size_t)longest, cell);
-        if (slices > INT32_MAX) return report(YJ_ERR_UNSUPPORTED, "%s: %zu bytes are too many", c->name, p->bytes);
-        p->layout.slices = (int)max64(1, slices);
+    if (p->table && counts_are_private(p->collective)) { /* one slice; messages are cut where a cell ends */
+        p->small = false;
+        return YJ_OK;
     }
+    if (!s->blocks || !p->bytes) return YJ_OK;
+    TRY(longest_message(s, &longest));
+    size_t bytes, cell = (size_t)p->comm->world->settings.cell;
+    if (__builtin_mul_overflow(largest_block(k, s) * p->element_bytes, (size_t)longest, &bytes)) bytes = SIZE_MAX / 4;
+    p->small = !is_pair(p->card.collective) && bytes <= SMALL_CELL;
+    int64_t slices = p->small ? 1 : slices_for(bytes, (size_t)longest, cell);
+    if (slices > INT32_MAX)
+        return report(YJ_ERR_UNSUPPORTED, "%s: %zu bytes are too many", p->collective->name, p->bytes);
+    p->layout.slices = (int)max64(1, slices);
     return YJ_OK;
 }
 
@@ -415,15 +399,17 @@ static enum yj_status make_runners(struct yj_prepared *p) {
             n += (size_t)p->message[p->round[r].out + m].n;
         if (n > pieces) pieces = n;
     }
-    bool pair = pairwise(p->card.collective);
+    bool pair = is_pair(p->card.collective);
     p->nrunners = p->small || pair ? 1 : p->layout.slices < LARGE_LANES ? p->layout.slices : LARGE_LANES;
     for (int i = 0; i < p->nrunners; i++) {
         struct runner *r = &p->runner[i];
         r->sent = table(outs, sizeof *r->sent);
         r->taken = table(ins, sizeof *r->taken);
+        r->sent_bytes = table(outs, sizeof *r->sent_bytes);
+        r->taken_bytes = table(ins, sizeof *r->taken_bytes);
         r->data = table(ins, sizeof *r->data);
         r->operand = table(ins + 1, sizeof *r->operand);
-        bool failed = !r->sent || !r->taken || !r->data || !r->operand;
+        bool failed = !r->sent || !r->taken || !r->sent_bytes || !r->taken_bytes || !r->data || !r->operand;
         for (int k = 0; k < 2; k++) {
             r->cell[k] = table(outs, sizeof **r->cell);
             r->at[k] = table(pieces, sizeof **r->at);
@@ -436,6 +422,8 @@ static enum yj_status make_runners(struct yj_prepared *p) {
     p->line = p->comm->size == 2 && p->small && p->nrounds == 1 && only->nouts == 1 && only->nins == 1 &&
               !only->ncopies && !(p->flags & YJ_CALL_READY) && p->message[only->out].n <= 1 &&
               p->message[only->in].n <= 1 && p->bytes <= INLINE_BYTES;
+    if (p->line && p->message[only->in].n)
+        p->line_count = p->incoming[p->message[only->in].first].to.bytes / p->element_bytes;
     return YJ_OK;
 }
 
@@ -462,22 +450,19 @@ static enum yj_status schedule_for(const struct algorithm *row, struct yj_comm *
     return status;
 }
 
-static enum yj_status fill(struct yj_prepared *p, const struct yj_call *call) {
+static enum yj_status fill(struct yj_prepared *p, const struct checked *k) {
     struct yj_comm *comm = p->comm;
-    uint64_t total = 0;
-    if (p->collective->worth != WORTH_HEARD)
-        TRY(total_count(p->collective, call->count, comm->size, p->element_bytes, &total));
-    if (comm->size == 1 || (!total && p->collective->worth != WORTH_HEARD)) { /* nothing to say to anybody */
-        p->bytes = total * p->element_bytes;
+    p->bytes = k->total * p->element_bytes;
+    if (comm->size == 1 || (!k->total && !p->table && k->collective->worth != WORTH_HEARD &&
+                            !is_pair(p->card.collective))) { /* nothing to say to anybody */
         p->small = true;
         return YJ_OK;
     }
-    TRY(choose_row(comm, call, total * p->element_bytes, p->in_place, &p->row));
-    if (p->in_place && p->row->flags & ROW_APART)
-        return report(YJ_ERR_UNSUPPORTED, "%s: not in place", p->collective->name);
+    TRY(choose_row(comm, k, &p->row));
+    p->staged = p->in_place && p->row->flags & ROW_APART;
     struct schedule s;
-    TRY(schedule_for(p->row, comm, p->collective->rooted ? call->root : 0, &s));
-    enum yj_status status = lay_out(p, &s, total);
+    TRY(schedule_for(p->row, comm, p->collective->rooted ? k->call->root : 0, &s));
+    enum yj_status status = lay_out(p, k, &s);
     if (status == YJ_OK) status = build(p, &s);
     schedule_close(&s);
     TRY(status);
@@ -486,30 +471,51 @@ static enum yj_status fill(struct yj_prepared *p, const struct yj_call *call) {
     return connect_peers(p);
 }
 
-enum yj_status prepare_call(struct yj_comm *comm, const struct yj_call *call, struct yj_prepared **prepared) {
+/* What all ranks must say alike; the counts of a v-collective are in it only where all ranks know them. */
+static void fill_card(struct yj_prepared *p, const struct checked *k) {
+    const struct yj_call *call = k->call;
+    p->card = (struct card){.collective = call->collective, .root = p->collective->rooted ? call->root : 0};
+    if (p->collective->worth != WORTH_HEARD) p->card.dtype = call->dtype, p->card.count = call->count;
+    if (p->collective->worth == WORTH_SUM) p->card.op = call->op;
+    if (call->name) strncpy(p->card.name, call->name, sizeof p->card.name - 1);
+    if (k->table) {
+        p->card.count = k->total;
+        p->card.counts = CARD_COUNTS_PRIVATE;
+        if (!counts_are_private(p->collective))
+            p->card.counts = hash_bytes(k->table, (size_t)p->comm->size * sizeof *k->table, 3) | 2;
+    }
+    struct card said = p->card; /* of a pair, both halves say the same */
+    if (is_pair(said.collective)) said.collective = YJ_SEND, said.root = 0;
+    p->hash = card_hash(&said);
+}
+
+static enum yj_status keep_table(struct yj_prepared *p, const struct checked *k) {
+    size_t bytes = (size_t)p->comm->size * TABLE_ROWS * sizeof *k->table;
+    if (!k->table) return YJ_OK;
+    if (!(p->table = malloc(bytes))) return report(YJ_ERR_MEMORY, "out of memory for a call");
+    memcpy(p->table, k->table, bytes);
+    return YJ_OK;
+}
+
+enum yj_status prepare_call(struct yj_comm *comm, const struct checked *k, struct yj_prepared **prepared) {
     struct yj_prepared *p = calloc(1, sizeof *p);
     if (!p) return report(YJ_ERR_MEMORY, "out of memory for a call");
     p->comm = comm;
     p->request.call = p;
-    p->collective = collective_find((int)call->collective);
-    bool data = p->collective->worth != WORTH_HEARD;
-    p->card = (struct card){.collective = call->collective, .root = p->collective->rooted ? call->root : 0};
-    if (data) p->card.dtype = call->dtype, p->card.count = call->count;
-    if (p->collective->worth == WORTH_SUM) p->card.op = call->op;
-    if (call->name) strncpy(p->card.name, call->name, sizeof p->card.name - 1);
-    p->element_bytes = data ? yj_dtype_bytes((enum yj_dtype)call->dtype) : 1;
-    struct card said = p->card; /* of a pair, both halves say the same */
-    if (pairwise(said.collective)) said.collective = YJ_SEND, said.root = 0;
-    p->hash = card_hash(&said);
-    p->flags = call->flags;
-    p->deadline = call->deadline;
-    p->in_place =
-        prepare_in_place(comm, p->collective, call->count, p->element_bytes, call->root, call->send, call->recv);
+    p->collective = k->collective;
+    p->element_bytes = k->element_bytes;
+    p->flags = k->call->flags;
+    p->deadline = k->call->deadline;
+    p->in_place = k->in_place;
+    for (int side = 0; side < 2; side++)
+        p->part_bytes[side] = k->part[side] * k->element_bytes, p->at_bytes[side] = k->at[side] * k->element_bytes;
+    fill_card(p, k);
     if (p->card.op) {
         p->join_fn = comm->engine->reduce->join[p->card.dtype][p->card.op];
         if (p->card.op == YJ_AVG) p->scale_fn = comm->engine->reduce->scale[p->card.dtype];
     }
-    enum yj_status status = fill(p, call);
+    enum yj_status status = keep_table(p, k);
+    if (status == YJ_OK) status = fill(p, k);
     if (status != YJ_OK) {
         prepare_free(p);
         return status;
@@ -521,11 +527,11 @@ enum yj_status prepare_call(struct yj_comm *comm, const struct yj_call *call, st
 void prepare_free(struct yj_prepared *p) {
     for (int i = 0; i < LARGE_LANES; i++) {
         struct runner *r = &p->runner[i];
-        free(r->sent), free(r->taken), free(r->data), free(r->operand);
+        free(r->sent), free(r->taken), free(r->sent_bytes), free(r->taken_bytes), free(r->data), free(r->operand);
         for (int k = 0; k < 2; k++)
             free(r->cell[k]), free(r->at[k]), free(r->written[k]);
     }
     free(p->round), free(p->message), free(p->out), free(p->incoming), free(p->copy), free(p->target);
-    free(p->joins), free(p->operand), free(p->tmp);
+    free(p->joins), free(p->operand), free(p->tmp), free(p->stage), free(p->table);
     free(p);
 }

@@ -39,7 +39,8 @@ enum {
     POWER2 = ROW_POWER2,
     APART = ROW_APART,
     NODES = ROW_NODES,
-    EQUAL = ROW_EQUAL
+    EQUAL = ROW_EQUAL,
+    STRAIGHT = ROW_STRAIGHT
 };
 static const struct algorithm algorithms[] = {
 #define ALGORITHM(NAME, name, emit, blocks, tmp, critical, max_size, flags, doc)                                       \

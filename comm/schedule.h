@@ -72,6 +72,8 @@ enum algorithm_flags {
     ROW_APART = 16,    /* IN and OUT must not share memory */
     ROW_NODES = 32,    /* looks at schedule.node: proven for every divisor of size */
     ROW_EQUAL = 64,    /* all blocks must be of one size: serves no v-collective */
+    ROW_STRAIGHT =
+        128, /* what is sent is IN, what is received is OUT: sizes may be known to sender and receiver only */
 };
 struct algorithm {
     enum yj_collective collective;

@@ -25,6 +25,7 @@ static const struct row {
     TEXT_ROW(host),
     TEXT_ROW(algorithm),
     TEXT_ROW(tuning),
+    TEXT_ROW(record),
     INT_ROW(rank, 0, INT32_MAX, -1),
     INT_ROW(ranks, 1, INT32_MAX, 0),
     INT_ROW(cell, 4096, 1 << 24, 65536),

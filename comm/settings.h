@@ -16,6 +16,7 @@ struct settings {
     char host[64];      /* name of this machine: ranks with different names share no memory */
     char algorithm[32]; /* row of algorithms.def to use where it applies */
     char tuning[192];   /* file of rules (tuning.h); rank 0 reads it */
+    char record[128];   /* on failure the flight recorder goes to RECORD.RANK.json */
     int64_t rank, ranks;
     int64_t cell;    /* bytes of a message, at most, in the lanes for large calls */
     int64_t stream;  /* receive buffers from this size on are written past the cache */

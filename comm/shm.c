@@ -340,6 +340,8 @@ const struct transport transport_shm = {
     .release = cells_release,
     .lend = lend,
     .settled = cells_settled,
+    .posted = cells_posted,
+    .taken = cells_taken,
     .warm = cells_warm,
 };
 

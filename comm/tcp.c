@@ -159,6 +159,14 @@ static bool settled(struct channel *channel, int lane) {
     return t->lane_out[lane].written == t->lane_out[lane].posted;
 }
 
+static uint32_t posted(struct channel *channel, int lane) {
+    return ((const struct tcp *)channel)->lane_out[lane].posted;
+}
+
+static bool taken(struct channel *channel, int lane, uint32_t number) {
+    return (int32_t)(((const struct tcp *)channel)->lane_out[lane].taken_there - number) >= 0;
+}
+
 /* --- in --- */
 
 /* A whole frame head has come: is it one that may be? */
@@ -242,11 +250,11 @@ static void release(struct channel *channel, int lane) {
     struct tcp *t = (struct tcp *)channel;
     struct lane *l = &t->lane_in[lane];
     l->taken++;
-    if (l->taken - l->credited >= depth(lane) / 2 &&
-        !t->credit_queued[lane]) { /* nothing went out that could tell it */
-        t->credit_queued[lane] = true;
-        enqueue(t, (struct queued){.kind = FRAME_CREDIT, .lane = (uint8_t)lane});
-    }
+    bool waited_for = lane == PAIR_LANE; /* a send ends when this is known */
+    if (t->credit_queued[lane] || (!waited_for && l->taken - l->credited < depth(lane) / 2)) return;
+    t->credit_queued[lane] = true; /* nothing went out that could tell it */
+    enqueue(t, (struct queued){.kind = FRAME_CREDIT, .lane = (uint8_t)lane});
+    if (waited_for) flush(t);
 }
 
 static bool progress(struct channel *channel) {
@@ -327,6 +335,8 @@ const struct transport transport_tcp = {
     .lend = lend,
     .lends_all = true,
     .settled = settled,
+    .posted = posted,
+    .taken = taken,
     .progress = progress,
     .sleep = sleep_on,
 };

@@ -64,6 +64,9 @@ struct transport {
     bool (*lend)(struct channel *channel, int lane, const struct envelope *envelope, const void *memory);
     bool lends_all;                                     /* memory of any kind; else only that of shm_alloc */
     bool (*settled)(struct channel *channel, int lane); /* nothing that was lent in LANE is still needed */
+    /* Messages of LANE that were posted so far (modulo 2^32); has the peer released the first NUMBER of them? */
+    uint32_t (*posted)(struct channel *channel, int lane);
+    bool (*taken)(struct channel *channel, int lane, uint32_t number);
     /* The next message of LANE will be written soon. May be NULL. */
     void (*warm)(struct channel *channel, int lane);
     /* Moves bytes that the operating system holds; true if any moved. NULL: bytes move by themselves. */

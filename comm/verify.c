@@ -179,6 +179,10 @@ static enum yj_status check_step(struct world *w, int rank, int i) {
         return wrong(w, rank, i, "has the peer %d", t->peer);
     if (reads && writes && t->from.count != t->to.count)
         return wrong(w, rank, i, "reads %d blocks and writes %d", t->from.count, t->to.count);
+    if (w->row->flags & ROW_STRAIGHT &&
+        (t->kind == STEP_REDUCE || (t->kind == STEP_SEND && t->from.space != SPACE_IN) ||
+         (t->kind == STEP_RECV && t->to.space != SPACE_OUT)))
+        return wrong(w, rank, i, "forwards or adds, which the row promises not to do");
     for (int k = 0; k < (reads ? t->from.count : t->to.count); k++) {
         int64_t from = reads ? cell_at(w, s, &t->from, k) : -1, to = writes ? cell_at(w, s, &t->to, k) : -1;
         if (writes) TRY(check_write(w, rank, i, t->to.space, range_block(s, &t->to, k)));

@@ -15,15 +15,16 @@ uint32_t card_hash(const struct card *card) {
     struct {
         uint32_t collective, dtype, op;
         int32_t root;
-        uint64_t count;
-    } what = {card->collective, card->dtype, card->op, card->root, card->count};
+        uint64_t count, counts;
+    } what = {card->collective, card->dtype, card->op, card->root, card->count, card->counts};
+    if (card->counts == CARD_COUNTS_PRIVATE) what.count = 0;
     return (uint32_t)hash_bytes(&what, sizeof what, 1);
 }
 
 void card_print(const struct card *card, char *text, size_t room) {
     const struct collective *collective = collective_find((int)card->collective);
     const char *name = collective ? collective->name : "unknown collective";
-    size_t n = (size_t)snprintf(text, room, "%s(", name);
+    size_t n = (size_t)snprintf(text, room, "%s%s(", name, card->counts ? "_v" : "");
     const char *comma = "";
     if (card->dtype && n < room)
         n += (size_t)snprintf(text + n, room - n, "%s", yj_dtype_name((enum yj_dtype)card->dtype)), comma = ", ";
@@ -34,7 +35,10 @@ void card_print(const struct card *card, char *text, size_t room) {
                               card->collective == YJ_SEND || card->collective == YJ_RECV ? "rank" : "root", card->root),
             comma = ", ";
     if (card->dtype && n < room)
-        n += (size_t)snprintf(text + n, room - n, "%s%llu elements", comma, (unsigned long long)card->count);
+        n += (size_t)snprintf(text + n, room - n, "%s%llu elements%s", comma, (unsigned long long)card->count,
+                              card->counts == CARD_COUNTS_PRIVATE ? " here" : "");
+    if (card->counts > CARD_COUNTS_PRIVATE && n < room)
+        n += (size_t)snprintf(text + n, room - n, ", counts %08x", (unsigned)(card->counts >> 32));
     if (n < room) snprintf(text + n, room - n, card->name[0] ? ") '%s'" : ")%s", card->name);
 }
 
@@ -53,6 +57,7 @@ void comm_fail(struct yj_comm *comm, enum yj_status status, const char *format, 
 enum yj_status comm_failure(struct yj_comm *comm) {
     int status = atomic_load_explicit(&comm->failed, memory_order_acquire);
     if (status <= 0) return YJ_OK;
+    record_failure(comm);
     return report((enum yj_status)status, "%s", comm->failure_text);
 }
 
@@ -87,29 +92,27 @@ void world_member_gone(struct world *world, int member, enum member_state state,
 
 /* --- what other ranks say --- */
 
-static bool record_read(struct yj_comm *comm, uint64_t sequence, struct card *card) {
-    struct record *record = &comm->record[sequence % RECORDS];
-    if (atomic_load_explicit(&record->sequence, memory_order_acquire) != sequence) return false;
-    uint64_t word[CARD_WORDS];
-    for (int i = 0; i < CARD_WORDS; i++)
-        word[i] = atomic_load_explicit(&record->card[i], memory_order_acquire);
-    memcpy(card, word, sizeof word);
-    return atomic_load_explicit(&record->sequence, memory_order_relaxed) == sequence;
-}
-
-static void mismatch(struct world *world, struct yj_comm *comm, const struct said *query, const struct card *mine) {
+/* WHAT they disagree on, and both calls: that of the rank that asked, and MINE. */
+static void mismatch(struct world *world, struct yj_comm *comm, const char *what, const struct said *query,
+                     const struct card *mine) {
     char a[160], b[160];
     bool first = query->from < world->rank;
     card_print(first ? &query->card : mine, a, sizeof a);
     card_print(first ? mine : &query->card, b, sizeof b);
     struct said said = {.kind = SAID_ABORT, .status = YJ_ERR_MISMATCH, .to = -1, .comm = comm->id};
     snprintf(said.text, sizeof said.text,
-             "ranks called different collectives as call %llu of their communicator: rank "
-             "%d %s, rank %d %s",
+             "ranks called different %s %llu of their communicator: rank %d %s, rank %d %s", what,
              (unsigned long long)query->sequence, first ? query->from : world->rank, a,
              first ? world->rank : query->from, b);
     comm_fail(comm, YJ_ERR_MISMATCH, "%s", said.text);
     control_say(world, &said);
+}
+
+/* A transfer that did not fit its receiver; the send has not ended, so it is remembered here. */
+static void answer_pair(struct world *world, struct yj_comm *comm, const struct said *query) {
+    struct card mine;
+    if (comm && record_find_pair(&comm->recorder, YJ_SEND, comm_rank_of(comm, query->from), query->sequence, &mine))
+        mismatch(world, comm, "halves as transfer", query, &mine);
 }
 
 static void answer(struct world *world, struct yj_comm *comm, const struct said *query) {
@@ -118,11 +121,12 @@ static void answer(struct world *world, struct yj_comm *comm, const struct said 
     if (comm) {
         said.started = atomic_load(&comm->started);
         said.known = said.started >= query->sequence;
-        if (said.known && record_read(comm, query->sequence, &mine) && card_hash(&mine) != card_hash(&query->card)) {
-            mismatch(world, comm, query, &mine);
+        if (said.known && record_find(&comm->recorder, query->sequence, &mine) &&
+            card_hash(&mine) != card_hash(&query->card)) {
+            mismatch(world, comm, "collectives as call", query, &mine);
             return;
         }
-        if (said.started && record_read(comm, said.started, &mine)) said.card = mine;
+        if (said.started && record_find(&comm->recorder, said.started, &mine)) said.card = mine;
     } else {
         said.status = 1;
     }
@@ -152,6 +156,9 @@ void control_hear(struct world *world, const struct said *said) {
     case SAID_QUERY:
         answer(world, comm, said);
         break;
+    case SAID_QUERY_PAIR:
+        answer_pair(world, comm, said);
+        break;
     case SAID_ABORT:
         if (comm) comm_fail(comm, (enum yj_status)said->status, "%s", said->text);
         break;
@@ -168,7 +175,7 @@ void control_hear(struct world *world, const struct said *said) {
 
 static void ask(struct world *world, struct yj_comm *comm, uint64_t sequence) {
     struct said said = {.kind = SAID_QUERY, .comm = comm->id, .sequence = sequence};
-    if (!record_read(comm, sequence, &said.card)) return;
+    if (!record_find(&comm->recorder, sequence, &said.card)) return;
     int only = atomic_load_explicit(&comm->waiting_for, memory_order_relaxed);
     for (int r = 0; r < comm->size; r++) {
         if (r == comm->rank || (only >= 0 && r != only && !comm->suspicious)) continue;
@@ -177,11 +184,21 @@ static void ask(struct world *world, struct yj_comm *comm, uint64_t sequence) {
     }
 }
 
+static void ask_pair(struct world *world, struct yj_comm *comm, int peer) {
+    struct said said = {.kind = SAID_QUERY_PAIR,
+                        .to = comm->member[peer],
+                        .comm = comm->id,
+                        .sequence = atomic_load(&comm->odd_sequence)};
+    if (record_find_pair(&comm->recorder, YJ_RECV, peer, said.sequence, &said.card)) control_say(world, &said);
+}
+
 /* Only while somebody waits: a rank that computes between start and wait stands still with good reason. */
 static void look(struct world *world, struct yj_comm *comm, double now) {
     int waits = atomic_load_explicit(&comm->waiting_for, memory_order_relaxed);
     uint64_t moves = atomic_load_explicit(&comm->moves, memory_order_relaxed);
     if (atomic_load(&comm->failed)) return;
+    int odd = atomic_exchange(&comm->odd_peer, -1);
+    if (odd >= 0) ask_pair(world, comm, odd);
     if (waits < 0 || moves != comm->stall.moves || comm->stall.since == 0) {
         comm->stall.moves = moves, comm->stall.since = now;
         comm->stall.asked = comm->stall.warned = false;

@@ -10,7 +10,7 @@
 
 #include "runtime/base/base.h"
 
-enum { WIRE_KEY_BYTES = 32, WIRE_VERSION_LEAST = 1, WIRE_VERSION_MOST = 1 };
+enum { WIRE_KEY_BYTES = 32, WIRE_VERSION_LEAST = 2, WIRE_VERSION_MOST = 2 };
 
 struct wire {
     int fd; /* non-blocking, owned; -1: none */

@@ -6,6 +6,7 @@
 #ifndef COMM_WORLD_H
 #define COMM_WORLD_H
 
+#include "comm/record.h"
 #include "comm/settings.h"
 #include "comm/transport.h"
 #include "comm/tuning.h"
@@ -29,16 +30,6 @@ struct member {
     _Atomic int state; /* enum member_state */
 };
 
-/* A call in one line, for matching, for messages and for the record. */
-struct card {
-    uint32_t collective, dtype, op;
-    int32_t root;
-    uint64_t count;
-    char name[24];
-};
-uint32_t card_hash(const struct card *card);
-void card_print(const struct card *card, char *text, size_t room); /* "all_reduce(f32, sum, 1024 elements)" */
-
 struct control;
 struct shm;
 struct threads;
@@ -56,16 +47,9 @@ struct world {
     struct shm *shm;         /* NULL: none */
     struct threads *threads; /* NULL: processes */
     int (*pmix_finalize)(const void *, size_t); /* NULL: PMIx was not used */
-    const char *same_process;                   /* 1, and 0 in a process forked later (a page that forks wipe) */
-};
-
-enum { RECORDS = 16 };
-
-enum { CARD_WORDS = sizeof(struct card) / 8 };
-_Static_assert(sizeof(struct card) % 8 == 0, "a card is whole words");
-struct record {
-    _Atomic uint64_t sequence; /* 0 while it is written */
-    _Atomic uint64_t card[CARD_WORDS];
+    uint64_t first_ticks;                       /* the counter, when the clock was FIRST_TIME */
+    double first_time;
+    const char *same_process; /* 1, and 0 in a process forked later (a page that forks wipe) */
 };
 
 struct yj_comm {
@@ -85,10 +69,12 @@ struct yj_comm {
     /* What control reads while calls run. */
     _Atomic uint64_t started, ended; /* collectives: number of the last started; all up to ENDED have ended */
     _Atomic uint64_t moves;          /* counts whatever moves forward */
-    struct record record[RECORDS];   /* of call n: record[n % RECORDS] */
-    _Atomic int waiting_for;         /* a rank that the oldest call waits for, or -1 */
-    _Atomic bool suspicious;         /* a message did not fit: compare calls now */
-    struct {                         /* control thread's own */
+    struct recorder recorder;
+    _Atomic int waiting_for; /* a rank that the oldest call waits for, or -1 */
+    _Atomic bool suspicious; /* a message did not fit: compare calls now */
+    _Atomic int odd_peer;    /* a transfer from this rank did not fit, or -1 */
+    _Atomic uint64_t odd_sequence;
+    struct { /* control thread's own */
         uint64_t moves;
         double since;
         bool asked, warned;

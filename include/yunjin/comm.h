@@ -91,24 +91,31 @@ YJ_EXPORT enum yj_status yj_comm_unregister(struct yj_comm *comm, void *memory);
 
 /* --- calls --- */
 
-/* What is called. COUNT: all_reduce, broadcast, send, recv: elements of the buffer; all_gather: elements each rank
- * gives; reduce_scatter: elements each rank gets. In place: all_reduce, broadcast SEND == RECV; all_gather SEND == RECV
- * + rank * COUNT; reduce_scatter RECV == SEND + rank * COUNT. Other overlaps are refused. */
+/* What is called. COUNT: all_reduce, reduce, broadcast, send, recv: elements of the buffer; all_gather, gather:
+ * elements that each rank gives; reduce_scatter, scatter: that each rank gets; all_to_all: that each rank gives to
+ * each. In place: SEND == RECV; all_gather, gather SEND == RECV + rank * COUNT; reduce_scatter, scatter RECV == SEND +
+ * rank * COUNT. Other overlaps are refused. With COUNTS (on all ranks) the blocks differ and COUNT is not read:
+ * COUNTS[r] is rank r's block, DISPLS[r] where it lies in the buffer that holds all (recv of all_gather and gather,
+ * send of the others), both in elements. For gather and scatter only the root reads more than its own count; in
+ * all_to_all COUNTS and DISPLS are of SEND, RECV_COUNTS and RECV_DISPLS of RECV; elsewhere all ranks give the same
+ * COUNTS. */
 struct yj_call {
     uint32_t size;       /* sizeof(struct yj_call) */
     uint32_t collective; /* enum yj_collective */
     const void *send;
     void *recv;
     uint64_t count;
-    const uint64_t *counts; /* one a rank, for the v-collectives; else NULL */
-    uint32_t dtype;         /* enum yj_dtype */
-    uint32_t wire_dtype;    /* 0: DTYPE */
-    uint32_t op;            /* enum yj_op, for reductions */
-    int32_t root;           /* broadcast; the peer of send and recv */
-    const char *name;       /* for messages and traces, or NULL */
-    double deadline;        /* seconds from start; 0: none */
-    uint32_t flags;         /* YJ_CALL_... */
-    void *queue;            /* NULL: host order */
+    const uint64_t *counts;                    /* NULL, or one a rank */
+    uint32_t dtype;                            /* enum yj_dtype */
+    uint32_t wire_dtype;                       /* 0: DTYPE */
+    uint32_t op;                               /* enum yj_op, for reductions */
+    int32_t root;                              /* broadcast; the peer of send and recv */
+    const char *name;                          /* for messages and traces, or NULL */
+    double deadline;                           /* seconds from start; 0: none */
+    uint32_t flags;                            /* YJ_CALL_... */
+    void *queue;                               /* NULL: host order */
+    const uint64_t *displs;                    /* with COUNTS: elements before each block; NULL: one after the other */
+    const uint64_t *recv_counts, *recv_displs; /* all_to_all with COUNTS */
 };
 enum {
     YJ_CALL_READY = 1,     /* SEND is filled as yj_comm_ready says, not at start */
@@ -142,10 +149,39 @@ YJ_EXPORT enum yj_status yj_comm_ready(struct yj_request *request, uint64_t coun
 /* What a call would do: algorithm, transport, slices. Valid until the next call of this thread. */
 YJ_EXPORT enum yj_status yj_comm_explain(struct yj_comm *comm, const struct yj_call *call, const char **text);
 
+/* --- what has happened --- */
+
+/* A call of this rank. */
+struct yj_comm_record {
+    uint32_t size; /* sizeof(struct yj_comm_record) */
+    uint32_t collective, dtype, op;
+    int32_t root;
+    uint32_t has_counts;   /* 1: a call with COUNTS */
+    uint64_t sequence;     /* of the communicator's collectives; of transfers, for each peer and direction */
+    uint64_t count, bytes; /* bytes: of the whole vector, as far as this rank knows it */
+    const char *algorithm;
+    double started, ended; /* seconds of CLOCK_MONOTONIC; ended 0: it has not */
+    char name[24];
+};
+/* The call BACK before the last (0: the last one) of the 128 that are remembered; YJ_ERR_INPUT if there is none. From
+ * any thread. With the setting record=PREFIX, PREFIX.RANK.json has them all when COMM has failed. */
+YJ_EXPORT enum yj_status yj_comm_record(struct yj_comm *comm, int back, struct yj_comm_record *record);
+/* Collective: rank 0 writes the remembered calls of all ranks to PATH, a Chrome trace with one row a rank, all on rank
+ * 0's clock; each call says how much later than the first this rank came to it. */
+YJ_EXPORT enum yj_status yj_comm_trace(struct yj_comm *comm, const char *path);
+/* Calls, bytes and seconds for each collective since open. Writes at most ROOM bytes with the ending 0 and returns the
+ * length of the whole text, as snprintf does. From any thread. */
+enum yj_counters { YJ_COUNTERS_JSON, YJ_COUNTERS_PROMETHEUS };
+YJ_EXPORT size_t yj_comm_counters(struct yj_comm *comm, enum yj_counters format, char *text, size_t room);
+
 /* Typed wrappers, one a row of collectives.def, each a start and a wait:
  *   yj_all_reduce(comm, send, recv, count, dtype, op)      yj_reduce(..., op, root)      yj_barrier(comm)
  *   yj_all_gather(comm, send, recv, count, dtype)          yj_broadcast(..., dtype, root)
- *   yj_send(comm, send, count, dtype, rank)                yj_recv(comm, recv, count, dtype, rank) */
+ *   yj_send(comm, send, count, dtype, rank)                yj_recv(comm, recv, count, dtype, rank)
+ * and with counts (displs may be NULL):
+ *   yj_all_gather_v(comm, send, recv, counts, displs, dtype)        yj_reduce_scatter_v(..., dtype, op)
+ *   yj_gather_v, yj_scatter_v(..., dtype, root)
+ *   yj_all_to_all_v(comm, send, recv, counts, displs, recv_counts, recv_displs, dtype) */
 #define YJ_WRAP(name, NAME, parameters, ...)                                                                           \
     static inline enum yj_status yj_##name parameters {                                                                \
         struct yj_call call = {.size = sizeof call, .collective = YJ_##NAME, __VA_ARGS__};                             \
@@ -153,16 +189,29 @@ YJ_EXPORT enum yj_status yj_comm_explain(struct yj_comm *comm, const struct yj_c
     }
 #define YJ_BUFFERS .send = send, .recv = recv, .count = count, .dtype = dtype
 #define YJ_DATA struct yj_comm *comm, const void *send, void *recv, uint64_t count, enum yj_dtype dtype
-#define YJ_WRAP_SUM_0(name, NAME, in_out) YJ_WRAP(name, NAME, (YJ_DATA, enum yj_op op), YJ_BUFFERS, .op = op)
+#define YJ_BLOCKS .send = send, .recv = recv, .counts = counts, .displs = displs, .dtype = dtype
+#define YJ_DATA_V struct yj_comm *comm, const void *send, void *recv, const uint64_t *counts, const uint64_t *displs
+#define YJ_WRAP_SUM_0(name, NAME, in_out)                                                                              \
+    YJ_WRAP(name, NAME, (YJ_DATA, enum yj_op op), YJ_BUFFERS, .op = op) YJ_WRAP_SUM_##in_out(name, NAME)
+#define YJ_WRAP_SUM_ALL_ALL(name, NAME)
+#define YJ_WRAP_SUM_ALL_OWN(name, NAME)                                                                                \
+    YJ_WRAP(name##_v, NAME, (YJ_DATA_V, enum yj_dtype dtype, enum yj_op op), YJ_BLOCKS, .op = op)
 #define YJ_WRAP_SUM_1(name, NAME, in_out)                                                                              \
     YJ_WRAP(name, NAME, (YJ_DATA, enum yj_op op, int root), YJ_BUFFERS, .op = op, .root = root)
-#define YJ_WRAP_SAME_0(name, NAME, in_out) YJ_WRAP(name, NAME, (YJ_DATA), YJ_BUFFERS)
-#define YJ_WRAP_TURN_0(name, NAME, in_out) YJ_WRAP(name, NAME, (YJ_DATA), YJ_BUFFERS)
+#define YJ_WRAP_SAME_0(name, NAME, in_out)                                                                             \
+    YJ_WRAP(name, NAME, (YJ_DATA), YJ_BUFFERS) YJ_WRAP(name##_v, NAME, (YJ_DATA_V, enum yj_dtype dtype), YJ_BLOCKS)
+#define YJ_WRAP_TURN_0(name, NAME, in_out)                                                                             \
+    YJ_WRAP(name, NAME, (YJ_DATA), YJ_BUFFERS)                                                                         \
+    YJ_WRAP(name##_v, NAME,                                                                                            \
+            (YJ_DATA_V, const uint64_t *recv_counts, const uint64_t *recv_displs, enum yj_dtype dtype), YJ_BLOCKS,     \
+            .recv_counts = recv_counts, .recv_displs = recv_displs)
 #define YJ_WRAP_HEARD_0(name, NAME, in_out) YJ_WRAP(name, NAME, (struct yj_comm * comm), .count = 0)
 #define YJ_WRAP_SAME_1(name, NAME, in_out) YJ_WRAP_##in_out(name, NAME)
 #define YJ_WRAP_ROOT_ALL(name, NAME) YJ_WRAP(name, NAME, (YJ_DATA, int root), YJ_BUFFERS, .root = root)
-#define YJ_WRAP_OWN_ROOT YJ_WRAP_ROOT_ALL
-#define YJ_WRAP_ROOT_OWN YJ_WRAP_ROOT_ALL
+#define YJ_WRAP_OWN_ROOT(name, NAME)                                                                                   \
+    YJ_WRAP_ROOT_ALL(name, NAME)                                                                                       \
+    YJ_WRAP(name##_v, NAME, (YJ_DATA_V, enum yj_dtype dtype, int root), YJ_BLOCKS, .root = root)
+#define YJ_WRAP_ROOT_OWN YJ_WRAP_OWN_ROOT
 #define YJ_WRAP_ALL_NONE(name, NAME)                                                                                   \
     YJ_WRAP(name, NAME, (struct yj_comm * comm, const void *send, uint64_t count, enum yj_dtype dtype, int rank),      \
             .send = send, .count = count, .dtype = dtype, .root = rank)
