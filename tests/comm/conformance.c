@@ -4,83 +4,11 @@
  * operators, in place and not; several calls in flight, waits in another order, groups, pairs. What comes out is
  * compared with a reference made here, and the bits of all ranks with each other.
  */
-#include "comm/schedule.h"
-#include "tests/comm/ranks.h"
+#include "tests/comm/trial.h"
 
 static const char *const transports[] = {"mem", "shm", "tcp"};
 
-/* --- data and the reference --- */
-
-/* Small whole numbers, so that every order of additions is exact in every type. */
-static int value(int rank, uint64_t i, uint32_t op) {
-    uint64_t h = (uint64_t)rank * 2654435761u + i * 40503u + (i >> 7);
-    if (op == YJ_PROD) return (int)(h % 2) + 1;
-    return (int)(h % 5);
-}
-
-static void put(void *buffer, uint64_t i, enum yj_dtype dtype, double v) {
-    char *at = (char *)buffer + i * yj_dtype_bytes(dtype);
-    float f = (float)v;
-    double d = v;
-    uint16_t h;
-    uint8_t b;
-    int64_t n = (int64_t)v;
-    switch (dtype) {
-    case YJ_F32:
-        memcpy(at, &f, 4);
-        break;
-    case YJ_F64:
-        memcpy(at, &d, 8);
-        break;
-    case YJ_F16:
-        h = f32_to_f16(f), memcpy(at, &h, 2);
-        break;
-    case YJ_BF16:
-        h = f32_to_bf16(f), memcpy(at, &h, 2);
-        break;
-    case YJ_E4M3:
-        b = f32_to_e4m3(f), memcpy(at, &b, 1);
-        break;
-    case YJ_E5M2:
-        b = f32_to_e5m2(f), memcpy(at, &b, 1);
-        break;
-    case YJ_BOOL:
-        *at = v != 0;
-        break;
-    default:
-        memcpy(at, &n, yj_dtype_bytes(dtype)); /* little-endian */
-    }
-}
-
-static int join(int a, int b, uint32_t op) {
-    switch (op) {
-    case YJ_SUM:
-    case YJ_AVG:
-        return a + b;
-    case YJ_PROD:
-        return a * b;
-    case YJ_MIN:
-        return a < b ? a : b;
-    case YJ_MAX:
-        return a > b ? a : b;
-    case YJ_BAND:
-        return a & b;
-    case YJ_BOR:
-        return a | b;
-    case YJ_BXOR:
-        return a ^ b;
-    case YJ_LAND:
-        return a && b;
-    case YJ_LOR:
-        return a || b;
-    default:
-        return !a != !b;
-    }
-}
-
-static int as_bool(int v, enum yj_dtype dtype) {
-    return dtype == YJ_BOOL ? v != 0 : v;
-}
+/* --- the reference --- */
 
 /* Element I of the whole vector after the collective. */
 static double joined(int size, uint64_t i, uint32_t op, enum yj_dtype dtype) {
@@ -113,13 +41,6 @@ static double expected(const struct shape *s, uint64_t i, int rank, int size, in
     if (s->c->worth == WORTH_TURN)
         return as_bool(value((int)(i / s->count), (uint64_t)rank * s->count + i % s->count, op), dtype);
     return as_bool(value(s->c->in == HOLD_OWN ? (int)(at / s->count) : root, at, op), dtype);
-}
-
-/* avg is exact only where the division is. */
-static bool exact(uint32_t op, enum yj_dtype dtype, int size) {
-    if (op == YJ_AVG) return dtype_kind(dtype) != 'f' || (size & (size - 1)) == 0;
-    if (op == YJ_SUM || op == YJ_PROD) return dtype != YJ_E4M3 && dtype != YJ_E5M2;
-    return true;
 }
 
 /* --- one call --- */
@@ -171,7 +92,7 @@ static int one(struct yj_comm *comm, const struct collective *c, uint64_t count,
 
 static int all_of(struct yj_comm *comm, const struct collective *c, uint64_t count, enum yj_dtype dtype, uint32_t op) {
     for (int root = 0; root < (c->rooted ? yj_comm_size(comm) : 1); root++)
-        for (int in_place = 0; in_place <= (c->worth != WORTH_TURN); in_place++)
+        for (int in_place = 0; in_place <= 1; in_place++)
             if (one(comm, c, count, dtype, op, in_place, root)) return 1;
     return 0;
 }
@@ -446,7 +367,7 @@ static int alloc_body(struct yj_comm *comm, void *argument) {
     size_t bytes = (size_t)N * (size_t)size * 4;
     for (int k = 0; k < 40; k++) {
         const struct collective *c = collective_find(1 + k % 8);
-        bool in_place = k / 8 % 2 && c->worth != WORTH_TURN;
+        bool in_place = k / 8 % 2;
         int root = k % size;
         char *x, *y;
         CHECK_OK(yj_comm_alloc(comm, bytes, (void **)&x));
