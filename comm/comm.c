@@ -105,7 +105,7 @@ static enum yj_status comm_new(struct world *world, uint64_t id, int rank, int s
         return report(YJ_ERR_MEMORY, "out of memory for a communicator of %d ranks", size);
     }
     comm->world = world, comm->id = id, comm->rank = rank, comm->size = size, comm->member = member;
-    comm->waiting_for = comm->odd_peer = -1;
+    comm->waiting_for = -1;
     comm->channel = calloc((size_t)size, sizeof *comm->channel);
     enum yj_status status =
         comm->channel ? engine_open(comm) : report(YJ_ERR_MEMORY, "out of memory for a communicator");

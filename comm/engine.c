@@ -229,41 +229,51 @@ static inline bool streams(const struct yj_prepared *p, const struct piece *to) 
 
 /* --- messages that come --- */
 
-/* Counts of a v-collective that only its two ranks know. The control plane first looks whether the calls differ. */
-static void unexpected_count(struct yj_prepared *p, const struct message *m, const struct envelope *e, uint32_t due) {
+/* Counts of a v-collective that only its two ranks know. */
+static void unexpected_count(struct yj_prepared *p, const struct message *m, const struct envelope *e) {
     struct yj_comm *comm = p->comm;
-    double now = time_now();
-    if (p->odd_since == 0) p->odd_since = now;
-    if (now - p->odd_since < 0.3) return;
     char mine[160];
     card_print(&p->card, mine, sizeof mine);
     comm_fail(comm, YJ_ERR_MISMATCH, "call %llu: rank %d %s takes %u elements from rank %d, whose %s gives it %u",
-              (unsigned long long)p->sequence, comm->world->rank, mine, due - p->hash, comm->member[m->peer],
+              (unsigned long long)p->sequence, comm->world->rank, mine, proof_in(p, m) - p->hash, comm->member[m->peer],
               p->collective->name, e->call - p->hash);
     comm_tell(comm, YJ_ERR_MISMATCH, comm->failure_text);
 }
 
+static void unexpected_message(struct yj_prepared *p, const struct runner *r, const struct message *m,
+                               const struct envelope *e, size_t bytes) {
+    struct yj_comm *comm = p->comm;
+    char mine[160];
+    card_print(&p->card, mine, sizeof mine);
+    comm_fail(comm, YJ_ERR_INTERNAL,
+              "%s: rank %d sent (call %u, round %u, slice %u, %u bytes) where (%u, %d, %d, %zu) was due", mine,
+              comm->member[m->peer], e->sequence, e->round, e->slice, e->bytes, (uint32_t)p->sequence, r->round,
+              r->slice, bytes);
+    comm_tell(comm, YJ_ERR_INTERNAL, comm->failure_text);
+}
+
+/* A message that is not what is due: the control plane compares this rank's call of the message's number (or this one,
+ * if that is yet to come) with that of its sender, who still remembers it. Only if the calls are one, the message
+ * itself is at fault. */
 static void unexpected(struct yj_prepared *p, const struct runner *r, const struct message *m, const struct envelope *e,
                        size_t bytes) {
+    static const double patience = 0.5; /* seconds for the control plane, whose thread has little to do */
     struct yj_comm *comm = p->comm;
-    uint32_t due = proof_in(p, m);
-    if (e->call != due && r->lane == PAIR_LANE) {
-        if (p->odd_since != 0) return;
-        p->odd_since = time_now();
-        atomic_store(&comm->odd_sequence, p->sequence);
+    double now = time_now();
+    if (p->odd_since == 0) {
+        p->odd_since = now;
+        int32_t behind =
+            (int32_t)((uint32_t)p->sequence - e->sequence); /* the sender may also be further than we are */
+        atomic_store(&comm->odd_sequence, p->sequence - (uint64_t)max64(behind, 0));
         atomic_store(&comm->odd_peer, m->peer);
+        atomic_store(&comm->odd_pair, r->lane == PAIR_LANE);
+        atomic_store(&comm->odd, true);
         control_wake(comm->world);
-    } else if (e->call != due) { /* the control plane finds out what the other rank has called */
-        if (!atomic_exchange(&comm->suspicious, true)) control_wake(comm->world);
-        if (p->card.counts == CARD_COUNTS_PRIVATE) unexpected_count(p, m, e, due);
-    } else {
-        char mine[160];
-        card_print(&p->card, mine, sizeof mine);
-        comm_fail(comm, YJ_ERR_INTERNAL,
-                  "%s: rank %d sent (call %u, round %u, slice %u, %u bytes) where (%u, %d, %d, %zu) was due", mine,
-                  comm->member[m->peer], e->sequence, e->round, e->slice, e->bytes, (uint32_t)p->sequence, r->round,
-                  r->slice, bytes);
-        yj_comm_abort(comm, comm->failure_text);
+    } else if (now - p->odd_since > patience) {
+        if (p->card.counts == CARD_COUNTS_PRIVATE && e->sequence == (uint32_t)p->sequence && e->call != proof_in(p, m))
+            unexpected_count(p, m, e);
+        else
+            unexpected_message(p, r, m, e, bytes);
     }
 }
 

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -54,7 +55,8 @@ struct tcp {
     size_t out_done;
     bool out_begun;
     bool credit_queued[LANES];
-    char *buffer;
+    char *memory, *buffer; /* MEMORY: of the cells */
+    size_t memory_bytes;
     size_t buffer_at, buffer_n;
     struct frame in;
     size_t in_done;
@@ -64,10 +66,25 @@ static uint32_t depth(int lane) {
     return lane >= FIRST_LARGE && lane < PAIR_LANE ? LARGE_DEPTH : DEPTH;
 }
 
-static char *cell_data(struct tcp *t, struct tcp_cell *cell, int lane) {
-    if (!cell->data)
-        cell->data = aligned_alloc(64, lane_cell_bytes((size_t)t->channel.comm->world->settings.cell, lane));
-    return cell->data;
+/* All cells of both directions, in memory that costs nothing until it is used: nothing is allocated after connect. */
+static bool make_cells(struct tcp *t) {
+    size_t setting = (size_t)t->channel.comm->world->settings.cell, bytes = 0;
+    for (int lane = 0; lane < LANES; lane++)
+        bytes += 2 * depth(lane) * lane_cell_bytes(setting, lane);
+    char *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) return false;
+    t->memory = at, t->memory_bytes = bytes;
+    for (int lane = 0; lane < LANES; lane++)
+        for (uint32_t i = 0; i < depth(lane); i++) {
+            t->lane_out[lane].cell[i].data = at;
+            t->lane_in[lane].cell[i].data = at + lane_cell_bytes(setting, lane);
+            at += 2 * lane_cell_bytes(setting, lane);
+        }
+    return true;
+}
+
+static struct tcp_cell *cell_of(struct lane *l, int lane, uint32_t number) {
+    return &l->cell[number % depth(lane)];
 }
 
 static void lost(struct tcp *t) {
@@ -89,7 +106,7 @@ static void begin(struct tcp *t) {
     t->out = (struct frame){.kind = q->kind, .lane = q->lane, .taken = in->taken};
     in->credited = in->taken;
     if (q->kind == FRAME_DATA)
-        t->out.envelope = out->cell[q->number % DEPTH].envelope;
+        t->out.envelope = cell_of(out, q->lane, q->number)->envelope;
     else
         t->credit_queued[q->lane] = false;
     t->out_begun = true;
@@ -129,12 +146,12 @@ static void *reserve(struct channel *channel, int lane, size_t bytes) {
     struct lane *l = &t->lane_out[lane];
     (void)bytes;
     if (l->posted - l->taken_there >= depth(lane)) return NULL;
-    return cell_data(t, &l->cell[l->posted % DEPTH], lane);
+    return cell_of(l, lane, l->posted)->data;
 }
 
 static void post_from(struct tcp *t, int lane, const struct envelope *envelope, bool lent, const char *data) {
     struct lane *l = &t->lane_out[lane];
-    l->cell[l->posted % DEPTH].envelope = *envelope;
+    cell_of(l, lane, l->posted)->envelope = *envelope;
     enqueue(t, (struct queued){FRAME_DATA, (uint8_t)lane, l->posted++, lent, data});
     flush(t);
 }
@@ -142,7 +159,7 @@ static void post_from(struct tcp *t, int lane, const struct envelope *envelope, 
 static void post(struct channel *channel, int lane, const struct envelope *envelope) {
     struct tcp *t = (struct tcp *)channel;
     struct lane *l = &t->lane_out[lane];
-    post_from(t, lane, envelope, false, l->cell[l->posted % DEPTH].data);
+    post_from(t, lane, envelope, false, cell_of(l, lane, l->posted)->data);
 }
 
 /* What is lent is the system's business once it is written. */
@@ -178,8 +195,7 @@ static bool head_ok(struct tcp *t) {
     out->taken_there = f->taken;
     if (f->kind == FRAME_CREDIT) return true;
     return in->arrived - in->taken < depth(f->lane) &&
-           f->envelope.bytes <= lane_cell_bytes((size_t)t->channel.comm->world->settings.cell, f->lane) &&
-           cell_data(t, &in->cell[in->arrived % DEPTH], f->lane);
+           f->envelope.bytes <= lane_cell_bytes((size_t)t->channel.comm->world->settings.cell, f->lane);
 }
 
 /* Reads into TO, from what is buffered first. 0: nothing there. */
@@ -210,7 +226,7 @@ static bool fill(struct tcp *t) {
         size_t want, n;
         bool head = t->in_done < sizeof t->in;
         struct lane *l = &t->lane_in[t->in.lane % LANES];
-        struct tcp_cell *cell = &l->cell[l->arrived % DEPTH];
+        struct tcp_cell *cell = cell_of(l, t->in.lane % LANES, l->arrived);
         if (head)
             to = (char *)&t->in + t->in_done, want = sizeof t->in - t->in_done;
         else
@@ -226,7 +242,7 @@ static bool fill(struct tcp *t) {
                 break;
             }
             l = &t->lane_in[t->in.lane];
-            cell = &l->cell[l->arrived % DEPTH];
+            cell = cell_of(l, t->in.lane, l->arrived);
             if (t->in.kind == FRAME_DATA) cell->envelope = t->in.envelope;
         }
         size_t bytes = t->in_done >= sizeof t->in && t->in.kind == FRAME_DATA ? t->in.envelope.bytes : 0;
@@ -242,8 +258,8 @@ static const void *arrived(struct channel *channel, int lane, struct envelope *e
     struct tcp *t = (struct tcp *)channel;
     struct lane *l = &t->lane_in[lane];
     if (l->arrived == l->taken) return NULL;
-    *envelope = l->cell[l->taken % DEPTH].envelope;
-    return l->cell[l->taken % DEPTH].data;
+    *envelope = cell_of(l, lane, l->taken)->envelope;
+    return cell_of(l, lane, l->taken)->data;
 }
 
 static void release(struct channel *channel, int lane) {
@@ -287,6 +303,13 @@ static void sleep_on(struct channel *const *channels, int n, double seconds) {
 
 /* --- open and close --- */
 
+static void tcp_free(struct tcp *t) {
+    if (!t) return;
+    if (t->memory) munmap(t->memory, t->memory_bytes);
+    free(t->buffer);
+    free(t);
+}
+
 /* Frames that wait are sent for a second at most, but nothing from memory that is the caller's again. */
 static void disconnect(struct channel *channel) {
     struct tcp *t = (struct tcp *)channel;
@@ -296,27 +319,21 @@ static void disconnect(struct channel *channel) {
            time_now() < until)
         if (!flush(t)) usleep(100);
     if (t->fd >= 0) control_drain(channel->comm->world, t->fd);
-    for (int lane = 0; lane < LANES; lane++)
-        for (int i = 0; i < DEPTH; i++)
-            free(t->lane_out[lane].cell[i].data), free(t->lane_in[lane].cell[i].data);
-    free(t->buffer);
-    free(t);
+    tcp_free(t);
 }
 
 static enum yj_status connect_to(struct yj_comm *comm, int peer, struct channel **channel) {
     struct tcp *t = calloc(1, sizeof *t);
-    if (t) t->buffer = malloc(BUFFER);
-    if (!t || !t->buffer) {
-        free(t);
+    if (t) t->channel = (struct channel){&transport_tcp, comm, peer};
+    if (!t || !(t->buffer = malloc(BUFFER)) || !make_cells(t)) {
+        tcp_free(t);
         return report(YJ_ERR_MEMORY, "out of memory for a channel");
     }
-    t->channel = (struct channel){&transport_tcp, comm, peer};
     t->fd = -1;
     if (comm->member[comm->rank] < comm->member[peer]) {
         enum yj_status status = control_connect(comm->world, comm->member[peer], comm->id, &t->fd);
         if (status != YJ_OK) {
-            free(t->buffer);
-            free(t);
+            tcp_free(t);
             return status;
         }
     }

@@ -173,23 +173,24 @@ void control_hear(struct world *world, const struct said *said) {
 
 /* --- standing still --- */
 
-static void ask(struct world *world, struct yj_comm *comm, uint64_t sequence) {
+static void ask(struct world *world, struct yj_comm *comm, uint64_t sequence, int only) {
     struct said said = {.kind = SAID_QUERY, .comm = comm->id, .sequence = sequence};
     if (!record_find(&comm->recorder, sequence, &said.card)) return;
-    int only = atomic_load_explicit(&comm->waiting_for, memory_order_relaxed);
     for (int r = 0; r < comm->size; r++) {
-        if (r == comm->rank || (only >= 0 && r != only && !comm->suspicious)) continue;
+        if (r == comm->rank || (only >= 0 && r != only)) continue;
         said.to = comm->member[r];
         control_say(world, &said);
     }
 }
 
-static void ask_pair(struct world *world, struct yj_comm *comm, int peer) {
-    struct said said = {.kind = SAID_QUERY_PAIR,
-                        .to = comm->member[peer],
-                        .comm = comm->id,
-                        .sequence = atomic_load(&comm->odd_sequence)};
-    if (record_find_pair(&comm->recorder, YJ_RECV, peer, said.sequence, &said.card)) control_say(world, &said);
+static void ask_odd(struct world *world, struct yj_comm *comm) {
+    int peer = atomic_load(&comm->odd_peer);
+    uint64_t sequence = atomic_load(&comm->odd_sequence);
+    struct said said = {.kind = SAID_QUERY_PAIR, .to = comm->member[peer], .comm = comm->id, .sequence = sequence};
+    if (!atomic_load(&comm->odd_pair))
+        ask(world, comm, sequence, peer);
+    else if (record_find_pair(&comm->recorder, YJ_RECV, peer, sequence, &said.card))
+        control_say(world, &said);
 }
 
 /* Only while somebody waits: a rank that computes between start and wait stands still with good reason. */
@@ -197,20 +198,19 @@ static void look(struct world *world, struct yj_comm *comm, double now) {
     int waits = atomic_load_explicit(&comm->waiting_for, memory_order_relaxed);
     uint64_t moves = atomic_load_explicit(&comm->moves, memory_order_relaxed);
     if (atomic_load(&comm->failed)) return;
-    int odd = atomic_exchange(&comm->odd_peer, -1);
-    if (odd >= 0) ask_pair(world, comm, odd);
+    if (atomic_exchange(&comm->odd, false)) ask_odd(world, comm);
     if (waits < 0 || moves != comm->stall.moves || comm->stall.since == 0) {
         comm->stall.moves = moves, comm->stall.since = now;
         comm->stall.asked = comm->stall.warned = false;
         comm->late_text[0] = 0;
-        if (!comm->suspicious) return;
+        return;
     }
     double still = now - comm->stall.since;
     uint64_t sequence = atomic_load(&comm->ended) + 1;
     double silence = (double)world->settings.silence / 1000;
-    if (!comm->stall.asked && (still >= silence || comm->suspicious)) {
+    if (!comm->stall.asked && still >= silence) {
         comm->stall.asked = true;
-        ask(world, comm, sequence);
+        ask(world, comm, sequence, waits);
     } else if (comm->stall.asked && !comm->stall.warned && still >= 2 * silence) {
         comm->stall.warned = true;
         if (comm->late_text[0]) log_line(YJ_LOG_WARN, "comm: %.1f s without progress: %s", still, comm->late_text);

@@ -70,9 +70,9 @@ struct yj_comm {
     _Atomic uint64_t started, ended; /* collectives: number of the last started; all up to ENDED have ended */
     _Atomic uint64_t moves;          /* counts whatever moves forward */
     struct recorder recorder;
-    _Atomic int waiting_for; /* a rank that the oldest call waits for, or -1 */
-    _Atomic bool suspicious; /* a message did not fit: compare calls now */
-    _Atomic int odd_peer;    /* a transfer from this rank did not fit, or -1 */
+    _Atomic int waiting_for;    /* a rank that the oldest call waits for, or -1 */
+    _Atomic bool odd, odd_pair; /* a message did not fit: compare calls (or transfers) ODD_SEQUENCE ... */
+    _Atomic int odd_peer;       /* ... with this rank */
     _Atomic uint64_t odd_sequence;
     struct { /* control thread's own */
         uint64_t moves;
