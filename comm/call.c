@@ -25,7 +25,8 @@ static void take_tickets(struct yj_prepared *p) {
     struct yj_comm *comm = p->comm;
     struct engine *e = comm->engine;
     bool pair = is_pair(p->card.collective);
-    int side = p->card.collective == YJ_RECV, first = p->small ? (int)(e->small_calls++ % SMALL_LANES) : FIRST_LARGE;
+    int side = p->card.collective == YJ_RECV,
+        first = p->small && !pair ? (int)(e->small_calls++ % SMALL_LANES) : FIRST_LARGE;
     for (int i = 0; i < p->nrunners; i++) {
         struct runner *r = &p->runner[i];
         r->lane = pair ? PAIR_LANE : first + i;

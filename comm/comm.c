@@ -34,7 +34,7 @@ static enum yj_status world_new(int rank, int size, const struct settings *setti
     pthread_mutex_init(&w->lock, NULL);
     w->rank = rank, w->size = size, w->local_ranks = 1;
     w->settings = *settings;
-    w->first_time = time_now(), w->first_ticks = ticks_now();
+    ticks_and_time(&w->first_ticks, &w->first_time);
     w->member = calloc((size_t)size, sizeof *w->member);
     char *mark = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mark != MAP_FAILED) {

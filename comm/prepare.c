@@ -178,7 +178,7 @@ static enum yj_status lay_out(struct yj_prepared *p, const struct checked *k, co
     int longest;
     place_blocks(p, k, s);
     TRY(work_space(p, s));
-    p->small = true;
+    p->small = !is_pair(p->card.collective);
     if (p->table && counts_are_private(p->collective)) { /* one slice; messages are cut where a cell ends */
         p->small = false;
         return YJ_OK;

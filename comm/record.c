@@ -70,11 +70,28 @@ bool record_find_pair(const struct recorder *r, uint32_t collective, int peer, u
 
 /* --- for users --- */
 
-/* Ticks become seconds by what has passed of both since the world was made. */
+void ticks_and_time(uint64_t *ticks, double *seconds) {
+    uint64_t least = UINT64_MAX;
+    for (int i = 0; i < 8; i++) {
+        uint64_t before = ticks_now();
+        double time = time_now();
+        uint64_t took = ticks_now() - before;
+        if (took < least) least = took, *ticks = before + took / 2, *seconds = time;
+    }
+}
+
+double ticks_seconds(const struct world *w, uint64_t *now_ticks, double *now) {
+    do
+        ticks_and_time(now_ticks, now);
+    while (*now - w->first_time < 1e-5); /* too short to measure */
+    return (*now - w->first_time) / (double)(*now_ticks - w->first_ticks);
+}
+
+/* Counted back from now, so that what is recent is exact. */
 static double seconds(const struct world *w, uint64_t ticks) {
-    uint64_t now = ticks_now();
-    double passed = (double)(now - w->first_ticks);
-    return w->first_time + (double)(int64_t)(ticks - w->first_ticks) * ((time_now() - w->first_time) / passed);
+    uint64_t now_ticks;
+    double now, tick = ticks_seconds(w, &now_ticks, &now);
+    return now - tick * (double)(int64_t)(now_ticks - ticks);
 }
 
 enum yj_status yj_comm_record(struct yj_comm *comm, int back, struct yj_comm_record *record) {

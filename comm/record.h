@@ -12,6 +12,7 @@
 #include <yunjin/comm.h>
 
 struct yj_prepared;
+struct world;
 
 /* A call in one line, for matching, for messages and for the record. */
 struct card {
@@ -66,6 +67,11 @@ static inline uint64_t ticks_now(void) {
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 #endif
 }
+
+/* Both at one moment: of some readings the one that took least, since a thread may be stopped between two looks. */
+void ticks_and_time(uint64_t *ticks, double *seconds);
+/* Seconds a tick, since WORLD was made. */
+double ticks_seconds(const struct world *world, uint64_t *now_ticks, double *now);
 
 /* Under the engine's lock. */
 void record_start(struct yj_prepared *p);

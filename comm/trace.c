@@ -217,8 +217,9 @@ static void print_quantity(struct out *out, const struct yj_comm *comm, int c, e
     const struct recorder *r = &comm->recorder;
     const struct world *w = comm->world;
     if (q == SECONDS) {
-        double tick = (time_now() - w->first_time) / (double)(ticks_now() - w->first_ticks);
-        print(out, "%.9f", tick * (double)atomic_load(&r->counter[c].ticks));
+        uint64_t ticks;
+        double now;
+        print(out, "%.9f", ticks_seconds(w, &ticks, &now) * (double)atomic_load(&r->counter[c].ticks));
     } else {
         print(out, "%llu",
               (unsigned long long)(q == CALLS ? atomic_load(&r->counter[c].calls) : atomic_load(&r->counter[c].bytes)));
