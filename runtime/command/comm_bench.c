@@ -23,7 +23,8 @@ static const char help[] =
     "  --bytes    of the whole vector: 8,64K,1M or 8..64M (each the double of the one before; default 8..64M)\n"
     "  --dtype    f32, f64, f16, bf16, i32, ... (default f32)       --op   sum prod min max avg (default sum)\n"
     "  --blocks   measurements of which the median is taken (default 7)\n"
-    "Columns: bytes, time, algbw and busbw (GB/s), as nccl-tests define them; wrong: 1 if a result was not right.\n"
+    "Columns are those of nccl-tests: size, count (elements a rank gives or gets), type, redop, root; then, with two\n"
+    "buffers and in place, time, algbw and busbw (GB/s), #wrong: results that were not right (N/A: not looked at).\n"
     "Exit: 0 done, 1 input, 2 command line, 3 machine.\n";
 
 enum { MOST_SIZES = 64, MOST_BLOCKS = 101 };
@@ -130,8 +131,8 @@ static int parse(int argc, char **argv, struct plan *plan) {
 struct result {
     const struct row *row;
     uint64_t bytes, count;
-    double time, best;
-    int calls, wrong; /* -1: not looked at */
+    double time[2], best[2]; /* [in place] */
+    int calls, wrong[2];     /* -1: not looked at */
 };
 
 static double now(void) {
@@ -202,6 +203,48 @@ static enum yj_status block(struct yj_comm *comm, const struct yj_call *call, in
     return status == YJ_OK ? yj_all_reduce(comm, &mine, slowest, 1, YJ_F64, YJ_MAX) : status;
 }
 
+/* SEND and RECV as the two ends of one memory. */
+static void place(const struct row *row, struct yj_call *call, char *memory, int rank, size_t element) {
+    size_t own = (size_t)rank * call->count * element;
+    call->send = memory + (!strcmp(row->in, "OWN") ? own : 0);
+    call->recv = memory + (!strcmp(row->out, "OWN") ? own : 0);
+}
+
+static enum yj_status measure_one(struct yj_comm *comm, const struct plan *plan, struct result *result,
+                                  const struct yj_call *call, int in_place) {
+    double slowest = 0, time[MOST_BLOCKS];
+    enum yj_status status = block(comm, call, 2, &slowest);
+    if (status == YJ_OK) status = block(comm, call, 5, &slowest);
+    double target = result->bytes <= 65536 ? 0.02 : result->bytes <= 1 << 20 ? 0.04 : 0.12;
+    double n = target / (slowest + 1e-9);
+    result->calls = n < 3 ? 3 : n > 20000 ? 20000 : (int)n;
+    for (int b = 0; b < plan->blocks && status == YJ_OK; b++)
+        status = block(comm, call, result->calls, &time[b]);
+    if (status != YJ_OK) return status;
+    qsort(time, (size_t)plan->blocks, sizeof *time, by_value);
+    result->time[in_place] = time[plan->blocks / 2];
+    result->best[in_place] = time[0];
+    return YJ_OK;
+}
+
+/* One call whose result is looked at, then the times. */
+static enum yj_status measure_placed(struct yj_comm *comm, const struct plan *plan, struct result *result,
+                                     struct yj_call *call, char *memory[2], uint64_t total, int in_place) {
+    const struct row *row = result->row;
+    int rank = yj_comm_rank(comm);
+    bool can = fill(memory[0], total, plan->dtype, rank % 3 + 1);
+    fill(memory[1], total, plan->dtype, 0);
+    call->send = memory[0], call->recv = memory[1];
+    if (in_place) place(row, call, memory[0], rank, yj_dtype_bytes(plan->dtype));
+    enum yj_status status = yj_comm_call(comm, call);
+    int64_t wrong = !row->heard && status == YJ_OK && can && !right(row, comm, plan, call->recv, call->count, total);
+    int64_t any = 0;
+    if (status == YJ_OK) status = yj_all_reduce(comm, &wrong, &any, 1, YJ_I64, YJ_SUM);
+    result->wrong[in_place] = can && !(row->sums && plan->op != YJ_SUM) ? (int)any : -1;
+    fill(memory[0], total, plan->dtype, 0); /* sums in place stay small */
+    return status == YJ_OK ? measure_one(comm, plan, result, call, in_place) : status;
+}
+
 static enum yj_status measure(struct yj_comm *comm, const struct plan *plan, struct result *result) {
     const struct row *row = result->row;
     int size = yj_comm_size(comm);
@@ -211,81 +254,84 @@ static enum yj_status measure(struct yj_comm *comm, const struct plan *plan, str
     total = each(row) ? count * (uint64_t)size : count;
     result->count = row->heard ? 0 : count;
     result->bytes = row->heard ? 0 : total * element;
-    char *send = aligned_alloc(4096, (total * element + 4096) / 4096 * 4096);
-    char *recv = aligned_alloc(4096, (total * element + 4096) / 4096 * 4096);
-    enum yj_status status = send && recv ? YJ_OK : YJ_ERR_MEMORY;
-    double slowest = 0, time[MOST_BLOCKS];
-    if (status == YJ_OK) {
-        bool can = fill(send, total, plan->dtype, yj_comm_rank(comm) % 3 + 1);
-        fill(recv, total, plan->dtype, 0);
-        struct yj_call call = {.size = sizeof call,
-                               .collective = row->number,
-                               .send = send,
-                               .recv = recv,
-                               .count = count,
-                               .dtype = plan->dtype,
-                               .op = row->sums ? plan->op : 0};
-        status = yj_comm_call(comm, &call);
-        int64_t wrong = !row->heard && status == YJ_OK && can && !right(row, comm, plan, recv, count, total), any = 0;
-        if (status == YJ_OK) status = yj_all_reduce(comm, &wrong, &any, 1, YJ_I64, YJ_MAX);
-        result->wrong = can && !(row->sums && plan->op != YJ_SUM) ? (int)any : -1;
-        if (status == YJ_OK) status = block(comm, &call, 2, &slowest);
-        if (status == YJ_OK) status = block(comm, &call, 5, &slowest);
-        double target = result->bytes <= 65536 ? 0.02 : result->bytes <= 1 << 20 ? 0.04 : 0.12;
-        double n = target / (slowest + 1e-9);
-        result->calls = n < 3 ? 3 : n > 20000 ? 20000 : (int)n;
-        for (int b = 0; b < plan->blocks && status == YJ_OK; b++)
-            status = block(comm, &call, result->calls, &time[b]);
-    }
-    if (status == YJ_OK) {
-        qsort(time, (size_t)plan->blocks, sizeof *time, by_value);
-        result->time = time[plan->blocks / 2];
-        result->best = time[0];
-    }
-    free(send), free(recv);
+    char *memory[2];
+    for (int i = 0; i < 2; i++)
+        memory[i] = aligned_alloc(4096, (total * element + 4096) / 4096 * 4096);
+    struct yj_call call = {.size = sizeof call,
+                           .collective = row->number,
+                           .count = count,
+                           .dtype = plan->dtype,
+                           .op = row->sums ? plan->op : 0};
+    enum yj_status status = memory[0] && memory[1] ? YJ_OK : YJ_ERR_MEMORY;
+    for (int in_place = 0; in_place < 2 && status == YJ_OK; in_place++)
+        status = measure_placed(comm, plan, result, &call, memory, total, in_place);
+    free(memory[0]), free(memory[1]);
     return status;
 }
 
 /* --- printing, rank 0 --- */
 
+static json_t *as_json(const struct plan *plan, const struct result *r, int size, int in_place) {
+    double alg = (double)r->bytes / r->time[in_place] / 1e9;
+    return json_pack("{s:s, s:I, s:I, s:s, s:b, s:f, s:f, s:f, s:f, s:i, s:i}", "collective", r->row->name, "bytes",
+                     (json_int_t)r->bytes, "count", (json_int_t)r->count, "dtype", yj_dtype_name(plan->dtype),
+                     "in_place", in_place, "time_us", r->time[in_place] * 1e6, "best_us", r->best[in_place] * 1e6,
+                     "algbw_GBs", alg, "busbw_GBs", alg * bus_factor(r->row, size), "calls", r->calls, "wrong",
+                     r->wrong[in_place]);
+}
+
 static void print(const struct plan *plan, const struct result *r, int size, json_t *cases) {
-    double alg = (double)r->bytes / r->time / 1e9, bus = alg * bus_factor(r->row, size);
-    if (plan->json) {
-        json_array_append_new(cases, json_pack("{s:s, s:I, s:I, s:s, s:f, s:f, s:f, s:f, s:i, s:i}", "collective",
-                                               r->row->name, "bytes", (json_int_t)r->bytes, "count",
-                                               (json_int_t)r->count, "dtype", yj_dtype_name(plan->dtype), "time_us",
-                                               r->time * 1e6, "best_us", r->best * 1e6, "algbw_GBs", alg, "busbw_GBs",
-                                               bus, "calls", r->calls, "wrong", r->wrong));
-        return;
+    bool rooted = !strcmp(r->row->in, "ROOT") || !strcmp(r->row->out, "ROOT");
+    if (!plan->json)
+        printf("%12llu %12llu %8s %7s %6d", (unsigned long long)r->bytes, (unsigned long long)r->count,
+               yj_dtype_name(plan->dtype), r->row->sums ? ops[plan->op] : "none", rooted ? 0 : -1);
+    for (int in_place = 0; in_place < 2; in_place++) {
+        double alg = (double)r->bytes / r->time[in_place] / 1e9;
+        char wrong[16] = "N/A";
+        if (r->wrong[in_place] >= 0) snprintf(wrong, sizeof wrong, "%d", r->wrong[in_place]);
+        if (plan->json)
+            json_array_append_new(cases, as_json(plan, r, size, in_place));
+        else
+            printf(" %9.2f %7.3f %7.3f %6s", r->time[in_place] * 1e6, alg, alg * bus_factor(r->row, size), wrong);
     }
-    printf("%12llu %12llu %8s %8s %12.2f %10.3f %10.3f %6s\n", (unsigned long long)r->bytes,
-           (unsigned long long)r->count, yj_dtype_name(plan->dtype), r->row->sums ? ops[plan->op] : "-", r->time * 1e6,
-           alg, bus,
-           r->wrong < 0 ? "-"
-           : r->wrong   ? "1"
-                        : "0");
+    if (!plan->json) printf("\n");
     fflush(stdout);
 }
 
 static void head(const struct plan *plan, const struct row *row, struct yj_comm *comm) {
     if (plan->json) return;
-    printf("# %s, %d ranks\n%12s %12s %8s %8s %12s %10s %10s %6s\n", row->name, yj_comm_size(comm), "bytes", "count",
-           "dtype", "op", "time us", "algbw", "busbw", "wrong");
+    printf("# %s, %d ranks\n#%11s %12s %8s %7s %6s %32s %32s\n", row->name, yj_comm_size(comm), "", "", "", "", "",
+           "out-of-place         ", "in-place           ");
+    printf("#%11s %12s %8s %7s %6s", "size", "count", "type", "redop", "root");
+    for (int i = 0; i < 2; i++)
+        printf(" %9s %7s %7s %6s", "time", "algbw", "busbw", "#wrong");
+    printf("\n#%11s %12s %8s %7s %6s", "(B)", "(elements)", "", "", "");
+    for (int i = 0; i < 2; i++)
+        printf(" %9s %7s %7s %6s", "(us)", "(GB/s)", "(GB/s)", "");
+    printf("\n");
 }
 
 static enum yj_status run(struct yj_comm *comm, const struct plan *plan, json_t *cases, int *wrong) {
     bool first = yj_comm_rank(comm) == 0;
+    int size = yj_comm_size(comm), n = 0;
+    double bus = 0;
     for (int i = 0; i < plan->nrows; i++) {
         const struct row *row = plan->row[i];
         if (first) head(plan, row, comm);
         for (int s = 0; s < (row->heard ? 1 : plan->nsizes); s++) {
-            struct result result = {.row = row, .bytes = plan->bytes[s], .wrong = -1};
+            struct result result = {.row = row, .bytes = plan->bytes[s], .wrong = {-1, -1}};
             enum yj_status status = measure(comm, plan, &result);
             if (status != YJ_OK) return status;
-            if (first) print(plan, &result, yj_comm_size(comm), cases);
-            *wrong += result.wrong > 0;
+            if (first) print(plan, &result, size, cases);
+            for (int k = 0; k < 2; k++, n++) {
+                *wrong += result.wrong[k] > 0;
+                bus += (double)result.bytes / result.time[k] / 1e9 * bus_factor(row, size);
+            }
         }
     }
+    if (first && !plan->json)
+        printf("# Out of bounds values : %d %s\n# Avg bus bandwidth    : %g\n", *wrong, *wrong ? "FAILED" : "OK",
+               n ? bus / n : 0);
     return YJ_OK;
 }
 

@@ -195,8 +195,8 @@ static int wrong_body(struct yj_comm *all, void *argument) {
     const struct job *job = argument;
     uint64_t plan = job->seed;
     int size = yj_comm_size(all);
-    while (time_now() < job->until || plan == job->seed) {
-        struct yj_comm *comm;
+    for (int32_t more = 1; more;) {
+        struct yj_comm *comm = all;
         struct trial call[12];
         int n = 0, culprit = (int)below(&plan, (uint32_t)size), at = (int)below(&plan, 8), swaps = (int)below(&plan, 2);
         char name[32];
@@ -226,9 +226,9 @@ static int wrong_body(struct yj_comm *all, void *argument) {
         const char *first = strstr(yj_error_text(), ": rank "), *second = first ? strstr(first + 1, "rank ") : NULL;
         CHECK(second && strchr(first, '(') && strchr(second + 5, '('));
         yj_comm_close(comm);
-        int32_t go = time_now() < job->until, more = 0;
+        int32_t go = time_now() < job->until;
+        comm = all;
         CHECK_OK(yj_all_reduce(all, &go, &more, 1, YJ_I32, YJ_MIN));
-        if (!more) break;
     }
     return 0;
 }
