@@ -67,32 +67,42 @@ void engine_alone(struct yj_prepared *p) {
     call_done(p);
 }
 
+/* What is recorded after the message of a short call has gone costs nothing while that is under way. */
+static void note(struct yj_prepared *p) {
+    record_start(p);
+    if (!is_pair(p->card.collective)) atomic_store_explicit(&p->comm->started, p->sequence, memory_order_release);
+}
+
 static void begin(struct yj_prepared *p) {
     struct yj_comm *comm = p->comm;
     struct engine *e = comm->engine;
     take_tickets(p);
-    record_start(p);
-    if (!is_pair(p->card.collective)) atomic_store_explicit(&comm->started, p->sequence, memory_order_release);
     if (p->nrunners == 0) {
+        note(p);
         if (!(p->flags & YJ_CALL_READY) || p->part_bytes[SIDE_IN] == 0) engine_alone(p);
         if (!e->nflight) atomic_store_explicit(&comm->ended, p->sequence, memory_order_relaxed);
         return;
     }
     e->flight[e->nflight++] = p;
     p->in_flight = true;
-    if (p->line)
+    if (p->line) {
         engine_line_post(p);
-    else
+        note(p);
+    } else {
+        note(p);
         engine_look(comm);
+    }
 }
 
-enum yj_status engine_start(struct yj_prepared *p, const void *send, void *recv) {
+static enum yj_status may_start(struct yj_prepared *p) {
     struct yj_comm *comm = p->comm;
-    struct engine *e = comm->engine;
     if (p->active) return report(YJ_ERR_INPUT, "%s: its last request has not ended", p->collective->name);
     if (!*comm->world->same_process)
         return report(YJ_ERR_UNSUPPORTED, "%s: this process was forked after yj_comm_open", p->collective->name);
-    if (atomic_load_explicit(&comm->failed, memory_order_relaxed)) return comm_failure(comm);
+    return atomic_load_explicit(&comm->failed, memory_order_relaxed) ? comm_failure(comm) : YJ_OK;
+}
+
+static void start(struct yj_prepared *p, const void *send, void *recv) {
     bind(p, send, recv);
     p->active = true;
     p->posted = false;
@@ -100,9 +110,14 @@ enum yj_status engine_start(struct yj_prepared *p, const void *send, void *recv)
     atomic_store_explicit(&p->done, false, memory_order_relaxed);
     atomic_store_explicit(&p->ready, 0, memory_order_relaxed);
     p->until = p->deadline > 0 ? time_now() + p->deadline : 0;
-    engine_lock(e);
+    engine_lock(p->comm->engine);
     begin(p);
-    engine_unlock(e);
+}
+
+enum yj_status engine_start(struct yj_prepared *p, const void *send, void *recv) {
+    TRY(may_start(p));
+    start(p, send, recv);
+    engine_unlock(p->comm->engine);
     return YJ_OK;
 }
 
@@ -183,25 +198,22 @@ static void relax(struct yj_prepared *p, struct waiting *w) {
     if (world->crowded || waited * 1e6 > (double)world->settings.spin) give_up_core(comm, waited);
 }
 
-/* The call of one cache line, alone in flight: look at nothing else for a while. */
+/* The call of one cache line, alone in flight: look at nothing else for a while. Under the lock. */
 static void line_wait(struct yj_prepared *p) {
     struct engine *e = p->comm->engine;
-    engine_lock(e);
-    if (e->nflight == 1 && e->flight[0] == p)
-        for (int i = 0; i < 2000; i++)
-            if (engine_line_run(p)) {
-                comm_moved(p->comm);
-                call_done(p);
-                engine_sweep(p->comm);
-                break;
-            }
-    engine_unlock(e);
+    if (!p->line || p->comm->world->crowded || e->nconnected || e->nflight != 1 || e->flight[0] != p) return;
+    for (int i = 0; i < 2000; i++)
+        if (engine_line_run(p)) {
+            comm_moved(p->comm);
+            call_done(p);
+            engine_sweep(p->comm);
+            return;
+        }
 }
 
-enum yj_status engine_wait(struct yj_prepared *p) {
+static enum yj_status wait_for(struct yj_prepared *p) {
     struct yj_comm *comm = p->comm;
     struct waiting w = {0};
-    if (p->line && !p->comm->world->crowded && !p->comm->engine->nconnected) line_wait(p);
     while (!atomic_load_explicit(&p->done, memory_order_acquire)) {
         if (atomic_load_explicit(&comm->failed, memory_order_relaxed) > 0) break;
         if (engine_progress(comm))
@@ -213,6 +225,23 @@ enum yj_status engine_wait(struct yj_prepared *p) {
     if (!atomic_load_explicit(&p->done, memory_order_acquire)) return comm_failure(comm);
     p->active = false;
     return YJ_OK;
+}
+
+enum yj_status engine_wait(struct yj_prepared *p) {
+    if (p->line) {
+        engine_lock(p->comm->engine);
+        line_wait(p);
+        engine_unlock(p->comm->engine);
+    }
+    return wait_for(p);
+}
+
+enum yj_status engine_call(struct yj_prepared *p, const void *send, void *recv) {
+    TRY(may_start(p));
+    start(p, send, recv);
+    line_wait(p);
+    engine_unlock(p->comm->engine);
+    return wait_for(p);
 }
 
 /* --- open and close --- */

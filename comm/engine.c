@@ -414,8 +414,6 @@ static bool enter(struct yj_prepared *p, struct runner *r, const struct round *r
     }
     memset(r->sent, 0, (size_t)round->nouts * sizeof *r->sent);
     memset(r->taken, 0, (size_t)round->nins * sizeof *r->taken);
-    memset(r->sent_bytes, 0, (size_t)round->nouts * sizeof *r->sent_bytes);
-    memset(r->taken_bytes, 0, (size_t)round->nins * sizeof *r->taken_bytes);
     r->sends_left = round->nouts;
     r->takes_left = round->nins;
     r->entered = true;

@@ -56,7 +56,7 @@ struct runner {
     uint32_t posted; /* a send's: messages of its lane when it was through */
     int sends_left, takes_left;
     int32_t *sent, *taken; /* pieces of each message of the round that are done; -1: message done; -2: lent */
-    size_t *sent_bytes, *taken_bytes; /* of the piece that comes next, when it is larger than a cell */
+    size_t *sent_bytes, *taken_bytes; /* of a piece that is larger than a cell; 0 between pieces */
     const char **data;                /* arrivals that wait for the others of their join */
     const void **operand;             /* of the join that is being made */
     char **cell[2];                   /* [round & 1]: cells of the round's messages that were begun early, or NULL */
@@ -73,6 +73,7 @@ struct yj_prepared {
     struct yj_comm *comm;
     const struct collective *collective;
     const struct algorithm *row;
+    int64_t row_index; /* -1: none */
     struct card card;
     uint32_t hash;
     unsigned flags;
@@ -125,6 +126,7 @@ struct engine {
     int nflight, flight_room, nprepared;
     struct yj_prepared *cache, *last; /* newest first; LAST: the one that the last plain call used */
     int ncache;
+    struct yj_call last_call; /* by which LAST was found; size 0: it must be looked at anew */
     const struct reduce_table *reduce;
     uint64_t *table;            /* of check.c */
     struct channel **connected; /* channels that the system must move */
@@ -162,6 +164,7 @@ void engine_lock(struct engine *e);
 void engine_unlock(struct engine *e);
 enum yj_status engine_start(struct yj_prepared *p, const void *send, void *recv);
 void engine_alone(struct yj_prepared *p); /* does a call that has nobody to talk to */
+enum yj_status engine_call(struct yj_prepared *p, const void *send, void *recv); /* start and wait */
 enum yj_status engine_wait(struct yj_prepared *p);
 /* After a look that moved nothing: the communicator fails if P's deadline has passed, or if the rank that is waited for
  * has left. What it sent before is still taken: it counts as missing only after several looks in some time. */

@@ -459,6 +459,7 @@ static enum yj_status fill(struct yj_prepared *p, const struct checked *k) {
         return YJ_OK;
     }
     TRY(choose_row(comm, k, &p->row));
+    p->row_index = algorithm_index(p->row);
     p->staged = p->in_place && p->row->flags & ROW_APART;
     struct schedule s;
     TRY(schedule_for(p->row, comm, p->collective->rooted ? k->call->root : 0, &s));
@@ -503,6 +504,7 @@ enum yj_status prepare_call(struct yj_comm *comm, const struct checked *k, struc
     p->comm = comm;
     p->request.call = p;
     p->collective = k->collective;
+    p->row_index = -1;
     p->element_bytes = k->element_bytes;
     p->flags = k->call->flags;
     p->deadline = k->call->deadline;

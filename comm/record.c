@@ -8,19 +8,21 @@
 
 void record_start(struct yj_prepared *p) {
     struct recorder *r = &p->comm->recorder;
-    uint64_t number = p->record = atomic_load_explicit(&r->n, memory_order_relaxed) + 1, word[ENTRY_WORDS];
-    struct entry entry = {.card = p->card,
-                          .sequence = p->sequence,
-                          .bytes = p->bytes,
-                          .started = ticks_now(),
-                          .row = p->row ? algorithm_index(p->row) : -1};
-    _Static_assert(sizeof word == sizeof entry, "an entry is its words");
-    memcpy(word, &entry, sizeof word);
-    p->started = entry.started;
-    atomic_store_explicit(&r->record[number % RECORDS].stamp, 0, memory_order_relaxed);
-    for (int i = 0; i < ENTRY_WORDS; i++)
-        atomic_store_explicit(&r->record[number % RECORDS].word[i], word[i], memory_order_release);
-    atomic_store_explicit(&r->record[number % RECORDS].stamp, number, memory_order_release);
+    uint64_t number = atomic_load_explicit(&r->n, memory_order_relaxed) + 1, card[CARD_WORDS];
+    _Atomic uint64_t *stamp = &r->record[number % RECORDS].stamp, *word = r->record[number % RECORDS].word;
+    p->record = number;
+    p->started = ticks_now();
+    memcpy(card, &p->card, sizeof card);
+    atomic_store_explicit(stamp, 0, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    for (int i = 0; i < CARD_WORDS; i++)
+        atomic_store_explicit(&word[i], card[i], memory_order_relaxed);
+    atomic_store_explicit(&word[WORD(sequence)], p->sequence, memory_order_relaxed);
+    atomic_store_explicit(&word[WORD(bytes)], p->bytes, memory_order_relaxed);
+    atomic_store_explicit(&word[WORD(started)], p->started, memory_order_relaxed);
+    atomic_store_explicit(&word[WORD(ended)], 0, memory_order_relaxed);
+    atomic_store_explicit(&word[WORD(row)], (uint64_t)p->row_index, memory_order_relaxed);
+    atomic_store_explicit(stamp, number, memory_order_release);
     atomic_store_explicit(&r->n, number, memory_order_release);
 }
 
@@ -32,7 +34,7 @@ void record_end(struct yj_prepared *p) {
     struct recorder *r = &p->comm->recorder;
     uint64_t now = ticks_now(), number = p->record;
     if (atomic_load_explicit(&r->record[number % RECORDS].stamp, memory_order_relaxed) == number)
-        atomic_store_explicit(&r->record[number % RECORDS].word[ENDED_WORD], now, memory_order_release);
+        atomic_store_explicit(&r->record[number % RECORDS].word[WORD(ended)], now, memory_order_release);
     uint32_t c = p->card.collective % COLLECTIVES;
     add(&r->counter[c].calls, 1);
     add(&r->counter[c].bytes, p->bytes);
@@ -45,6 +47,7 @@ bool record_read(const struct recorder *r, uint64_t number, struct entry *entry)
     for (int i = 0; i < ENTRY_WORDS; i++)
         word[i] = atomic_load_explicit(&r->record[slot].word[i], memory_order_acquire);
     memcpy(entry, word, sizeof word);
+    atomic_thread_fence(memory_order_acquire);
     return atomic_load_explicit(&r->record[slot].stamp, memory_order_relaxed) == number;
 }
 

@@ -37,10 +37,11 @@ struct entry {
 enum {
     RECORDS = 128,
     ENTRY_WORDS = sizeof(struct entry) / 8,
-    ENDED_WORD = offsetof(struct entry, ended) / 8,
+    CARD_WORDS = sizeof(struct card) / 8,
     COLLECTIVES = 16, /* room for their numbers */
 };
-_Static_assert(sizeof(struct entry) % 8 == 0, "an entry is whole words");
+_Static_assert(sizeof(struct entry) % 8 == 0 && sizeof(struct card) % 8 == 0, "an entry is whole words");
+#define WORD(field) (offsetof(struct entry, field) / 8)
 
 struct recorder {
     _Atomic uint64_t n; /* calls that were started */

@@ -202,6 +202,7 @@ static int wrong_body(struct yj_comm *all, void *argument) {
         char name[32];
         while (n < 12) {
             call[n] = random_trial(&plan, size);
+            call[n].count++; /* of nothing, nobody can tell whether it was called */
             if (n == 0 || !alike(&call[n], &call[n - 1])) n++;
         }
         CHECK_OK(yj_comm_split(all, 0, 0, &comm));
