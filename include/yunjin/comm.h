@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Collective communication between the ranks of one job. Contract: docs/comm-contract.md. The folder comm/, read in
- * this order: schedule.h algorithms.def   who sends which blocks in which round     verify.c  proves it, all ranks in
- * one process prepare.c                   binds a schedule to sizes, slices, peers  cost.c    chooses it engine.c
- * call.c            moves every byte of every collective; starts and waits transport.h                 how bytes move:
- * lanes of cells            cells.c mem.c shm.c tcp.c reduce.h                    k sources into n destinations, by
- * element type and operator bootstrap.c pmix.c join.c   who is where                              settings.c
- * YUNJIN_COMM control.c watch.c wire.c    heartbeat, goodbye, abort, death, calls that do not meet; authenticated
- * frames comm.c                      this header
+ * Collective communication between the ranks of one job. Contract: docs/comm-contract.md. The folder comm/, to be read
+ * in this order:
+ * - schedule.h algorithms.def      who sends which blocks in which round; verify.c proves it, cost.c chooses
+ * - check.c prepare.c layout.c     what a call means here; binds a schedule to sizes, slices and peers
+ * - engine.c call.c request.c      moves every byte of every collective; starts and waits; the public calls
+ * - transport.h                    how bytes move: lanes of cells; cells.c mem.c shm.c tcp.c
+ * - reduce.h                       k sources into n destinations, by element type and operator
+ * - record.c trace.c               the last calls, as records, traces and counters
+ * - bootstrap.c pmix.c join.c      who is where; settings.c: YUNJIN_COMM
+ * - control.c watch.c wire.c       heartbeat, goodbye, abort, death, calls that do not meet; authenticated frames
+ * - comm.c                         open, split, close, memory
  *
  * Threads: one thread at a time uses a communicator, different communicators concurrently; abort from anywhere. Forking
  * after open is unsupported. Numbers in the enums are ABI and wire: never renumbered.
