@@ -20,7 +20,7 @@ struct emit_options {
     bool scalar; /* vector loops become serial loops: what is left when the vector code of a kernel cannot be made */
     bool own_alignment; /* arguments are aligned to their elements only, not to 64 bytes */
     bool hidden;        /* the functions are for the library that their object is linked into */
-    const char *text; /* name of the file that will hold the kernels' text: line tables point into it; NULL: none */
+    const char *text;   /* name of the file that will hold the kernels' text: line tables point into it; NULL: none */
 };
 
 enum emit_form {

@@ -5,7 +5,7 @@
  * with BITS_TABLE=FILE also writes it there (docs/bits.md is made so). A chip whose emulator is missing is said aloud
  * and left out.
  */
-#include "runtime/cpu.h"
+#include "runtime/base/cpu.h"
 #include "tests/compiler/chips.h"
 
 #include <setjmp.h>
