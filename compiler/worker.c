@@ -292,7 +292,8 @@ static const char *why(const struct pass *p, int kernel) {
 }
 
 static enum yj_status compile_all(struct pass *p, const struct compile_options *options, int *todo) {
-    p->emit = (struct emit_options){options->target, options->vector_bits, false, options->text};
+    p->emit =
+        (struct emit_options){.target = options->target, .vector_bits = options->vector_bits, .text = options->text};
     p->todo = todo;
     TRY(emit_check(&p->emit));
     if (!options->no_cache) TRY(from_cache(p));

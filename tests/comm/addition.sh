@@ -4,7 +4,7 @@
 # nothing else is edited, and the verifier proves the right one and refuses the wrong one (comm/HOWTO.md).
 set -eu
 work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
-cp -r "$SOURCE/CMakeLists.txt" "$SOURCE/comm" "$SOURCE/include" "$work"
+cp -r "$SOURCE/CMakeLists.txt" "$SOURCE/bench" "$SOURCE/comm" "$SOURCE/include" "$work"
 mkdir "$work/runtime" && cp -r "$SOURCE/runtime/base" "$work/runtime"
 cat >"$work/comm/star.c" <<'C'
 #include "comm/generate.h"

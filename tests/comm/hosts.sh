@@ -23,7 +23,7 @@ rank() { # rank, arguments
 # The bench of four ranks
 for r in 3 2 1 0; do rank $r --blocks 1 --bytes 8,100K,1M all_reduce all_gather --json & pid[r]=$!; done
 for r in 0 1 2 3; do wait ${pid[r]} || fail "rank $r exits with $?"; done
-grep -q '"ranks":4,"cases":6,"wrong":0' /tmp/$tag.out0 || fail "wrong result"
+grep -q '"ranks":4,"cases":12,"wrong":0' /tmp/$tag.out0 || fail "wrong result"
 grep -q '2 on this host share memory' /tmp/$tag.err0 || fail "ranks of one host should share memory"
 # A death on the other machine
 for r in 3 2 1 0; do rank $r --blocks 101 --bytes 8,16M & pid[r]=$!; done
