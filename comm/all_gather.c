@@ -52,8 +52,8 @@ bool pat_all_gather(struct schedule *s, int rank, int size, int round, enum spac
 
 /* J. Bruck and others, 1997: what a rank has doubles with each round. */
 bool all_gather_bruck(struct schedule *s, int rank, int size, int round) {
+    if (round >= ceil_log2(size)) return false;
     int64_t d = (int64_t)1 << round;
-    if (d >= size) return false;
     int n = (int)min64(d, size - d);
     if (round == 0) copy_own(s, rank, SPACE_IN);
     send_to(s, rank - (int)d, round ? out(rank, n) : in(rank, n));

@@ -129,7 +129,7 @@ static void gather_fragment(const struct yj_prepared *p, const struct runner *r,
     size_t n;
     for (int i = first; i < end; i++, cell += n) {
         const char *from = address(p, &p->out[i], r->slice, &n);
-        if (!written || !written[i - first]) memcpy(cell, from, n);
+        if (n && (!written || !written[i - first])) memcpy(cell, from, n);
     }
 }
 

@@ -184,8 +184,9 @@ bool all_to_all_rails(struct schedule *s, int rank, int size, int round) {
 
 /* Who has heard from its whole node tells its rail. */
 bool barrier_rails(struct schedule *s, int rank, int size, int round) {
-    int inside = ceil_log2(s->node), node = s->node, d = 1 << (round < inside ? round : round - inside);
+    int inside = ceil_log2(s->node), node = s->node;
     if (round >= inside + rounds_across(s)) return false;
+    int d = 1 << (round < inside ? round : round - inside);
     int home = rank - rank % node, to = home + (rank - home + d) % node, from = home + mod(rank - home - d, node);
     if (round >= inside)
         to = mod((int64_t)rank + (int64_t)d * node, size), from = mod((int64_t)rank - (int64_t)d * node, size);

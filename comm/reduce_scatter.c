@@ -47,8 +47,8 @@ bool direct_reduce_scatter(struct schedule *s, int rank, int size, int round) {
  * for the blocks d, 2d, .. before its own; it gives the odd ones to the rank d before it. Only the block size-1 before
  * its own never gets an operand: it is sent out of IN. */
 bool pat_reduce_scatter(struct schedule *s, int rank, int size, int round, enum space work) {
+    if (round >= ceil_log2(size)) return false;
     int64_t d = (int64_t)1 << round;
-    if (d >= size) return false;
     int count = (int)((size - d + 2 * d - 1) / (2 * d)), step = -2 * (int)d;
     bool last = round > 0 && d + 2 * d * (count - 1) == size - 1;
     send_to(s, rank - (int)d, (struct range){round ? work : SPACE_IN, rank - (int)d, count - last, step});

@@ -226,7 +226,7 @@ static void test_joins(void **state) {
     for (int i = 0; i < SOURCES; i++)
         s.src[i] = malloc(N * 8);
     for (size_t i = 0; i < COUNT(place); i++)
-        place[i] = aligned_alloc(64, ROOM);
+        place[i] = aligned_alloc(64, (ROOM + 63) / 64 * 64);
     for (int t = YJ_F32; t <= YJ_BOOL; t++)
         for (s.op = YJ_SUM; s.op <= YJ_LXOR; s.op++) {
             s.dtype = (enum yj_dtype)t;
@@ -295,7 +295,7 @@ static void scaled(enum yj_dtype t, const char *src, size_t i, int ranks, char *
 
 static void test_scale(void **state) {
     static const int ranks[] = {1, 2, 3, 7, 127, 128, 200, 256, 65536, 100000};
-    char *src = malloc(N * 8), *got = aligned_alloc(64, N * 8 + 64), want[8];
+    char *src = malloc(N * 8), *got = aligned_alloc(64, (N * 8 + 127) / 64 * 64), want[8];
     const struct reduce_table *table;
     for (int k = 0; (table = reduce_table_number(k)); k++)
         for (int t = YJ_F32; t < YJ_BOOL; t++)
