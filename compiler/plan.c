@@ -102,7 +102,7 @@ enum yj_status maker_op(struct maker *m, const struct op *op) {
     case OP_constant:
         return maker_weight(m, op);
     case OP_reshape:
-        maker_require(m, op);
+        TRY(maker_require(m, op));
         return maker_alias(m, op->out[0], maker_buffer_of(m, op->in[0]));
     case OP_fused:
         return maker_launch(m, op);

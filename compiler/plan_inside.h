@@ -56,7 +56,7 @@ const struct state *maker_state_of_output(const struct graph *g, const struct va
 
 /* --- plan_launch.c --- */
 /* What must hold of OP's shapes and is not known: said once, before the first launch that needs it. */
-void maker_require(struct maker *m, const struct op *op);
+enum yj_status maker_require(struct maker *m, const struct op *op);
 void maker_require_dim(struct maker *m, const struct op *op, dim value); /* of the plan: may not be negative */
 enum yj_status maker_launch(struct maker *m, const struct op *fused);
 

@@ -183,9 +183,22 @@ void maker_require_dim(struct maker *m, const struct op *op, dim value) {
     maker_step(m, PLAN_CHECK, op, &number)->condition = value;
 }
 
-void maker_require(struct maker *m, const struct op *op) {
+struct requirer {
+    struct maker *m;
+    const struct op *op;
+};
+
+static void require_equal(void *user, dim a, dim b) {
+    struct requirer *r = user;
+    require(r->m, r->op, dim_sub(r->m->g->dims, a, b));
+    require(r->m, r->op, dim_sub(r->m->g->dims, b, a));
+}
+
+enum yj_status maker_require(struct maker *m, const struct op *op) {
     struct dim_table *t = m->g->dims;
     int n;
+    struct requirer r = {m, op};
+    TRY(graph_equalities(op, require_equal, &r));
     if (op->kind == OP_slice) {
         const dim *start = op_dims(op, "start", &n), *limit = op_dims(op, "limit", &n);
         for (int i = 0; i < n; i++) {
@@ -214,11 +227,12 @@ void maker_require(struct maker *m, const struct op *op) {
             require(m, op, op->out[i]->type.shape[d]);
     for (int r = 0; r < op->n_regions; r++)
         for (const struct op *inner = op->regions[r]->first; inner; inner = inner->next)
-            maker_require(m, inner);
+            TRY(maker_require(m, inner));
+    return YJ_OK;
 }
 
 enum yj_status maker_launch(struct maker *m, const struct op *op) {
-    maker_require(m, op);
+    TRY(maker_require(m, op));
     int n = op->n_in + op->n_out, kernel = -1, step = m->block->n_steps;
     struct lower_place *places = NEW_ARRAY(m->arena, struct lower_place, n + 1);
     bool placed = false;

@@ -20,7 +20,9 @@ void infer_add(struct type *t, dim d) {
 }
 
 bool infer_differ(struct infer *f, dim a, dim b) {
-    return a != b && dim_equal(f->t, a, b) == DIM_NO;
+    enum dim_known equal = a == b ? DIM_YES : dim_equal(f->t, a, b);
+    if (equal == DIM_UNKNOWN && f->unsure) f->unsure(f->user, a, b);
+    return equal == DIM_NO;
 }
 
 bool infer_negative(struct infer *f, dim d) {
@@ -337,7 +339,7 @@ static rule_fn *const rules[OP_COUNT] = {
 #undef OP
 };
 
-enum yj_status infer_types(const struct op *op, struct type **types, int *n) {
+static enum yj_status infer(const struct op *op, graph_equal_fn *unsure, void *user, struct infer *f) {
     if ((unsigned)op->kind >= OP_COUNT) return report(YJ_ERR_INPUT, "there is no op number %d", (int)op->kind);
     struct arena *arena = op->graph->arena;
     int room = op_info[op->kind].n_out;
@@ -345,14 +347,25 @@ enum yj_status infer_types(const struct op *op, struct type **types, int *n) {
         if (op->n_regions < 1) return report(YJ_ERR_INPUT, "%s: it has no region", op_where(op));
         room = op->regions[0]->n_out;
     }
-    struct infer f = {op, op->graph->dims, NEW_ARRAY(arena, struct type, room + 2), 0};
-    TRY(check_operands(&f));
-    TRY(check_attrs(&f));
-    TRY(op_is(op->kind, 'E') ? elementwise(&f) : rules[op->kind](&f));
-    for (int i = 0; i < f.n; i++)
-        if (f.out[i].rank > GRAPH_MAX_RANK)
-            return BAD(&f, "the result would have rank %d, more than %d", f.out[i].rank, GRAPH_MAX_RANK);
+    *f = (struct infer){op, op->graph->dims, NEW_ARRAY(arena, struct type, room + 2), 0, unsure, user};
+    TRY(check_operands(f));
+    TRY(check_attrs(f));
+    TRY(op_is(op->kind, 'E') ? elementwise(f) : rules[op->kind](f));
+    for (int i = 0; i < f->n; i++)
+        if (f->out[i].rank > GRAPH_MAX_RANK)
+            return BAD(f, "the result would have rank %d, more than %d", f->out[i].rank, GRAPH_MAX_RANK);
+    return YJ_OK;
+}
+
+enum yj_status infer_types(const struct op *op, struct type **types, int *n) {
+    struct infer f;
+    TRY(infer(op, NULL, NULL, &f));
     *types = f.out;
     *n = f.n;
     return YJ_OK;
+}
+
+enum yj_status graph_equalities(const struct op *op, graph_equal_fn *unsure, void *user) {
+    struct infer f;
+    return infer(op, unsure, user, &f);
 }

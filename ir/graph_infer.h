@@ -12,6 +12,8 @@ struct infer {
     struct dim_table *t;
     struct type *out;
     int n;
+    graph_equal_fn *unsure; /* gets pairs of dims that must be equal and are not known to be; NULL: nobody asks */
+    void *user;
 };
 
 #define BAD(f, ...) infer_bad((f)->op, __VA_ARGS__)
@@ -19,7 +21,7 @@ enum yj_status infer_bad(const struct op *op, const char *format, ...) __attribu
 
 struct type *infer_result(struct infer *f, enum yj_dtype dtype); /* the next result, of rank 0 */
 void infer_add(struct type *t, dim d);
-bool infer_differ(struct infer *f, dim a, dim b); /* known to be different */
+bool infer_differ(struct infer *f, dim a, dim b); /* known to be different, where they must be equal */
 bool infer_negative(struct infer *f, dim d);      /* known to be negative */
 const char *infer_type_of(struct infer *f, int operand);
 const char *infer_dim_text(struct infer *f, dim d);
