@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The list of targets: one for each folder of targets/, and those that shared objects bring. `host` is the built-in
- * target with the widest vectors among those whose minimum this machine has. Nothing is registered and nothing is kept:
- * the list is made anew whenever it is asked for.
+ * target with the widest vectors among those whose minimum this machine has, with the number of cores that this process
+ * may use when it first asks. Nothing is registered: the list is made anew whenever it is asked for.
  */
 #include "runtime/base/cpu.h"
 #include <yunjin/compiler.h>
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 #define TARGET(folder) extern const struct yj_target target_##folder;
@@ -122,15 +123,26 @@ static bool runs_here(const struct yj_target *t) {
     return false;
 }
 
-static enum yj_status find_host(const struct yj_target **target) {
+/* Made once and constant from then on: its address is kept by those who asked. No name: nothing fits. */
+static struct yj_target host;
+
+static void make_host(void) {
     const struct yj_target *best = NULL;
     for (size_t i = 0; i < COUNT(built_in); i++)
         if (strcmp(built_in[i]->emitter, "llvm") == 0 && runs_here(built_in[i]) && better(built_in[i], best))
             best = built_in[i];
-    if (!best)
+    if (!best) return;
+    host = *best;
+    host.cores = cpu_cores();
+}
+
+static enum yj_status find_host(const struct yj_target **target) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_host);
+    if (!host.name)
         return report(YJ_ERR_UNSUPPORTED,
                       "no built-in target fits this %s machine; `yunjin targets` lists what each needs", cpu_arch());
-    *target = best;
+    *target = &host;
     return YJ_OK;
 }
 

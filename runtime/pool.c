@@ -6,9 +6,9 @@
  * its cache what it wrote in the job before; who is done takes chunks from the far ends of the others' runs. Helpers
  * spin a while, then sleep on a futex.
  */
+#include "runtime/base/cpu.h"
 #include "runtime/program.h"
 
-#include <errno.h>
 #include <fenv.h>
 #include <limits.h>
 #include <linux/futex.h>
@@ -203,19 +203,6 @@ enum yj_status pool_reserve(struct pool *pool, int64_t bytes) {
     return YJ_OK;
 }
 
-static int cores_allowed(void) {
-    for (int n = 1024; n <= 1 << 16; n *= 4) {
-        cpu_set_t *set = CPU_ALLOC((size_t)n);
-        if (!set) break;
-        size_t bytes = CPU_ALLOC_SIZE((size_t)n);
-        int cores = sched_getaffinity(0, bytes, set) == 0 ? CPU_COUNT_S(bytes, set) : 0;
-        CPU_FREE(set);
-        if (cores > 0) return cores;
-        if (errno != EINVAL) break;
-    }
-    return 1;
-}
-
 int pool_default_threads(void) {
     const char *text = getenv("YUNJIN_THREADS");
     if (text && *text) {
@@ -224,7 +211,7 @@ int pool_default_threads(void) {
         if (!*end && n >= 1 && n <= MOST_THREADS) return (int)n;
         log_line(YJ_LOG_WARN, "YUNJIN_THREADS=%s is not a number from 1 to %d: it is ignored", text, MOST_THREADS);
     }
-    int cores = cores_allowed();
+    int cores = cpu_cores();
     return cores < MOST_THREADS ? cores : MOST_THREADS;
 }
 
@@ -255,7 +242,7 @@ enum yj_status pool_open(int threads, struct pool **out) {
     if (!pool) return report(YJ_ERR_MEMORY, "out of memory");
     memset(pool, 0, sizeof *pool);
     pool->threads = threads;
-    pool->spin = threads <= cores_allowed();
+    pool->spin = threads <= cpu_cores();
     pool->helpers = calloc((size_t)threads, sizeof *pool->helpers);
     pool->parts = aligned_alloc(64, (size_t)threads * sizeof *pool->parts);
     enum yj_status status =

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the processor can do, asked of the processor (cpuid) or of the kernel (auxiliary vector, prctl). One table of
- * words for each instruction set. The names of processor models are never looked at.
+ * What the processor can do, asked of the processor (cpuid) or of the kernel (auxiliary vector, prctl, affinity). One
+ * table of words for each instruction set. The names of processor models are never looked at.
  */
 #include "runtime/base/cpu.h"
 
+#include <errno.h>
+#include <sched.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
 
@@ -154,6 +156,19 @@ bool cpu_has(const char *minimum) {
     while (next_word(&minimum, &w))
         if (!has_word(w)) return false;
     return true;
+}
+
+int cpu_cores(void) {
+    for (int n = 1024; n <= 1 << 16; n *= 4) {
+        cpu_set_t *set = CPU_ALLOC((size_t)n);
+        if (!set) break;
+        size_t bytes = CPU_ALLOC_SIZE((size_t)n);
+        int cores = sched_getaffinity(0, bytes, set) == 0 ? CPU_COUNT_S(bytes, set) : 0;
+        CPU_FREE(set);
+        if (cores > 0) return cores;
+        if (errno != EINVAL) break;
+    }
+    return 1;
 }
 
 bool cpu_name_same(const char *a, const char *b) {

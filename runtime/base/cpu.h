@@ -19,6 +19,8 @@ int cpu_vector_bits(void);
 enum yj_status cpu_require(const char *minimum, int vector_bits);
 /* Names of targets: - and _ are the same. */
 bool cpu_name_same(const char *a, const char *b);
+/* How many processors this thread may run on; at least 1. */
+int cpu_cores(void);
 /* "x86_64", "aarch64", "riscv64", "loongarch64": how triples of targets begin. */
 const char *cpu_arch(void);
 

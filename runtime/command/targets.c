@@ -55,16 +55,21 @@ static json_t *target_json(const struct library *library, const struct yj_target
         "minimum", t->minimum);
 }
 
+/* The host is its row with the cores of this machine. */
+static bool is_host(const struct listing *l, const struct yj_target *t) {
+    return l->host && strcmp(t->name, l->host->name) == 0;
+}
+
 static void list_one(void *user, const struct yj_target *t, const char *from) {
     struct listing *l = user;
     if (l->json) {
-        json_array_append_new(l->cases, target_json(l->library, t, from, t == l->host));
+        json_array_append_new(l->cases, target_json(l->library, t, from, is_host(l, t)));
         return;
     }
     char bits[64];
     vector_text(t, bits, sizeof bits);
     printf("%-18s %-15s %-12s %s%s%s%s\n", t->name, l->library->support(t->support), t->vector_bits ? bits : "-",
-           t->chip, t == l->host ? "  <- this machine" : "", from ? "  from " : "", from ? from : "");
+           t->chip, is_host(l, t) ? "  <- this machine" : "", from ? "  from " : "", from ? from : "");
 }
 
 static void print_json(json_t *cases) {
