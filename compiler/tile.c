@@ -73,7 +73,6 @@ static dim scaled(struct kernel *k, dim n, double by) {
     return dim_mul(k->dims, n, dim_const(k->dims, value));
 }
 
-/* Weight of a body in picoseconds, over dims: loops multiply. Bounds that name other axes count at their largest. */
 static bool is_launch_dim(struct kernel *k, dim d) {
     for (int i = 0; i < k->n_dims; i++)
         d = dim_substitute(k->dims, d, k->dim_args[i], dim_const(k->dims, 1));
@@ -89,32 +88,6 @@ static double plain_cost(struct stmt *s, const struct price *price) {
     stmt_exprs(s, count_load, &bytes);
     if (s->kind == STMT_STORE && s->buffer->space == SPACE_GLOBAL) bytes += (double)yj_dtype_bytes(s->buffer->dtype);
     return body_weight(s) * price->ps + bytes * price->byte_ps;
-}
-
-static dim body_cost(struct kernel *k, struct stmt *body, const struct price *price) {
-    dim sum = dim_const(k->dims, 0);
-    for (struct stmt *s = body; s; s = s->next) {
-        dim own;
-        if (s->kind == STMT_FMA_TILE) {
-            own = scaled(k, dim_const(k->dims, 1),
-                         2.0 * s->tile_extent[0] * s->tile_extent[1] * s->tile_extent[2] * price->ps);
-        } else if (s->kind == STMT_LOOP) {
-            dim trips = stmt_trips(k, s);
-            if (!is_launch_dim(k, trips)) trips = dim_const(k->dims, max64(1, dim_guess(trips, 64)));
-            own = dim_mul(k->dims, trips, body_cost(k, s->body, price));
-        } else if (s->kind == STMT_IF) {
-            own = body_cost(k, s->body, price);
-        } else {
-            struct stmt alone = *s;
-            alone.next = NULL;
-            dim trips = s->kind == STMT_REDUCE && is_launch_dim(k, s->to) ? s->to : dim_const(k->dims, 1);
-            alone.kind = s->kind == STMT_REDUCE ? STMT_LET : s->kind;
-            own = s->kind == STMT_BUFFER || s->kind == STMT_PREFETCH ? dim_const(k->dims, 0)
-                                                                     : scaled(k, trips, plain_cost(&alone, price));
-        }
-        sum = dim_add(k->dims, sum, own);
-    }
-    return sum;
 }
 
 struct axis_search {
@@ -139,6 +112,40 @@ static dim at_axis_starts(struct kernel *k, dim d) {
                            dim_const(k->dims, search.axis->low == INT64_MIN ? 0 : search.axis->low));
     }
     return dim_const(k->dims, 0);
+}
+
+/* Of a loop whose bounds name other axes: as at their lowest, where a block is whole; unless nothing is left then. */
+static dim inner_trips(struct kernel *k, dim trips) {
+    int64_t n;
+    dim first = at_axis_starts(k, trips);
+    return dim_is_const(first, &n) ? dim_const(k->dims, max64(max64(n, 1), dim_guess(trips, 64))) : first;
+}
+
+/* Weight of a body in picoseconds, over dims: loops multiply. */
+static dim body_cost(struct kernel *k, struct stmt *body, const struct price *price) {
+    dim sum = dim_const(k->dims, 0);
+    for (struct stmt *s = body; s; s = s->next) {
+        dim own;
+        if (s->kind == STMT_FMA_TILE) {
+            own = scaled(k, dim_const(k->dims, 1),
+                         2.0 * s->tile_extent[0] * s->tile_extent[1] * s->tile_extent[2] * price->ps);
+        } else if (s->kind == STMT_LOOP) {
+            dim trips = stmt_trips(k, s);
+            if (!is_launch_dim(k, trips)) trips = inner_trips(k, trips);
+            own = dim_mul(k->dims, trips, body_cost(k, s->body, price));
+        } else if (s->kind == STMT_IF) {
+            own = body_cost(k, s->body, price);
+        } else {
+            struct stmt alone = *s;
+            alone.next = NULL;
+            dim trips = s->kind == STMT_REDUCE && is_launch_dim(k, s->to) ? s->to : dim_const(k->dims, 1);
+            alone.kind = s->kind == STMT_REDUCE ? STMT_LET : s->kind;
+            own = s->kind == STMT_BUFFER || s->kind == STMT_PREFETCH ? dim_const(k->dims, 0)
+                                                                     : scaled(k, trips, plain_cost(&alone, price));
+        }
+        sum = dim_add(k->dims, sum, own);
+    }
+    return sum;
 }
 
 dim tile_cost(struct kernel *k, const struct yj_target *target) {

@@ -8,10 +8,11 @@
 
 #include <math.h>
 
-#define LEAST_FLOPS 4e6 /* of a task: handing it out costs nothing then */
-#define MOST_FLOPS 1.2e9
-#define MOST_BLOCKS 8 /* of rows in a task */
-#define MOST_AHEAD 32 /* lines that a tile prefetches: more would wait for each other */
+#define LEAST_FLOPS 2e6 /* of a task: handing it out costs nothing then */
+#define MOST_FLOPS 3e9
+#define LIKELY_ROWS 64 /* where the number is open: enough tasks for these; more rows are more tasks */
+#define MOST_BLOCKS 8  /* of rows in a task */
+#define MOST_AHEAD 32  /* lines that a tile prefetches: more would wait for each other */
 
 /* --- recognition --- */
 
@@ -248,19 +249,37 @@ static void few_rows(struct matrix *m) {
     m->row_block = m->few;
 }
 
+static bool reads_in_place(struct matrix *m, const struct operand *o, dim axis) {
+    const struct expr *e = o->e;
+    return e->kind == EXPR_LOAD && all_dims(e) && stride_of(m->t, flat_subs(m->t, e->buffer, e->arg), axis);
+}
+
 static int64_t guess_extent(struct matrix *m, int tile) {
     return tile < 0 ? 1 : max64(1, dim_guess(m->tiles.extent[tile], 512));
+}
+
+/* For the number of tasks an open extent is a small one: one picture, one sentence, some rows of it. */
+static int64_t likely_extent(struct matrix *m, int tile) {
+    if (tile < 0) return 1;
+    int64_t unknown = tile == m->row ? LIKELY_ROWS : m->part[tile] == PART_BATCH ? 1 : 8;
+    return max64(1, dim_guess(m->tiles.extent[tile], unknown));
 }
 
 /* One row: memory is what counts, so several panels are read side by side and tasks are small. */
 static void size_one_row(struct matrix *m, int64_t k, int64_t n_panels) {
     int64_t each = m->columns * k * (int64_t)yj_dtype_bytes(m->b.e->dtype);
     m->panels = (int)max64(1, min64(4, 8 * m->t->lanes / m->columns));
-    if (m->b.stage) m->panels = 1;
-    m->panel_block = max64(1, min64(n_panels, (512 << 10) / max64(each, 1)));
+    if (m->stage_b) m->panels = 1;
+    m->panel_block = max64(1, min64(n_panels, (m->stage_b ? 128 << 10 : 512 << 10) / max64(each, 1)));
     while (m->panel_block > 1 && n_panels / m->panel_block < 4 * max64(m->t->target->cores, 1))
         m->panel_block /= 2;
     m->panel_block = max64(m->panel_block / m->panels, 1) * m->panels;
+}
+
+/* One tile holds all rows. */
+static bool is_low(struct matrix *m) {
+    int64_t n;
+    return m->row >= 0 && m->flat < 0 && dim_is_const(m->tiles.extent[m->row], &n) && n <= m->rows;
 }
 
 /* A block of k such that a panel of it stays in the first cache while the rows of a block go by. */
@@ -268,13 +287,13 @@ static void size_k(struct matrix *m) {
     int64_t k = dim_guess(m->sums.extent[0], 1024), bytes = (int64_t)yj_dtype_bytes(m->b.e->dtype);
     int64_t fit = max64(m->t->target->l1_bytes, 16 << 10) * 2 / 3 / (m->columns * bytes);
     fit = max64(128, min64(fit, 512)) / 32 * 32;
-    if (m->sums.n != 1 || m->few || m->row < 0 || k <= fit * 3 / 2) return;
+    if (m->sums.n != 1 || m->few || m->row < 0 || is_low(m) || k <= fit * 3 / 2) return;
     int64_t blocks = (k + fit - 1) / fit;
     m->k_block = dim_is_const(m->sums.extent[0], &k) ? ((k + blocks - 1) / blocks + 3) / 4 * 4 : fit;
 }
 
 static double task_flops(const struct matrix *m, double unit) {
-    double flops = unit * (double)m->row_task * (double)m->panel_block;
+    double flops = unit * (double)min64(m->row_task, m->likely_rows) * (double)m->panel_block;
     for (int i = 0; i < m->tiles.n; i++)
         flops *= (double)m->block[i];
     return flops;
@@ -312,13 +331,29 @@ static double overlap(struct matrix *m, const struct operand *o) {
     return n;
 }
 
+/* The number of rows is known only at run time. */
+static bool is_open(struct matrix *m) {
+    int64_t n;
+    if (m->row < 0 || m->few || m->flat >= 0 || dim_is_const(m->tiles.extent[m->row], &n)) return false;
+    for (int i = 0; i < m->tiles.n; i++)
+        if (m->part[i] == PART_EXTRA) return false;
+    return true;
+}
+
+/* Few rows may come: columns go first, as a panel is read for a block of rows and no more. */
+static void cut_open_task(struct matrix *m, double unit, double wanted) {
+    int64_t least = m->stage_b || !reads_in_place(m, &m->a, m->tiles.axis[m->row]) ? 2 : 4;
+    while (task_flops(m, unit) > wanted)
+        if (!halve(&m->panel_block, 1, least) && !halve_rows(m, 10)) return;
+}
+
 /* Cuts a task until the pool has enough of them, along the side whose cut makes less be read again. Rows count twice:
  * they may be copied before they are used, columns are not; where columns are, it is they that count twice. */
 static void cut_task(struct matrix *m, double unit, double wanted) {
     double thin = (m->row_task > m->row_block ? 0.5 : 2) / overlap(m, &m->a);
     for (bool cut = true; cut && task_flops(m, unit) > wanted;) {
         bool rows = !m->few && m->flat < 0;
-        double high = (double)m->row_task, wide = (double)(m->panel_block * m->columns);
+        double high = (double)min64(m->row_task, m->likely_rows), wide = (double)(m->panel_block * m->columns);
         for (int i = 0; i < m->tiles.n; i++)
             high *= (double)m->block[i];
         bool by_rows = thin * high >= wide;
@@ -357,7 +392,8 @@ static void even_blocks(struct matrix *m, int64_t tall, int64_t n_panels) {
         m->row_task = task * m->row_block;
     }
     if (dim_is_const(m->tiles.extent[m->col], &fixed)) {
-        int64_t blocks = (n_panels + m->panel_block - 1) / m->panel_block;
+        int64_t blocks = (n_panels + m->panel_block - 1) / m->panel_block, cores = m->t->target->cores;
+        if (is_open(m) && blocks > cores && cores > 1) blocks = (blocks + cores - 1) / cores * cores;
         m->panel_block = (n_panels + blocks - 1) / blocks;
     }
 }
@@ -367,10 +403,11 @@ static void size_blocks(struct matrix *m) {
     int64_t k = max64(1, dim_guess(total(m, &m->b), 1024)), n = guess_extent(m, m->col), rows = guess_extent(m, m->row);
     int64_t bytes = (int64_t)yj_dtype_bytes(m->a.e->dtype), l2 = max64(g->l2_bytes, 128 << 10);
     int64_t n_panels = (n + m->columns - 1) / m->columns;
-    double unit = 2.0 * m->columns * (double)k, whole = unit * (double)rows * (double)n_panels;
+    m->likely_rows = m->few ? m->few : likely_extent(m, m->row);
+    double unit = 2.0 * m->columns * (double)k, whole = unit * (double)m->likely_rows * (double)n_panels;
     for (int i = 0; i < m->tiles.n; i++) {
         m->block[i] = 1;
-        if (m->part[i] == PART_BATCH || m->part[i] == PART_EXTRA) whole *= (double)guess_extent(m, i);
+        if (m->part[i] == PART_BATCH || m->part[i] == PART_EXTRA) whole *= (double)likely_extent(m, i);
     }
     if (m->few <= 1 && (m->row < 0 || m->few == 1)) {
         size_one_row(m, k, n_panels);
@@ -378,9 +415,9 @@ static void size_blocks(struct matrix *m) {
         m->row_task = m->row_block;
         return;
     }
-    if (m->few) { /* a task's part of B stays in the second cache, copied or not */
-        whole *= (double)m->few / (double)rows;
-        n_panels = min64(n_panels, max64(1, l2 / (m->columns * k * (int64_t)yj_dtype_bytes(m->b.e->dtype))));
+    if (m->few) { /* a task's part of B stays in the second cache; a copy is read at once */
+        int64_t panel = m->columns * k * (int64_t)yj_dtype_bytes(m->b.e->dtype);
+        n_panels = min64(n_panels, max64(1, (m->stage_b ? l2 / 4 : l2) / panel));
     }
     size_k(m);
     int64_t deep = m->k_block ? m->k_block : k, tall = (rows + m->rows - 1) / m->rows;
@@ -394,20 +431,15 @@ static void size_blocks(struct matrix *m) {
         if (m->part[i] == PART_EXTRA) m->block[i] = max64(1, min64(guess_extent(m, i), 8));
     size_row_task(m, rows);
     double tasks = (m->row_task > m->row_block ? 2 : 4) * (double)max64(g->cores, 1); /* each copies its part of B */
-    cut_task(m, unit, fmin(fmax(1.1 * whole / tasks, LEAST_FLOPS), MOST_FLOPS));
+    (is_open(m) ? cut_open_task : cut_task)(m, unit, fmin(fmax(1.1 * whole / tasks, LEAST_FLOPS), MOST_FLOPS));
     even_blocks(m, tall, n_panels);
 }
 
 /* --- the kernel --- */
 
-static bool reads_in_place(struct matrix *m, const struct operand *o, dim axis) {
-    const struct expr *e = o->e;
-    return e->kind == EXPR_LOAD && all_dims(e) && stride_of(m->t, flat_subs(m->t, e->buffer, e->arg), axis);
-}
-
 /* Rows whose distance is a multiple of half a page fall on the same few lines of the first cache. */
 static bool rows_collide(struct matrix *m) {
-    if (m->row < 0 || m->few) return false;
+    if (m->row < 0 || m->few || is_low(m)) return false;
     int64_t stride = stride_along(m, m->a.e, m->tiles.axis[m->row]) * (int64_t)yj_dtype_bytes(m->a.e->dtype);
     int64_t k = dim_guess(total(m, &m->a), 1024), n = guess_extent(m, m->col);
     return stride > 0 && stride % 2048 == 0 && k >= 64 && n >= 2 * m->columns;
@@ -522,6 +554,7 @@ bool tile_matrix(struct tiler *t, int64_t most_rows) {
     m.whole_panels = dim_is_const(m.tiles.extent[m.col], &n) && n % m.columns == 0;
     if (!plan_operands(&m)) return false;
     if (m.b.stage && m.panels > 1) m.panels = 1;
+    m.once = is_panels && !m.b.stage && m.sums.n == 1 && (m.few > 1 || is_low(&m));
     size_ahead(&m, is_panels);
     emit_task(&m);
     return true;

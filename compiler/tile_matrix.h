@@ -53,9 +53,11 @@ struct matrix {
     int rows, columns, edge_rows, panels; /* of the register tile; rows of the tile at the edge; panels side by side */
     int64_t row_block, panel_block;       /* rows of A and panels of B that are in the caches together */
     int64_t row_task;                     /* rows of a task, some blocks: one copy of B serves them all */
+    int64_t likely_rows;                  /* of the whole, for the number of tasks */
     bool stage_b, window_b;               /* B is copied; as it lies because a window slides over it */
     int64_t block[TILE_MAX_AXES];         /* of extras */
     bool whole_panels;                    /* no column is left over */
+    bool once;                            /* one tile of rows: packed B is read where it lies, and only once */
     int ahead;                            /* lines of the next panel that each tile prefetches */
     dim base[TILE_MAX_AXES];              /* of each block, in the whole */
     dim panel_axis, row_axis;             /* the first panel and row of a task */

@@ -6,6 +6,8 @@
  */
 #include "compiler/tile_matrix.h"
 
+#define ALONG_BYTES 4096 /* on their way while a panel goes by */
+
 /* One register tile: so many PANELS side by side, ROWS high, from row ROW and panel PANEL of the block. */
 struct micro {
     struct matrix *m;
@@ -89,6 +91,34 @@ static void fma_steps(const struct micro *u, struct cursor *at, dim *sum, int st
     if (u->panels == 1) *at = in;
 }
 
+/* The address of B so many ELEMENTs of its panel behind K. */
+static struct expr *panel_element(const struct micro *u, dim panel, dim k, dim element) {
+    struct matrix *m = u->m;
+    struct tiler *t = m->t;
+    int64_t group = max64(m->group, 1);
+    dim side = num(t, m->columns * group), sum[TILE_MAX_AXES];
+    dim lane = dim_div(t->k->dims, dim_mod(t->k->dims, element, side), num(t, group));
+    struct point p = micro_point(u, panel, num(t, 0), lane, false);
+    for (int s = 0; s < m->sums.n; s++)
+        sum[s] = num(t, 0);
+    sum[m->sums.n - 1] = d_add(t, k, d_mul(t, dim_div(t->k->dims, element, side), group));
+    set_sums(m, &p, sum);
+    return operand_at(m, &m->b, &p);
+}
+
+/* B goes by once, faster than a cache foresees: what STEPS of k read is asked for some time before. */
+static void prefetch_along(const struct micro *u, struct cursor *at, dim k, int64_t steps) {
+    struct matrix *m = u->m;
+    struct tiler *t = m->t;
+    struct cursor in;
+    int64_t line = t->target->line_bytes, bytes = (int64_t)yj_dtype_bytes(m->b.e->dtype), side = m->columns * bytes;
+    if (!m->once || u->masked || line < 1) return;
+    dim lines = num(t, (steps * side + line - 1) / line);
+    dim l = loop_over(t, at, AXIS_UNROLL, "l", num(t, 0), lines, 1, &in)->axis;
+    dim later = d_add(t, k, num(t, ALONG_BYTES / side / 8 * 8));
+    stmt_prefetch(t->k, &in, panel_element(u, num(t, 0), later, d_mul(t, l, line / bytes)));
+}
+
 /* The last panel of an operand that is read where it lies: columns beyond the last must not be touched. */
 static void masked_steps(const struct micro *u, struct cursor *at, dim *sum) {
     struct matrix *m = u->m;
@@ -138,6 +168,7 @@ static void sum_loops(const struct micro *u, struct cursor *at, int depth, dim *
     dim whole = d_mul(t, dim_div(t->k->dims, extent, num(t, max64(steps, 1))), steps);
     if (!fixed || n >= steps) {
         sum[depth] = loop_over(t, at, AXIS_SERIAL, "k", zero, whole, max64(steps, 1), &in)->axis;
+        prefetch_along(u, &in, sum[depth], steps);
         fma_steps(u, &in, sum, (int)max64(steps, 1));
     }
     if (fixed && steps > 0 && n % steps) {
@@ -262,18 +293,11 @@ static void prefetch_ahead(const struct micro *u, struct cursor *at) {
     struct tiler *t = m->t;
     if (!m->ahead || u->rows != m->rows) return;
     struct cursor in;
-    int64_t line = m->t->target->line_bytes / (int64_t)yj_dtype_bytes(m->b.e->dtype), group = max64(m->group, 1);
+    int64_t line = m->t->target->line_bytes / (int64_t)yj_dtype_bytes(m->b.e->dtype);
     dim l = loop_over(t, at, AXIS_UNROLL, "l", num(t, 0), num(t, m->ahead), 1, &in)->axis;
     dim tile = dim_div(t->k->dims, u->row, num(t, m->rows));
-    dim element = d_mul(t, d_add(t, d_mul(t, tile, m->ahead), l), line), side = num(t, m->columns * group);
-    dim lane = dim_div(t->k->dims, dim_mod(t->k->dims, element, side), num(t, group));
-    struct point p = micro_point(u, num(t, 1), num(t, 0), lane, false);
-    dim sum[TILE_MAX_AXES];
-    for (int s = 0; s < m->sums.n; s++)
-        sum[s] = num(t, 0);
-    sum[m->sums.n - 1] = d_mul(t, dim_div(t->k->dims, element, side), group);
-    set_sums(m, &p, sum);
-    stmt_prefetch(t->k, &in, operand_at(m, &m->b, &p));
+    dim element = d_mul(t, d_add(t, d_mul(t, tile, m->ahead), l), line);
+    stmt_prefetch(t->k, &in, panel_element(u, num(t, 1), num(t, 0), element));
 }
 
 static void one_tile(struct micro *u, struct cursor *at) {
