@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # An algorithm is one generator and one row: in a scratch copy a file with a generator and a row of algorithms.def are added,
 # nothing else is edited, and the verifier proves the right one and refuses the wrong one (comm/HOWTO.md).
+# label: release-only (it makes a build of its own)
 set -eu
 work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
 cp -r "$SOURCE/CMakeLists.txt" "$SOURCE/bench" "$SOURCE/comm" "$SOURCE/include" "$work"

@@ -4,6 +4,7 @@
  * every vector length, run here or under the target's emulator, against kernel_eval. Prints a table kernel by chip;
  * with BITS_TABLE=FILE also writes it there (docs/bits.md is made so). A chip whose emulator is missing is said aloud
  * and left out.
+ * label: release-only (the time goes into emulated machine code, which no sanitizer sees)
  */
 #include "runtime/base/cpu.h"
 #include "tests/compiler/chips.h"

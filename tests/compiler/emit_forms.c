@@ -3,6 +3,7 @@
  * The forms of statements that vectors make difficult: strides, gathers, steps, edges of every shape, masks from data,
  * private registers, checks, reductions, tiles of odd sizes and all operand types. On every chip, as vector code and as
  * the scalar fall-back, against kernel_eval.
+ * label: release-only (the time goes into emulated machine code, which no sanitizer sees)
  */
 #include "tests/compiler/chips.h"
 

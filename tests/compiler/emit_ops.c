@@ -2,6 +2,7 @@
  *
  * The table of scalar ops and all pairs of conversions, as vector code and as scalar code, on every chip: the bits of
  * kernel_eval, on random numbers, special ones and bit patterns of every size.
+ * label: release-only (the time goes into emulated machine code, which no sanitizer sees)
  */
 #include "compiler/check.h"
 #include "tests/compiler/chips.h"

@@ -5,6 +5,7 @@
 # PaddleOCR's recogniser ($YUNJIN_MODELS or .cache/models). What cannot run is said aloud.
 # By default a few chips and a narrow picture; EMULATED_ALL=1: every chip and vector length. EMULATED_COLUMNS: the width of
 # the picture. MODEL_BITS=FILE writes the table into FILE, in place of the one that was there, with all chips.
+# label: release-only (the time goes into emulated machine code, which no sanitizer sees)
 set -u
 : "${BUILD:?}" "${SOURCE:?}"
 yunjin=$BUILD/yunjin

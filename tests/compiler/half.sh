@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Weights in f16 stay f16: a model of four products needs about half of the memory that its f32 twin needs, as the kernel
 # counts it for the process, and gives the same numbers within f16. By model.yj and straight from the .onnx.
+# label: release-only (it measures memory)
 set -u
 yunjin=$BUILD/yunjin
 python=/usr/bin/python3

@@ -2,6 +2,7 @@
  *
  * Line tables: kernels for every chip have the same code and constants with them as without them; their lines move to
  * any place of a text, and one that is damaged is an error, not a crash. What a debugger makes of them: debugger.sh.
+ * label: release-only (the time goes into emulated machine code, which no sanitizer sees)
  */
 #include <setjmp.h>
 #include <stdarg.h>

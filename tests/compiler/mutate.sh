@@ -3,6 +3,7 @@
 # Damaged models through the whole command (mutate_onnx.py): decoders, the importer's own cases, operators of language models.
 # The importer alone sees two thousand more (onnx_fuzz.c), model.yj another thousand (tests/runtime/damage.c).
 # YUNJIN_MUTATIONS=FIRST,COUNT tries others.
+# label: release-only (a hundred whole compilations; onnx_fuzz reads two thousand damaged files under the sanitizers)
 set -u
 python=/usr/bin/python3
 "$python" -c 'import onnx' 2>/dev/null || { echo "skipped: no python3-onnx to write the models with"; exit 77; }

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A chip is added without touching anything of Yunjin: as a shared object on YUNJIN_TARGET_PATH (listed, found, tried, refused
 # when it is wrong), and as a folder of targets/ (CMake finds it).
+# label: release-only (the time goes into emulated machine code, which no sanitizer sees)
 set -u
 yunjin="$BUILD/yunjin"
 [ -x "$yunjin" ] || { echo "skipped: no $yunjin"; exit 77; }
