@@ -41,7 +41,7 @@ same() {
 verdict() {
     if [ "$3" = 0 ]; then
         table[$1,$2]="emulated, same bits"
-    elif grep -q unsupported "$4"; then
+    elif grep -qE 'is not installed|is not there|this [a-z0-9_]* machine has no' "$4"; then # no emulator, no harness, no such processor
         table[$1,$2]="skipped"
         echo "$1 on $2: skipped: $(cat "$4")"
     else
