@@ -222,7 +222,7 @@ static enum yj_status wait_for(struct yj_prepared *p) {
             relax(p, &w);
     }
     if (w.since != 0) atomic_store_explicit(&comm->waiting_for, -1, memory_order_relaxed);
-    if (!atomic_load_explicit(&p->done, memory_order_acquire)) return comm_failure(comm);
+    if (!atomic_load_explicit(&p->done, memory_order_acquire)) return comm_given_up(comm, p->sequence, &p->card);
     p->active = false;
     return YJ_OK;
 }

@@ -118,7 +118,7 @@ enum yj_status yj_comm_test(struct yj_request *request, bool *done) {
     engine_check(p, time_now());
     atomic_store_explicit(&comm->waiting_for, comm->engine->blocked_on, memory_order_relaxed);
     *done = atomic_load_explicit(&comm->failed, memory_order_relaxed) > 0;
-    return *done ? comm_failure(comm) : YJ_OK;
+    return *done ? comm_given_up(comm, p->sequence, &p->card) : YJ_OK;
 }
 
 enum yj_status yj_comm_call(struct yj_comm *comm, const struct yj_call *call) {

@@ -4,6 +4,7 @@
  * checked while data move; only when a communicator has stood still for a second does its rank ask the one it waits for
  * what call it is in, and whoever sees two different calls of one number names both.
  */
+#include "comm/check.h"
 #include "comm/control.h"
 #include "comm/reduce.h"
 #include "comm/schedule.h"
@@ -61,9 +62,18 @@ enum yj_status comm_failure(struct yj_comm *comm) {
     return report((enum yj_status)status, "%s", comm->failure_text);
 }
 
+enum yj_status comm_given_up(struct yj_comm *comm, uint64_t sequence, const struct card *what) {
+    char call[160];
+    uint64_t cause = atomic_load(&comm->failed_call);
+    enum yj_status status = comm_failure(comm);
+    if (status != YJ_ERR_MISMATCH || !cause || cause == sequence || is_pair(what->collective)) return status;
+    card_print(what, call, sizeof call);
+    return report_in(status, "call %llu, %s, was given up", (unsigned long long)sequence, call);
+}
+
 void comm_tell(struct yj_comm *comm, enum yj_status status, const char *text) {
     struct said said = {.kind = SAID_ABORT, .status = status, .to = -1, .comm = comm->id};
-    snprintf(said.text, sizeof said.text, "rank %d: %s", comm->world->rank, text);
+    snprintf(said.text, sizeof said.text, "rank %d reports: %s", comm->world->rank, text);
     control_say(comm->world, &said);
 }
 
@@ -92,6 +102,12 @@ void world_member_gone(struct world *world, int member, enum member_state state,
 
 /* --- what other ranks say --- */
 
+/* Under world->lock. */
+static void fail_call(struct yj_comm *comm, uint64_t sequence, const char *text) {
+    if (!atomic_load(&comm->failed)) atomic_store(&comm->failed_call, sequence);
+    comm_fail(comm, YJ_ERR_MISMATCH, "%s", text);
+}
+
 /* WHAT they disagree on, and both calls: that of the rank that asked, and MINE. */
 static void mismatch(struct world *world, struct yj_comm *comm, const char *what, const struct said *query,
                      const struct card *mine) {
@@ -104,7 +120,8 @@ static void mismatch(struct world *world, struct yj_comm *comm, const char *what
              "ranks called different %s %llu of their communicator: rank %d %s, rank %d %s", what,
              (unsigned long long)query->sequence, first ? query->from : world->rank, a,
              first ? world->rank : query->from, b);
-    comm_fail(comm, YJ_ERR_MISMATCH, "%s", said.text);
+    said.sequence = query->kind == SAID_QUERY ? query->sequence : 0;
+    fail_call(comm, said.sequence, said.text);
     control_say(world, &said);
 }
 
@@ -160,7 +177,10 @@ void control_hear(struct world *world, const struct said *said) {
         answer_pair(world, comm, said);
         break;
     case SAID_ABORT:
-        if (comm) comm_fail(comm, (enum yj_status)said->status, "%s", said->text);
+        if (comm && said->status == YJ_ERR_MISMATCH)
+            fail_call(comm, said->sequence, said->text);
+        else if (comm)
+            comm_fail(comm, (enum yj_status)said->status, "%s", said->text);
         break;
     case SAID_REPORT:
         if (comm) note_late(comm, said);

@@ -65,6 +65,7 @@ struct yj_comm {
 
     _Atomic int failed; /* enum yj_status, set once, after failure_text */
     char failure_text[640];
+    _Atomic uint64_t failed_call; /* a mismatch: the collective that ranks disagree on; 0: none, or a transfer */
 
     /* What control reads while calls run. */
     _Atomic uint64_t started, ended; /* collectives: number of the last started; all up to ENDED have ended */
@@ -89,6 +90,8 @@ void comm_fail(struct yj_comm *comm, enum yj_status status, const char *format, 
 void comm_tell(struct yj_comm *comm, enum yj_status status, const char *text);
 /* Reports COMM's failure in this thread. */
 enum yj_status comm_failure(struct yj_comm *comm);
+/* The same for a call of number SEQUENCE, WHAT it is, that has not ended: said where another call is the cause. */
+enum yj_status comm_given_up(struct yj_comm *comm, uint64_t sequence, const struct card *what);
 /* A member has died or left: all communicators that it belongs to learn it. */
 void world_member_gone(struct world *world, int member, enum member_state state, const char *how);
 struct yj_comm *world_comm(struct world *world, uint64_t id); /* under lock */

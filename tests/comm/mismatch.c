@@ -4,6 +4,7 @@
  * skips a call. On every rank the error names both calls and the rank that is wrong. Each case has its own
  * communicator, so that one job does them all: what fails is the communicator, not the job.
  */
+#include "comm/control.h"
 #include "tests/comm/trial.h"
 
 static const char *const transports[] = {"mem", "shm", "tcp"};
@@ -88,6 +89,30 @@ static void test_mismatch(void **state) {
             run_all(n, transports[t], "silence=50", mismatch_body, NULL);
 }
 
+/* A call that all ranks agree on and that waits while they disagree on the next one: its error says which is which. */
+static int given_up_body(struct yj_comm *all, void *argument) {
+    struct yj_comm *comm = all;
+    struct yj_request *request;
+    float x = 0, y;
+    CHECK(yj_comm_split(all, 0, 0, &comm) == YJ_OK);
+    struct yj_call call = call_of(YJ_ALL_REDUCE, 1);
+    call.send = &x, call.recv = &y, call.flags = YJ_CALL_READY; /* and nothing is ever ready */
+    CHECK(yj_comm_start(comm, &call, &request) == YJ_OK);
+    struct said said = {.kind = SAID_ABORT, .status = YJ_ERR_MISMATCH, .comm = comm->id, .sequence = 2};
+    strcpy(said.text, "ranks called different collectives as call 2");
+    control_hear(comm->world, &said);
+    CHECK(yj_comm_wait(request) == YJ_ERR_MISMATCH);
+    CHECK(strstr(yj_error_text(), "call 1, all_reduce(f32, sum, 1 elements), was given up: ranks called different"));
+    CHECK(yj_barrier(comm) == YJ_ERR_MISMATCH && !strstr(yj_error_text(), "given up"));
+    yj_comm_close(comm);
+    return 0;
+}
+
+static void test_given_up(void **state) {
+    for (size_t t = 0; t < COUNT(transports); t++)
+        run_all(2, transports[t], NULL, given_up_body, NULL);
+}
+
 /* A transfer: both halves are named on both ranks, and the sender, who waits until it is taken, learns it too. */
 static int pair_body(struct yj_comm *all, void *argument) {
     int rank = yj_comm_rank(all);
@@ -117,6 +142,7 @@ static void quiet(void *user, enum yj_log_level level, const char *line) {}
 int main(int argc, char **argv) {
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     yj_log_set(quiet, NULL, YJ_LOG_ERROR);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_mismatch), cmocka_unit_test(test_pair)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_mismatch), cmocka_unit_test(test_given_up),
+                                       cmocka_unit_test(test_pair)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
