@@ -282,8 +282,9 @@ static enum yj_status missing(const struct control *c, int have) {
     int named = 0;
     for (int r = 1; r < c->nlinks; r++)
         if (c->link[r].wire.fd < 0 && named++ < 8) text_add(&who, " %d", r);
-    enum yj_status status = report(YJ_ERR_TIMEOUT, "open: %d of %d ranks have come before the deadline; missing:%s%s",
-                                   have + 1, c->nlinks, who.failed ? "?" : who.data, named > 8 ? " ..." : "");
+    enum yj_status status =
+        report(YJ_ERR_TIMEOUT, "open: %d of %d ranks have come before the deadline; missing: rank%s%s%s", have + 1,
+               c->nlinks, named > 1 ? "s" : "", who.failed ? " ?" : who.data, named > 8 ? " ..." : "");
     text_free(&who);
     return status;
 }

@@ -308,7 +308,7 @@ static void test_missing_rank(void **state) {
         double start = time_now();
         assert_int_equal(yj_comm_open(&local.options, &comm) != YJ_OK, true);
         assert_true(time_now() - start < 2);
-        assert_non_null(strstr(yj_error_text(), rank ? "rank 0" : "missing: 1"));
+        assert_non_null(strstr(yj_error_text(), rank ? "rank 0" : "missing: rank 1"));
     }
 }
 
