@@ -12,7 +12,24 @@ for transport in shm tcp; do
     echo "$out" | grep -q '"summary":{"ranks":3,"cases":22,"wrong":0}' || fail "$transport: $out"
 done
 run --ranks 2 --blocks 1 --bytes 8..64 --dtype i32 | grep -Eq '^ +64 +16 +i32 +sum +-1( +[0-9.]+){3} +0( +[0-9.]+){3} +0$' || fail "table"
-run --bytes x 2>/dev/null; [ $? = 2 ] || fail "bad --bytes must exit 2"
+for dtype in f64 f16 bf16 e4m3 e5m2 i8 u64; do
+    for op in sum prod min max avg; do
+        out=$(run --ranks 2 --blocks 1 --bytes 64 --dtype $dtype --op $op) || fail "$dtype $op: exit $?"
+        echo "$out" | grep -q '^# Out of bounds values : 0 OK$' || fail "$dtype $op: $out"
+    done
+done
+run --ranks 8 --blocks 1 --bytes 64 --dtype e5m2 --op prod |
+    grep -q '^# Out of bounds values : N/A (2 of 2 results not looked at: the prod of 8 ranks may round in e5m2)$' ||
+    fail "what may round is not looked at, and that is said"
+refused() { # what is said, option, value
+    local said; said=$(run "$2" "$3" 2>&1); [ $? = 2 ] || fail "bad $2 must exit 2"
+    [[ $said == *"$2 $3: it must be $1"* ]] || fail "$2 $3: $said"
+}
+refused "sizes such as" --bytes x
+refused "sizes such as 8,64K,1M, or LOW..HIGH" --bytes 64..8
+refused "one of f32 f64 f16 bf16" --dtype f31
+refused "one of sum prod min max avg" --op land
+refused "a number from 1 to 4096" --ranks 0
 run nonsense 2>/dev/null; [ $? = 2 ] || fail "an unknown collective must exit 2"
 YUNJIN_COMM=colour=blue run --ranks 2 2>/dev/null; [ $? = 1 ] || fail "unknown keys of YUNJIN_COMM must exit 1"
 if command -v mpirun >/dev/null; then
