@@ -212,7 +212,8 @@ int command_comm_explain(int argc, char **argv) {
     if (done >= 0) return done;
     if (o.file) return comm_usage_error("explain", "--schedule belongs to verify and simulate");
     if (!o.names && !o.ranks) return list_rows(&o);
-    if (!o.name[0] || !o.ranks) return comm_usage_error("explain", "a collective and --ranks are needed");
+    if (!o.name[0]) return comm_usage_error("explain", "a collective is needed, as in: explain all_reduce --ranks 8");
+    if (!o.ranks) return comm_usage_error("explain", "--ranks is needed, as in: explain %s --ranks 8", o.name[0]);
     if (o.print != (o.names == 2)) return comm_usage_error("explain", "--print and an algorithm go together");
     if (o.print) return print_schedule(&o);
     json_t *cases = json_array();

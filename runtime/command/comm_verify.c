@@ -105,8 +105,14 @@ static int verify_rows(const char *collective, const char *algorithm, const int 
         if (!t->json) fflush(stdout);
     }
     if (found) return finish(t);
-    fprintf(stderr, "yunjin comm verify: there is no algorithm %s %s; yunjin comm explain lists them\n",
-            collective ? collective : "", algorithm ? algorithm : "");
+    bool known = false;
+    for (int i = 0; yj_schedule_row(i, &row); i++)
+        known |= !strcmp(collective, row.collective);
+    if (known)
+        fprintf(stderr, "yunjin comm verify: %s has no algorithm '%s'", collective, algorithm);
+    else
+        fprintf(stderr, "yunjin comm verify: there is no collective '%s'", collective);
+    fputs("; yunjin comm explain lists collectives and algorithms\n", stderr);
     return EXIT_INPUT;
 }
 

@@ -23,7 +23,8 @@ for c in verify explain simulate; do expect 0 "usage: yunjin comm $c" $c --help;
 expect 0 '^[0-9]+ proven, 0 wrong, 0 unsupported, 0 failed to run' verify --ranks 1..16
 expect 0 'all_reduce ring +3 proven' verify all_reduce ring --ranks 2,7,33
 expect 0 '1 unsupported' verify all_reduce direct --ranks 2049
-expect 1 'no algorithm' verify all_reduce mistake
+expect 1 "all_reduce has no algorithm 'mistake'; yunjin comm explain" verify all_reduce mistake
+expect 1 "there is no collective 'nope'; yunjin comm explain" verify nope
 expect 2 'no list' verify --ranks 4..2
 expect 2 'no list' verify --ranks 99999999999
 expect 1 'No such file' verify --schedule "$work/none"
@@ -51,7 +52,8 @@ expect 0 'all_reduce +ring' explain
 expect 0 '1073741824 bytes' explain all_reduce --ranks 16
 expect 0 'ring +refused +operands not in rank order' explain all_reduce --ranks 16 --bytes 1M --ordered
 expect 0 '"chosen":true' explain all_reduce --ranks 16 --bytes 1M --json
-expect 2 'are needed' explain all_reduce
+expect 2 '--ranks is needed, as in: explain all_reduce' explain all_reduce
+expect 2 'a collective is needed' explain --ranks 4
 expect 2 '--bytes: its value' explain all_reduce --ranks 4 --bytes 1Q
 expect 1 'does not serve' explain all_reduce direct --ranks 5000 --print
 expect 0 '"summary":\{"time_s":[0-9]' simulate all_reduce ring --ranks 64 --bytes 64M --ranks-per-node 8 --json
