@@ -146,16 +146,17 @@ static yj_kernel_fn *find_kernel(void *library, const char *symbol) {
 
 static enum yj_status fits_ranks(const struct manifest_program *p, int ranks) {
     if (p->ranks == ranks) return YJ_OK;
-    return report(YJ_ERR_INPUT, "it is for %d ranks; this job has %d (mpirun -n %d, or --ranks %d)", p->ranks, ranks,
-                  p->ranks, p->ranks);
+    return report(YJ_ERR_INPUT, "it is for %d rank%s; this job has %d (mpirun -n %d, or --ranks %d)", p->ranks,
+                  p->ranks > 1 ? "s" : "", ranks, p->ranks, p->ranks);
+}
+
+static bool asked_for(const struct manifest_program *p, const char *target) {
+    return !target || cpu_name_same(target, p->target) || cpu_name_same(target, p->name);
 }
 
 /* YJ_OK if P can run here, else why not. */
 static enum yj_status fits(const struct manifest_program *p, const struct yj_model_options *o, int ranks) {
     size_t n = strlen(cpu_arch());
-    if (o->target && !cpu_name_same(o->target, p->target) && !cpu_name_same(o->target, p->name)) {
-        return report(YJ_ERR_INPUT, "it is not the target asked for");
-    }
     if (o->launcher) return fits_ranks(p, ranks);
     if (strncmp(p->triple, cpu_arch(), n) != 0 || (p->triple[n] && p->triple[n] != '-')) {
         return report(YJ_ERR_UNSUPPORTED, "it is for %.*s; this machine is %s", (int)strcspn(p->triple, "-"), p->triple,
@@ -165,12 +166,30 @@ static enum yj_status fits(const struct manifest_program *p, const struct yj_mod
     return fits_ranks(p, ranks);
 }
 
+static enum yj_status check_target(const struct yj_model *m, const char *target) {
+    struct text names = {0};
+    for (int i = 0; i < m->manifest.n_programs; i++) {
+        if (asked_for(&m->manifest.programs[i], target)) {
+            text_free(&names);
+            return YJ_OK;
+        }
+        text_add(&names, "%s%s", i ? ", " : "", m->manifest.programs[i].name);
+    }
+    enum yj_status status = target ? report(YJ_ERR_INPUT, "%s: it has no program for the target %s; it has: %s",
+                                            m->folder, target, names.data ? names.data : "none")
+                                   : YJ_OK;
+    text_free(&names);
+    return status;
+}
+
 static enum yj_status choose(struct yj_model *m, const struct yj_model_options *o) {
     int ranks = o->comm ? yj_comm_size(o->comm) : 1;
     struct text why = {0};
     enum yj_status status = YJ_ERR_UNSUPPORTED;
+    TRY(check_target(m, o->target));
     for (int i = 0; i < m->manifest.n_programs && !m->chosen; i++) {
         const struct manifest_program *p = &m->manifest.programs[i];
+        if (!asked_for(p, o->target)) continue;
         status = fits(p, o, ranks);
         if (status == YJ_OK)
             m->chosen = p;

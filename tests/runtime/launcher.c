@@ -182,7 +182,7 @@ static void test_refused(void **state) {
     struct yj_model_options o = {.size = sizeof o, .launcher = &small};
     REFUSED(yj_model_open(foreign, &o, &m), YJ_ERR_INPUT, "yj_launcher.size");
     o = (struct yj_model_options){.size = sizeof o, .launcher = &launcher, .target = "nowhere"};
-    REFUSED(yj_model_open(foreign, &o, &m), YJ_ERR_INPUT, "not the target asked for");
+    REFUSED(yj_model_open(foreign, &o, &m), YJ_ERR_INPUT, "it has no program for the target nowhere; it has: ");
     o = (struct yj_model_options){.size = offsetof(struct yj_model_options, launcher),
                                   .launcher = &launcher}; /* a caller of before */
     REFUSED(yj_model_open(foreign, &o, &m), YJ_ERR_UNSUPPORTED, "it is for pdp11");

@@ -417,7 +417,7 @@ static void test_options(void **state) {
     o = (struct yj_model_options){.size = sizeof o, .threads = 100000};
     REFUSED(yj_model_open(general, &o, &m), YJ_ERR_INPUT, "100000 threads");
     o = (struct yj_model_options){.size = sizeof o, .target = "moon"};
-    REFUSED(yj_model_open(general, &o, &m), YJ_ERR_INPUT, "no program that runs here");
+    REFUSED(yj_model_open(general, &o, &m), YJ_ERR_INPUT, "it has no program for the target moon; it has: host");
     REFUSED(yj_model_open("/nowhere.yj", NULL, &m), YJ_ERR_INPUT, "/nowhere.yj");
     o = (struct yj_model_options){.size = sizeof o, .flags = YJ_OPEN_VERIFY};
     OK(yj_model_open(general, &o, &m));
