@@ -122,10 +122,35 @@ int command_json(const char *command, json_t *summary, json_t *cases) {
 
 /* --- compiling --- */
 
+/* NAME=N or NAME=LOW..HIGH; what no model could take is a mistake of the command line. */
+static void check_dim(struct words *w, const char *word) {
+    static const int64_t most = INT64_C(1) << 40;
+    const char *equal = strchr(word, '='), *low = equal ? equal + 1 : "", *high = low;
+    char *end;
+    int64_t bound[2];
+    bool ok = equal && equal != word && *low >= '0' && *low <= '9';
+    bound[0] = bound[1] = strtoll(low, &end, 10);
+    if (strncmp(end, "..", 2) == 0) {
+        high = end + 2;
+        ok = ok && *high >= '0' && *high <= '9';
+        bound[1] = strtoll(high, &end, 10);
+    }
+    if (!ok || *end || bound[0] > most || bound[1] > most)
+        fprintf(stderr, "yunjin %s: --dim %s: write NAME=LOW..HIGH or NAME=N\n", w->command, word);
+    else if (bound[1] < bound[0])
+        fprintf(stderr, "yunjin %s: --dim %s: the bounds are reversed; write %.*s%" PRId64 "..%" PRId64 "\n",
+                w->command, word, (int)(low - word), word, bound[1], bound[0]);
+    else
+        return;
+    w->bad = true;
+}
+
 bool compile_word(struct words *w, struct compile_words *c) {
+    int dims = c->dims.n;
     if (word_option(w, "--target", &c->o.targets) || word_option(w, "--shard", &c->o.shard) ||
         word_list(w, "--dim", &c->dims) || word_list(w, "--state", &c->states) ||
         word_option(w, "--passes", &c->o.passes)) {
+        if (c->dims.n > dims) check_dim(w, c->dims.word[dims]);
         return true;
     }
     if (word_flag(w, "--no-cache"))

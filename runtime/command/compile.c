@@ -4,8 +4,11 @@
  */
 #include "runtime/command/command.h"
 #include "runtime/manifest.h"
+#include "runtime/plan.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 
 static const char help[] =
     "usage: yunjin compile MODEL.onnx [-o OUT.yj] [OPTION]...\n"
@@ -32,6 +35,54 @@ static void name_output(const char *model, char *out, size_t room) {
     size_t n = strlen(model);
     if (n > 5 && strcmp(model + n - 5, ".onnx") == 0) n -= 5;
     snprintf(out, room, "%.*s.yj", (int)n, model);
+}
+
+static enum yj_status check_uncompiled(const char *model) {
+    char manifest[4096];
+    struct stat s;
+    snprintf(manifest, sizeof manifest, "%s/manifest.json", model);
+    if (stat(manifest, &s) != 0) return YJ_OK;
+    return report(YJ_ERR_INPUT, "%s is compiled already: yunjin run and yunjin inspect take it as it is", model);
+}
+
+struct written {
+    const char *folder;
+    struct arena *arena;
+    int ranks;
+    bool meets;
+};
+
+/* Outputs are whole on every rank: where ranks share any work they meet. */
+static enum yj_status read_written(void *argument) {
+    struct written *x = argument;
+    struct manifest m;
+    struct plan *p;
+    char path[4096];
+    TRY(manifest_read(x->arena, x->folder, &m));
+    for (int i = 0; i < m.n_programs; i++) {
+        size_t n;
+        char *text;
+        snprintf(path, sizeof path, "%s/%s", x->folder, m.programs[i].plan);
+        TRY(file_read(path, &text, &n));
+        enum yj_status status = plan_parse(x->arena, text, m.programs[i].plan, &p);
+        free(text);
+        TRY(status);
+        x->ranks = m.programs[i].ranks;
+        for (int b = 0; b < p->n_blocks; b++)
+            for (int s = 0; s < p->blocks[b].n_steps; s++)
+                x->meets |= p->blocks[b].steps[s].kind == PLAN_START;
+    }
+    return YJ_OK;
+}
+
+/* A model that could not be split at all is what the user should know about. */
+static enum yj_status say_unshared(const char *folder) {
+    struct written x = {.folder = folder, .arena = arena_open()};
+    enum yj_status status = x.arena ? arena_guard(read_written, &x) : report(YJ_ERR_MEMORY, "out of memory");
+    if (x.arena) arena_close(x.arena);
+    if (status == YJ_OK && x.ranks > 1 && !x.meets)
+        fprintf(stderr, "yunjin compile: %s: nothing of it was shared: all %d ranks do the same\n", folder, x.ranks);
+    return status;
 }
 
 int command_compile(int argc, char **argv) {
@@ -64,7 +115,9 @@ int command_compile(int argc, char **argv) {
     c.o.n_dims = c.dims.n, c.o.dims = c.dims.word;
     c.o.n_states = c.states.n, c.o.states = c.states.word;
     enum yj_status status = check_there(model);
+    if (status == YJ_OK) status = check_uncompiled(model);
     if (status == YJ_OK) status = compile_apart(&c.o, &made);
+    if (status == YJ_OK && c.o.shard) status = say_unshared(c.o.output);
     if (status == YJ_OK && check) status = manifest_verify(c.o.output);
     if (status != YJ_OK) return command_failed("compile", status);
     if (json) {

@@ -216,6 +216,11 @@ static void print_collectives(const json_t *collectives, double open_us) {
     }
 }
 
+static void print_arithmetic(double gflop) {
+    double scale = gflop < 1e-3 ? 1e6 : gflop < 1 ? 1e3 : 1;
+    printf("  arithmetic   %.4g %sFLOP\n", gflop * scale, scale == 1e6 ? "k" : scale == 1e3 ? "M" : "G");
+}
+
 static void print_program(const json_t *p, bool all) {
     const json_t *memory = json_object_get(p, "memory"), *onnx = json_object_get(p, "onnx");
     printf("program for %s, %d rank%s%s%s\n", text_of(p, "target"), count_of(p, "ranks"),
@@ -231,7 +236,7 @@ static void print_program(const json_t *p, bool all) {
     print_counts("steps", json_object_get(p, "steps"));
     print_blocks(json_object_get(p, "blocks"));
     print_at(json_object_get(p, "at"));
-    if (json_object_get(p, "gflop")) printf("  arithmetic   %.4f GFLOP\n", number_of(p, "gflop"));
+    if (json_object_get(p, "gflop")) print_arithmetic(number_of(p, "gflop"));
     printf("  memory       weights ");
     print_bytes(number_of(memory, "weight_bytes"));
     printf(", states ");

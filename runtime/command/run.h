@@ -14,6 +14,7 @@ struct yj_comm;
 struct held {
     int n;
     struct yj_tensor tensor[512];
+    int n_named, named[512]; /* ports that a word of their own was given for: inputs, then states */
 };
 void held_free(struct held *held);
 

@@ -20,6 +20,7 @@
 void held_free(struct held *held) {
     while (held->n > 0)
         yj_tensor_free(&held->tensor[--held->n]);
+    held->n_named = 0;
 }
 
 static void hold(struct held *held, const struct yj_tensor *t) {
@@ -63,8 +64,25 @@ static enum yj_status bind_one(struct yj_model *m, const char *name, int index, 
     return status;
 }
 
-/* Reads FILE and binds it. */
-static enum yj_status bind_file(struct yj_model *m, struct held *held, const char *name, int index, const char *file) {
+/* A second word for the same port is a mistake: one of the two would be ignored. */
+static enum yj_status name_once(const struct yj_model *m, struct held *held, const char *name, int index) {
+    int state = *name ? yj_model_find(m, YJ_PORT_STATE, name) : -1, port = state >= 0 ? ports(m, YJ_PORT_INPUT) + state
+                                                                           : *name
+                                                                               ? yj_model_find(m, YJ_PORT_INPUT, name)
+                                                                               : index;
+    struct yj_port_info info = {.size = sizeof info};
+    for (int i = 0; i < held->n_named; i++) {
+        if (held->named[i] != port) continue;
+        TRY(yj_model_info(m, state >= 0 ? YJ_PORT_STATE : YJ_PORT_INPUT, state >= 0 ? state : port, &info));
+        return report(YJ_ERR_INPUT, "--input: %s is given twice", info.name);
+    }
+    if (held->n_named < (int)COUNT(held->named)) held->named[held->n_named++] = port;
+    return YJ_OK;
+}
+
+/* Reads FILE and binds it. FOLDER: it is one of a folder's, which a word of its own may replace. */
+static enum yj_status bind_file(struct yj_model *m, struct held *held, const char *name, int index, const char *file,
+                                bool folder) {
     struct yj_tensor t = {.size = sizeof t};
     char inside[512];
     TRY(check_there(file));
@@ -72,6 +90,11 @@ static enum yj_status bind_file(struct yj_model *m, struct held *held, const cha
     if (!*name && *inside &&
         (yj_model_find(m, YJ_PORT_INPUT, inside) >= 0 || yj_model_find(m, YJ_PORT_STATE, inside) >= 0))
         name = inside;
+    if (!folder) {
+        enum yj_status once = name_once(m, held, name, index);
+        if (once != YJ_OK) yj_tensor_free(&t);
+        TRY(once);
+    }
     enum yj_status status = bind_one(m, name, index, &t);
     hold(held, &t);
     return status == YJ_OK ? YJ_OK : report_in(status, "%s", file);
@@ -84,7 +107,7 @@ static enum yj_status bind_folder(struct yj_model *m, struct held *held, const c
         struct stat s;
         snprintf(path, sizeof path, "%s/input_%d.pb", folder, i);
         if (stat(path, &s) < 0) break; /* optional inputs have no file */
-        TRY(bind_file(m, held, "", i, path));
+        TRY(bind_file(m, held, "", i, path, true));
     }
     return YJ_OK;
 }
@@ -95,7 +118,7 @@ static enum yj_status bind_word(struct yj_model *m, struct held *held, const cha
     for (const char *equal = strrchr(word, '='); equal;) {
         snprintf(name, sizeof name, "%.*s", (int)(equal - word), word);
         if (yj_model_find(m, YJ_PORT_INPUT, name) >= 0 || yj_model_find(m, YJ_PORT_STATE, name) >= 0) {
-            return bind_file(m, held, name, -1, equal + 1);
+            return bind_file(m, held, name, -1, equal + 1, false);
         }
         const char *earlier = NULL;
         for (const char *c = word; c < equal; c++)
@@ -107,7 +130,7 @@ static enum yj_status bind_word(struct yj_model *m, struct held *held, const cha
         equal = earlier;
     }
     if (is_folder(word)) return bind_folder(m, held, word);
-    if (ports(m, YJ_PORT_INPUT) == 1) return bind_file(m, held, "", 0, word);
+    if (ports(m, YJ_PORT_INPUT) == 1) return bind_file(m, held, "", 0, word, false);
     return report(YJ_ERR_INPUT, "--input %s: the model has %d inputs: write NAME=FILE", word, ports(m, YJ_PORT_INPUT));
 }
 

@@ -68,9 +68,10 @@ expect 1 "unknown target abacus; known: host" "$yunjin" compile "$net" -o "$out"
 expect 1 "twice" "$yunjin" compile "$net" -o "$out" --target host,host
 expect 1 "there is no pass 'polish'; the passes are: fold" "$yunjin" compile "$net" -o "$out" --passes fold,polish
 expect 1 "there is no pass 'polish'" "$yunjin" compile "$net" -o "$out" --print-after polish
-for bad in N N= N=x N=4..2 N=-1 N=1..x =4 N=4.. N=4x N=99999999999999999999 N=0..2000000000000; do
-    expect 1 "--dim $bad: write NAME=LOW..HIGH" "$yunjin" compile "$net" -o "$out" --dim "$bad"
+for bad in N N= N=x N=-1 N=1..x =4 N=4.. N=4x N=99999999999999999999 N=0..2000000000000; do
+    expect 2 "--dim $bad: write NAME=LOW..HIGH" "$yunjin" compile "$net" -o "$out" --dim "$bad"
 done
+expect 2 "--dim N=4..2: the bounds are reversed; write N=2..4" "$yunjin" compile "$net" -o "$out" --dim N=4..2
 expect 1 "no input has a dimension 'Q'; those without a bound: N" "$yunjin" compile "$net" -o "$out" --dim Q=4
 for bad in x =y x= ; do expect 1 "--state $bad: write INPUT=OUTPUT" "$yunjin" compile "$net" -o "$out" --state "$bad"; done
 expect 1 "nosuch" "$yunjin" compile "$net" -o "$out" --state nosuch=y

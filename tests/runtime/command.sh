@@ -32,6 +32,8 @@ expect 2 "MODEL is missing" "$yunjin" run
 expect 2 "unexpected --fast" "$yunjin" run x.yj --fast
 expect 2 "a value is missing behind --input" "$yunjin" run x.yj --input
 expect 2 "--repeat none is not a number" "$yunjin" run x.yj --repeat none
+expect 2 "--dim n=0..x: write NAME=LOW..HIGH or NAME=N" "$yunjin" run x.yj --dim n=0..x
+expect 2 "--dim n=8..2: the bounds are reversed; write n=2..8" "$yunjin" compile x.onnx --dim n=8..2
 expect 2 "--ranks 0" "$yunjin" run x.yj --ranks 0
 expect 1 "No such file" "$yunjin" run "$here/nothing.yj"
 expect 1 "No such file" "$yunjin" compile "$here/nothing.onnx"
@@ -71,13 +73,18 @@ expect 1 "--dim N=3: no input has such a dimension" "$yunjin" run "$m" --random 
 expect 1 "no input is called 'z'; there are: x, y" "$yunjin" run "$m" --input z="$set0/input_0.pb"
 expect 1 "DIFFERENT" "$yunjin" run "$m" --random 7 --compare "$set0"
 expect 1 "No such file" "$yunjin" run "$m" --input x=/nowhere.npy
+expect 1 "x is given twice" "$yunjin" run "$m" --input x="$set0/input_0.pb" --input y="$set0/input_1.pb" --input x="$set0/input_1.pb"
+expect 1 "is compiled already" "$yunjin" compile "$m"
+expect 1 "it has no program for the target phytium; it has: " "$yunjin" run "$m" --random 7 --target phytium
+expect 0 "arithmetic   0.06 kFLOP" "$yunjin" inspect "$data/test_add/model.onnx"
+expect 0 "nothing of it was shared: all 3 ranks do the same" "$yunjin" compile "$data/test_add/model.onnx" -o "$here/shared.yj" --shard tp=3
 expect 0 "sum" "$yunjin" run "$m" --random 7 --output "$here/out" --profile "$here/trace.json"
 expect 0 "equal" "$yunjin" run "$m" --random 7 --compare "$here/out"
 expect 1 "DIFFERENT" "$yunjin" run "$m" --random 8 --compare "$here/out"
 expect 0 "Add" grep -o '"name":"[^"]*Add[^"]*"' "$here/trace.json"
 expect 3 "cannot make" "$yunjin" run "$m" --random 7 --output /proc/none
 expect 3 "cannot write" "$yunjin" run "$m" --random 7 --profile /proc/none/trace.json
-expect 1 "it is for 1 ranks; this job has 2" "$yunjin" run "$m" --random 7 --ranks 2 # the model has one
+expect 1 "it is for 1 rank; this job has 2" "$yunjin" run "$m" --random 7 --ranks 2 # the model has one
 printf '%s' '{"a":1}' >"$here/x.npy"
 expect 1 "x.npy" "$yunjin" run "$m" --input x="$here/x.npy"
 expect 0 "1 pass, 0 fail, 0 unsupported, 0 crash of 1" "$yunjin" test onnx "$data/test_add"
