@@ -4,6 +4,7 @@
  */
 #include "runtime/command/command.h"
 
+#include "runtime/base/cpu.h"
 #include "runtime/command/compiler_library.h"
 
 #include <dirent.h>
@@ -29,9 +30,11 @@ int command_exit_code(enum yj_status status) {
     }
 }
 
+static bool words_wrong; /* what failed would fail with any model */
+
 int command_failed(const char *command, enum yj_status status) {
     fprintf(stderr, "yunjin %s: %s: %s\n", command, yj_status_name(status), yj_error_text());
-    return command_exit_code(status);
+    return words_wrong ? COMMAND_LINE : command_exit_code(status);
 }
 
 /* --- words --- */
@@ -160,8 +163,34 @@ bool compile_word(struct words *w, struct compile_words *c) {
     return true;
 }
 
+struct wanted {
+    const char *name;
+    bool found;
+};
+
+static void compare_target(void *user, const struct yj_target *t, const char *from) {
+    struct wanted *w = user;
+    w->found |= cpu_name_same(t->name, w->name);
+}
+
+bool targets_unknown(const struct yj_compile_options *o) {
+    enum yj_status (*each)(yj_target_fn *, void *);
+    const char *at = o->targets ? o->targets : "";
+    if (!*at || compiler_function("yj_targets_each", &each) != YJ_OK) return false;
+    for (size_t n; *at; at += n + (at[n] == ',')) {
+        char name[128];
+        n = strcspn(at, ",");
+        snprintf(name, sizeof name, "%.*s", (int)n, at);
+        struct wanted w = {name, strcmp(name, "host") == 0};
+        if (each(compare_target, &w) != YJ_OK) return false;
+        if (!w.found) return true;
+    }
+    return false;
+}
+
 struct answer {
     enum yj_status status;
+    bool words_wrong;
     struct yj_compile_result result;
     char error[ERROR_ROOM];
 };
@@ -172,6 +201,7 @@ static void compile_here(const struct yj_compile_options *o, struct answer *a) {
     a->result.size = sizeof a->result;
     if (a->status == YJ_OK) a->status = compile(o, &a->result);
     if (a->status != YJ_OK) snprintf(a->error, sizeof a->error, "%s", yj_error_text());
+    a->words_wrong = a->status == YJ_ERR_INPUT && targets_unknown(o);
 }
 
 enum yj_status compile_apart(const struct yj_compile_options *o, struct yj_compile_result *result) {
@@ -205,6 +235,7 @@ enum yj_status compile_apart(const struct yj_compile_options *o, struct yj_compi
         return report(YJ_ERR_INTERNAL, "the compiler died (%s %d) on %s", WIFSIGNALED(how) ? "signal" : "exit code",
                       WIFSIGNALED(how) ? WTERMSIG(how) : WEXITSTATUS(how), o->model);
     }
+    words_wrong = a.words_wrong;
     if (a.status != YJ_OK) return report(a.status, "%s", a.error);
     if (result) *result = a.result;
     return YJ_OK;

@@ -55,6 +55,9 @@ bool compile_word(struct words *w, struct compile_words *c);
  */
 enum yj_status compile_apart(const struct yj_compile_options *o, struct yj_compile_result *result);
 
+/* One of the targets is none; false also where that cannot be known. */
+bool targets_unknown(const struct yj_compile_options *o);
+
 bool is_folder(const char *path);
 /* YJ_ERR_INPUT if PATH cannot be read because it is not there. */
 enum yj_status check_there(const char *path);

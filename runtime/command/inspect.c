@@ -119,7 +119,7 @@ static int inspect_onnx(struct inspection *x) {
     enum yj_status status = compiler_function("yj_inspect", &inspect);
     if (status == YJ_OK) status = inspect(o, x->at.n, x->at.word, keep, &told);
     int code = status == YJ_OK ? DONE : x->json && told ? command_exit_code(status) : command_failed("inspect", status);
-    if (!told) return code == DONE ? MACHINE : code;
+    if (!told) return code == DONE ? MACHINE : status == YJ_ERR_INPUT && targets_unknown(o) ? COMMAND_LINE : code;
     json_t *cases = json_object_get(told, "programs"), *refused = json_object_get(told, "unsupported");
     json_t *summary = json_pack("{s:O,s:i,s:i}", "model", json_object_get(told, "model"), "programs",
                                 (int)json_array_size(cases), "unsupported", (int)json_array_size(refused));

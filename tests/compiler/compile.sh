@@ -64,7 +64,7 @@ net=$here/net.onnx
 out=$here/out/net.yj
 
 # --- words of the options
-expect 1 "unknown target abacus; known: host" "$yunjin" compile "$net" -o "$out" --target abacus
+expect 2 "unknown target abacus; known: host" "$yunjin" compile "$net" -o "$out" --target abacus
 expect 1 "twice" "$yunjin" compile "$net" -o "$out" --target host,host
 expect 1 "there is no pass 'polish'; the passes are: fold" "$yunjin" compile "$net" -o "$out" --passes fold,polish
 expect 1 "there is no pass 'polish'" "$yunjin" compile "$net" -o "$out" --print-after polish

@@ -74,6 +74,9 @@ expect 1 "no input is called 'z'; there are: x, y" "$yunjin" run "$m" --input z=
 expect 1 "DIFFERENT" "$yunjin" run "$m" --random 7 --compare "$set0"
 expect 1 "No such file" "$yunjin" run "$m" --input x=/nowhere.npy
 expect 1 "x is given twice" "$yunjin" run "$m" --input x="$set0/input_0.pb" --input y="$set0/input_1.pb" --input x="$set0/input_1.pb"
+expect 2 "unknown target nope" "$yunjin" run "$data/test_add/model.onnx" --random 7 --target nope
+expect 2 "unknown target nope" "$yunjin" inspect "$data/test_add/model.onnx" --target host,nope
+expect 1 "twice" "$yunjin" inspect "$data/test_add/model.onnx" --target host,host
 expect 1 "is compiled already" "$yunjin" compile "$m"
 expect 1 "it has no program for the target phytium; it has: " "$yunjin" run "$m" --random 7 --target phytium
 expect 0 "arithmetic   0.06 kFLOP" "$yunjin" inspect "$data/test_add/model.onnx"
