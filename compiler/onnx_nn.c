@@ -411,7 +411,8 @@ bool onnx_softmax(struct node *n) {
     if (!node_axis(n, node_int(n, "axis", n->version < 13 ? 1 : -1), x->type.rank > 0 ? x->type.rank : 1, &axis))
         return false;
     struct type t = x->type;
-    if (n->version < 13 && axis != t.rank - 1) {
+    bool flattened = n->version < 13 && axis != t.rank - 1;
+    if (flattened) {
         dim flat[2] = {node_c(n, 1), node_c(n, 1)};
         for (int i = 0; i < t.rank; i++)
             flat[i >= axis] = dim_mul(n->dims, flat[i >= axis], t.shape[i]);
@@ -426,7 +427,7 @@ bool onnx_softmax(struct node *n) {
     } else {
         y = node_softmax(n, x, axis);
     }
-    return node_out(n, 0, y && y->type.rank != t.rank ? build_reshape(B, y, t.rank, t.shape) : y);
+    return node_out(n, 0, flattened ? build_reshape(B, y, t.rank, t.shape) : y);
 }
 
 /* The reduced axes stay with size 1 unless keepdims is 0. */
