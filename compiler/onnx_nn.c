@@ -3,6 +3,7 @@
  * ONNX operators of networks: products, convolutions, pools, norms, reductions.
  */
 #include "compiler/onnx.h"
+#include <math.h>
 
 #define B (&n->b)
 #define MAX GRAPH_MAX_RANK
@@ -67,32 +68,36 @@ static struct value *swap_last(struct node *n, struct value *x) {
     return build_transpose(B, x, p);
 }
 
+/* y times the attribute NAME; integers have no fractions to be multiplied by. */
+static struct value *scaled(struct node *n, struct value *y, const char *name) {
+    double by = node_float(n, name, 1);
+    if (!y || by == 1) return y;
+    if (dtype_kind(y->type.dtype) != 'f' && !(by == trunc(by) && fabs(by) < 0x1p53)) {
+        node_refuse(n, "%s %g of %s, a fraction of integers", name, by, yj_dtype_name(y->type.dtype));
+        return NULL;
+    }
+    return build_2(B, OP_mul, y, node_like(n, by, y));
+}
+
 bool onnx_matmul(struct node *n) {
     struct value *a = node_in(n, 0), *b = node_in(n, 1);
     if (node_int(n, "transBatchA", 0) || node_int(n, "transBatchB", 0))
         return node_refuse(n, "transBatch is not supported");
     if (node_int(n, "transA", 0)) a = swap_last(n, a);
     if (node_int(n, "transB", 0)) b = swap_last(n, b);
-    struct value *y = node_matmul(n, a, b);
-    double alpha = node_float(n, "alpha", 1);
-    if (y && alpha != 1) y = build_2(B, OP_mul, y, node_like(n, alpha, y));
+    struct value *y = scaled(n, node_matmul(n, a, b), "alpha");
     return !n->refused && node_out(n, 0, y);
 }
 
 bool onnx_gemm(struct node *n) {
     struct value *a = node_in(n, 0), *b = node_in(n, 1);
     int64_t ca[1] = {node_int(n, "transA", 0) ? 0 : 1}, cb[1] = {node_int(n, "transB", 0) ? 1 : 0};
-    double alpha = node_float(n, "alpha", 1), beta = node_float(n, "beta", 1);
     if (!a || !b) return false;
     if (a->type.rank != 2 || b->type.rank != 2) return node_refuse(n, "operands must have rank 2");
-    struct value *y = build_dot(B, a, b, 0, NULL, NULL, 1, ca, cb);
-    if (y && alpha != 1) y = build_2(B, OP_mul, y, node_like(n, alpha, y));
-    if (node_has(n, 2) && y) {
-        struct value *c = build_broadcast_to(B, node_in(n, 2), 2, y->type.shape);
-        if (beta != 1) c = build_2(B, OP_mul, c, node_like(n, beta, y));
-        y = build_2(B, OP_add, y, c);
-    }
-    return node_out(n, 0, y);
+    struct value *y = scaled(n, build_dot(B, a, b, 0, NULL, NULL, 1, ca, cb), "alpha");
+    if (node_has(n, 2) && y)
+        y = build_2(B, OP_add, y, scaled(n, build_broadcast_to(B, node_in(n, 2), 2, y->type.shape), "beta"));
+    return !n->refused && node_out(n, 0, y);
 }
 
 struct window {

@@ -86,6 +86,15 @@ for shape, dims in ((3, 5), None), ((3, 5), ("a", "b")), ((2, 3, 4), None):
         hard = (np.arange(row.shape[1]) == row.argmax(1)[:, None]).astype(float)
         for op, want in ("Softmax", soft), ("LogSoftmax", np.log(soft)), ("Hardmax", hard):
             run(helper.make_node(op, ["x"], ["y"], axis=axis), x, want.reshape(shape), 1e-6, dims, opset=11)
+# integers are not multiplied by fractions
+x, w = np.full((2, 3), 4, np.int32), {"w": np.full((3, 2), 5, np.int32), "c": np.full(2, 7, np.int32)}
+gemm = lambda **a: helper.make_node("Gemm", ["x", "w", "c"], ["y"], **a)
+fused = lambda **a: helper.make_node("FusedMatMul", ["x", "w"], ["y"], domain="com.microsoft", **a)
+run(gemm(alpha=2.0, beta=-3.0), x, np.full((2, 2), 99, np.int32), 0, more=w)
+run(gemm(alpha=0.5), x, "alpha 0.5 of i32", 0, more=w)
+run(gemm(beta=1.5), x, "beta 1.5 of i32", 0, more=w)
+run(fused(alpha=3.0), x, np.full((2, 2), 180, np.int32), 0, more=w)
+run(fused(alpha=0.5), x, "alpha 0.5 of i32", 0, more=w)
 print(tried, "models,", fails, "failed")
 sys.exit(fails > 0)
 PY
