@@ -113,7 +113,9 @@ dim node_c(struct node *n, int64_t value);
 bool node_broadcast_shape(struct node *n, const struct type *a, const struct type *b, int *rank, dim *shape);
 bool node_broadcast_2(struct node *n, struct value **a, struct value **b);
 struct value *node_like(struct node *n, double value,
-                        struct value *x); /* a scalar constant spread to x's shape and type */
+                        struct value *x);                 /* a scalar constant spread to x's shape and type */
+struct value *node_wide(struct node *n, struct value *x); /* f16 and bf16 as f32, to be rounded once at the end */
+bool node_out_as(struct node *n, int i, struct value *v, enum yj_dtype dtype);
 struct value *node_expand(struct node *n, struct value *v, const struct type *like,
                           int axis0); /* v's axes are like's from axis0 */
 struct value *node_reduce_keep(struct node *n, struct value *x, enum scalar_op kind, int count,
@@ -121,6 +123,7 @@ struct value *node_reduce_keep(struct node *n, struct value *x, enum scalar_op k
 struct value *node_squeeze(struct node *n, struct value *x, int count, const int64_t *axes);
 struct value *node_unsqueeze(struct node *n, struct value *x, int count, const int64_t *axes);
 struct value *node_softmax(struct node *n, struct value *x, int axis);
+struct value *node_log_softmax(struct node *n, struct value *x, int axis);
 struct value *node_matmul(struct node *n, struct value *a, struct value *b);   /* numpy's */
 struct value *node_convolve(struct node *n, struct value *x, struct value *w); /* with the node's strides, pads, .. */
 struct value *node_channel_bias(struct node *n, struct value *y, struct value *bias);          /* along axis 1 */

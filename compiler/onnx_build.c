@@ -52,6 +52,14 @@ struct value *node_like(struct node *n, double value, struct value *x) {
     return build_broadcast_to(&n->b, s, x->type.rank, x->type.shape);
 }
 
+struct value *node_wide(struct node *n, struct value *x) {
+    return x && (x->type.dtype == YJ_F16 || x->type.dtype == YJ_BF16) ? build_cast(&n->b, x, YJ_F32) : x;
+}
+
+bool node_out_as(struct node *n, int i, struct value *v, enum yj_dtype dtype) {
+    return node_out(n, i, v ? build_cast(&n->b, v, dtype) : NULL);
+}
+
 struct value *node_expand(struct node *n, struct value *v, const struct type *like, int axis0) {
     int64_t axes[GRAPH_MAX_RANK];
     if (!v) return NULL;
@@ -113,12 +121,22 @@ struct value *node_softmax(struct node *n, struct value *x, int axis) {
     int64_t axes[1] = {axis};
     struct builder *b = &n->b;
     enum yj_dtype dtype = x ? x->type.dtype : YJ_F32;
-    bool small = dtype == YJ_F16 || dtype == YJ_BF16; /* computed in f32 and rounded once */
-    if (small) x = build_cast(b, x, YJ_F32);
+    x = node_wide(n, x);
     struct value *e = build_1(b, OP_exp, build_2(b, OP_sub, x, node_reduce_keep(n, x, SCALAR_max, 1, axes)));
     struct value *sum = node_reduce_keep(n, e, SCALAR_add, 1, axes);
     struct value *y = build_2(b, OP_mul, e, build_2(b, OP_div, node_like(n, 1, sum), sum)); /* one division a row */
-    return small ? build_cast(b, y, dtype) : y;
+    return build_cast(b, y, dtype);
+}
+
+struct value *node_log_softmax(struct node *n, struct value *x, int axis) {
+    int64_t axes[1] = {axis};
+    struct builder *b = &n->b;
+    if (!x) return NULL;
+    enum yj_dtype dtype = x->type.dtype;
+    x = node_wide(n, x);
+    struct value *d = build_2(b, OP_sub, x, node_reduce_keep(n, x, SCALAR_max, 1, axes));
+    struct value *sum = node_reduce_keep(n, build_1(b, OP_exp, d), SCALAR_add, 1, axes);
+    return build_cast(b, build_2(b, OP_sub, d, build_1(b, OP_log, sum)), dtype);
 }
 
 struct value *node_iota(struct node *n, enum yj_dtype dtype, int rank, const dim *shape, int axis) {

@@ -76,13 +76,17 @@ bool onnx_binary(struct node *n) {
 
 bool onnx_variadic(struct node *n) {
     struct value *y = node_in(n, 0);
+    bool mean = !strcmp(n->proto->op_type, "Mean");
+    if (!y) return false;
+    enum yj_dtype dtype = y->type.dtype;
+    if (mean) y = node_wide(n, y);
     for (int i = 1; i < n->n_in && y; i++) {
-        struct value *x = node_in(n, i);
+        struct value *x = mean ? node_wide(n, node_in(n, i)) : node_in(n, i);
         if (!node_broadcast_2(n, &y, &x)) return false;
         y = build_2(B, kind_of(n), y, x);
     }
-    if (!strcmp(n->proto->op_type, "Mean")) y = build_2(B, OP_div, y, node_like(n, n->n_in, y));
-    return node_out(n, 0, y);
+    if (mean) y = build_2(B, OP_div, y, node_like(n, n->n_in, y));
+    return node_out_as(n, 0, y, dtype);
 }
 
 /* The exponent may have another type; squares, cubes and roots are products. */
@@ -250,12 +254,13 @@ static struct value *softplus(struct node *n, struct value *x) {
 }
 
 bool onnx_softplus(struct node *n) {
-    return node_out(n, 0, softplus(n, node_in(n, 0)));
+    struct value *x = node_in(n, 0);
+    return x && node_out_as(n, 0, softplus(n, node_wide(n, x)), x->type.dtype);
 }
 
 bool onnx_mish(struct node *n) {
-    struct value *x = node_in(n, 0);
-    return node_out(n, 0, build_2(B, OP_mul, x, build_1(B, OP_tanh, softplus(n, x))));
+    struct value *given = node_in(n, 0), *x = node_wide(n, given);
+    return given && node_out_as(n, 0, build_2(B, OP_mul, x, build_1(B, OP_tanh, softplus(n, x))), given->type.dtype);
 }
 
 bool onnx_softsign(struct node *n) {
@@ -270,7 +275,8 @@ bool onnx_thresholded_relu(struct node *n) {
 }
 
 bool onnx_gelu(struct node *n) {
-    struct value *x = node_in(n, 0), *t;
+    struct value *given = node_in(n, 0), *x = node_wide(n, given), *t;
+    if (!given) return false;
     if (!strcmp(node_text(n, "approximate", "none"), "tanh")) {
         struct value *cube = build_2(B, OP_mul, build_2(B, OP_mul, x, x), x);
         t = build_2(B, OP_add, x, build_2(B, OP_mul, cube, node_like(n, 0.044715, x)));
@@ -279,7 +285,7 @@ bool onnx_gelu(struct node *n) {
         t = build_1(B, OP_erf, build_2(B, OP_mul, x, node_like(n, 0.7071067811865476, x)));
     }
     struct value *half = build_2(B, OP_mul, x, node_like(n, 0.5, x));
-    return node_out(n, 0, build_2(B, OP_mul, half, build_2(B, OP_add, t, node_like(n, 1, x))));
+    return node_out_as(n, 0, build_2(B, OP_mul, half, build_2(B, OP_add, t, node_like(n, 1, x))), given->type.dtype);
 }
 
 bool onnx_is_nan(struct node *n) {

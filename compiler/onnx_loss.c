@@ -22,7 +22,7 @@ static struct value *loss(struct node *n, struct value *x, struct value *labels,
     struct value *spread = node_unsqueeze(n, labels, 1, one);
     struct value *hit = build_2(B, OP_eq, node_iota(n, YJ_I64, t.rank, t.shape, 1),
                                 spread ? build_broadcast_to(B, spread, t.rank, t.shape) : NULL);
-    struct value *w = weights ? node_along(n, weights, x, 1) : node_like(n, 1, x);
+    struct value *w = weights ? node_along(n, node_wide(n, weights), x, 1) : node_like(n, 1, x);
     struct value *zero = node_like(n, 0, x);
     struct value *weight = build_reduce(B, build_3(B, OP_select, hit, w, zero), SCALAR_add, 1, one);
     struct value *y = build_reduce(B, build_3(B, OP_select, hit, build_2(B, OP_mul, x, w), zero), SCALAR_add, 1, one);
@@ -48,19 +48,17 @@ static bool is_float(const struct value *v) {
 }
 
 bool onnx_nll_loss(struct node *n) {
-    struct value *y = loss(n, node_in(n, 0), node_in(n, 1), node_has(n, 2) ? node_in(n, 2) : NULL);
-    return !n->refused && node_out(n, 0, y);
+    struct value *x = node_in(n, 0);
+    struct value *y = loss(n, node_wide(n, x), node_in(n, 1), node_has(n, 2) ? node_in(n, 2) : NULL);
+    return x && !n->refused && node_out_as(n, 0, y, x->type.dtype);
 }
 
 bool onnx_cross_entropy_loss(struct node *n) {
     struct value *x = node_in(n, 0);
-    int64_t axes[1] = {1};
     if (!x) return false;
     if (!is_float(x) || x->type.rank < 2) return node_refuse(n, "scores must be floats of rank 2 or more");
-    struct value *d = build_2(B, OP_sub, x, node_reduce_keep(n, x, SCALAR_max, 1, axes));
-    struct value *logs =
-        build_2(B, OP_sub, d, build_1(B, OP_log, node_reduce_keep(n, build_1(B, OP_exp, d), SCALAR_add, 1, axes)));
+    struct value *logs = node_log_softmax(n, node_wide(n, x), 1);
     struct value *y = loss(n, logs, node_in(n, 1), node_has(n, 2) ? node_in(n, 2) : NULL);
-    if (n->refused || !node_out(n, 0, y)) return false;
-    return !node_wants(n, 1) || node_out(n, 1, logs);
+    if (n->refused || !node_out_as(n, 0, y, x->type.dtype)) return false;
+    return !node_wants(n, 1) || node_out_as(n, 1, logs, x->type.dtype);
 }

@@ -8,10 +8,6 @@
 #define B (&n->b)
 #define MAX GRAPH_MAX_RANK
 
-static bool is_small_float(const struct value *v) {
-    return v && (v->type.dtype == YJ_F16 || v->type.dtype == YJ_BF16);
-}
-
 /* Numpy's matmul: vectors become matrices, leading axes are broadcast; an operand without them is shared by the batch.
  */
 struct value *node_matmul(struct node *n, struct value *a, struct value *b) {
@@ -233,8 +229,10 @@ bool onnx_pool(struct node *n) {
     if (!window_of(n, x, &w)) return false;
     struct window counted = w;
     if (node_int(n, "ceil_mode", 0)) ceil_pads(n, x, &w);
-    struct value *y = reduce_window(n, x, &w, max ? "max" : "add");
-    if (max) return node_out(n, 0, y);
+    if (max) return node_out(n, 0, reduce_window(n, x, &w, "max"));
+    enum yj_dtype dtype = x->type.dtype;
+    if (!(x = node_wide(n, x))) return node_out(n, 0, NULL);
+    struct value *y = reduce_window(n, x, &w, "add");
     /* the number of elements under each window: with padding counted, the ones are padded by ones first */
     bool include = node_int(n, "count_include_pad", 0), padded = false;
     for (int i = 0; i < w.n; i++)
@@ -243,7 +241,7 @@ bool onnx_pool(struct node *n) {
     for (int i = 0; i < w.n; i++)
         all *= (double)w.size[i];
     if (!padded || (include && !node_int(n, "ceil_mode", 0)))
-        return node_out(n, 0, build_2(B, OP_div, y, node_like(n, all, y)));
+        return node_out_as(n, 0, build_2(B, OP_div, y, node_like(n, all, y)), dtype);
     struct value *ones = node_like(n, 1, x);
     if (include) {
         dim low[MAX] = {node_c(n, 0), node_c(n, 0)}, high[MAX] = {node_c(n, 0), node_c(n, 0)};
@@ -255,7 +253,7 @@ bool onnx_pool(struct node *n) {
         }
         ones = build_pad(B, ones, build_scalar_f(B, x->type.dtype, 1), low, high);
     }
-    return node_out(n, 0, build_2(B, OP_div, y, reduce_window(n, ones, &w, "add")));
+    return node_out_as(n, 0, build_2(B, OP_div, y, reduce_window(n, ones, &w, "add")), dtype);
 }
 
 static struct value *mean_keep(struct node *n, struct value *x, int count, const int64_t *axes);
@@ -268,6 +266,8 @@ bool onnx_global_pool(struct node *n) {
     for (int i = 2; i < x->type.rank; i++)
         axes[i - 2] = i;
     bool max = !strcmp(n->proto->op_type, "GlobalMaxPool");
+    enum yj_dtype dtype = x->type.dtype;
+    if (!max && !(x = node_wide(n, x))) return node_out(n, 0, NULL);
     struct value *y = build_reduce(B, x, max ? SCALAR_max : SCALAR_add, x->type.rank - 2, axes);
     dim count = node_c(n, 1);
     for (int i = 0; i < x->type.rank; i++) {
@@ -281,7 +281,7 @@ bool onnx_global_pool(struct node *n) {
         struct value *c = build_cast(B, build_reshape(B, op->out[0], 0, NULL), x->type.dtype);
         y = build_2(B, OP_div, y, build_broadcast_to(B, c, y->type.rank, y->type.shape));
     }
-    return node_out(n, 0, build_reshape(B, y, x->type.rank, shape));
+    return node_out(n, 0, build_reshape(B, build_cast(B, y, dtype), x->type.rank, shape));
 }
 
 /* gain and offset of each channel, folded when they are constants */
@@ -292,14 +292,14 @@ bool onnx_batch_norm(struct node *n) {
         if (!(p[i] = node_in(n, 1 + i))) return false;
     if (!x || x->type.rank < 2) return node_refuse(n, "needs a rank of at least 2");
     enum yj_dtype dtype = x->type.dtype;
+    if (!(x = node_wide(n, x))) return node_out(n, 0, NULL);
     for (int i = 0; i < 4; i++)
-        p[i] = build_cast(B, p[i], is_small_float(x) ? YJ_F32 : dtype);
+        p[i] = build_cast(B, p[i], x->type.dtype);
     struct value *root =
         build_1(B, OP_sqrt, build_2(B, OP_add, p[3], node_like(n, node_float(n, "epsilon", 1e-5f), p[3])));
     struct value *gain = build_2(B, OP_div, p[0], root),
                  *offset = build_2(B, OP_sub, p[1], build_2(B, OP_mul, p[2], gain));
-    if (is_small_float(x)) x = build_cast(B, x, YJ_F32);
-    if (!x || !gain || !offset) return node_out(n, 0, NULL);
+    if (!gain || !offset) return node_out(n, 0, NULL);
     struct value *y = build_2(B, OP_mul, x, node_along(n, gain, x, 1));
     y = build_2(B, OP_add, y, node_along(n, offset, x, 1));
     return node_out(n, 0, build_cast(B, y, dtype));
@@ -342,13 +342,16 @@ bool onnx_instance_norm(struct node *n) {
     if (x->type.rank < 3) return node_refuse(n, "needs a rank of at least 3");
     for (int i = 2; i < x->type.rank; i++)
         axes[i - 2] = i;
+    enum yj_dtype dtype = x->type.dtype;
+    if (!(x = node_wide(n, x))) return node_out(n, 0, NULL);
     struct value *d = build_2(B, OP_sub, x, mean_keep(n, x, x->type.rank - 2, axes));
     struct value *variance = mean_keep(n, build_2(B, OP_mul, d, d), x->type.rank - 2, axes);
     struct value *root =
         build_1(B, OP_sqrt, build_2(B, OP_add, variance, node_like(n, node_float(n, "epsilon", 1e-5f), x)));
     struct value *y = build_2(B, OP_mul, build_2(B, OP_mul, d, build_2(B, OP_div, node_like(n, 1, root), root)),
-                              node_along(n, scale, x, 1));
-    return node_out(n, 0, build_2(B, OP_add, y, node_along(n, bias, x, 1)));
+                              node_along(n, build_cast(B, scale, x->type.dtype), x, 1));
+    y = build_2(B, OP_add, y, node_along(n, build_cast(B, bias, x->type.dtype), x, 1));
+    return node_out_as(n, 0, y, dtype);
 }
 
 static int axes_from(struct value *x, int axis, int64_t *axes) {
@@ -366,7 +369,7 @@ bool onnx_layer_norm(struct node *n) {
     dim shape[MAX];
     if (!x || !scale || !node_axis(n, node_int(n, "axis", -1), x->type.rank, &axis)) return false;
     enum yj_dtype dtype = x->type.dtype;
-    struct value *f = is_small_float(x) ? build_cast(B, x, YJ_F32) : x;
+    struct value *f = node_wide(n, x);
     int count = axes_from(x, axis, axes);
     struct value *mean = mean_keep(n, f, count, axes), *d = build_2(B, OP_sub, f, mean);
     struct value *variance = mean_keep(n, build_2(B, OP_mul, d, d), count, axes);
@@ -391,7 +394,7 @@ struct value *onnx_rms(struct node *n, struct value *x, struct value *scale, int
     int64_t axes[MAX];
     if (!x || !scale) return NULL;
     enum yj_dtype dtype = x->type.dtype;
-    struct value *f = is_small_float(x) ? build_cast(B, x, YJ_F32) : x;
+    struct value *f = node_wide(n, x);
     int count = axes_from(x, axis, axes);
     struct value *square = mean_keep(n, build_2(B, OP_mul, f, f), count, axes);
     struct value *root = build_1(B, OP_sqrt, build_2(B, OP_add, square, node_like(n, epsilon, f)));
@@ -425,13 +428,7 @@ bool onnx_softmax(struct node *n) {
         axis = 1;
     }
     if (!x) return node_out(n, 0, NULL);
-    if (log) {
-        int64_t axes[1] = {axis};
-        struct value *d = build_2(B, OP_sub, x, node_reduce_keep(n, x, SCALAR_max, 1, axes));
-        y = build_2(B, OP_sub, d, build_1(B, OP_log, node_reduce_keep(n, build_1(B, OP_exp, d), SCALAR_add, 1, axes)));
-    } else {
-        y = node_softmax(n, x, axis);
-    }
+    y = log ? node_log_softmax(n, x, axis) : node_softmax(n, x, axis);
     return node_out(n, 0, flattened ? build_reshape(B, y, t.rank, t.shape) : y);
 }
 
@@ -519,6 +516,7 @@ bool onnx_reduce(struct node *n) {
                                                   : SCALAR_add;
     struct type t = x->type;
     struct value *top = NULL;
+    if (kind == SCALAR_add && strcmp(type, "Sum") && !(x = node_wide(n, x))) return node_out(n, 0, NULL);
     if (!strcmp(type, "L1")) x = build_1(B, OP_abs, x);
     if (!strcmp(type, "L2") || !strcmp(type, "SumSquare")) x = build_2(B, OP_mul, x, x);
     if (!strcmp(type, "LogSumExp")) { /* from the maximum, so that exp cannot overflow */
@@ -532,7 +530,7 @@ bool onnx_reduce(struct node *n) {
     if (!strcmp(type, "L2")) y = build_1(B, OP_sqrt, y);
     if (!strcmp(type, "LogSum")) y = build_1(B, OP_log, y);
     if (top) y = build_2(B, OP_add, build_1(B, OP_log, y), top);
-    return node_out(n, 0, finish_reduce(n, y, &t, count, axes));
+    return node_out(n, 0, finish_reduce(n, build_cast(B, y, t.dtype), &t, count, axes));
 }
 
 bool onnx_arg_reduce(struct node *n) {

@@ -23,6 +23,8 @@ bool onnx_lrn(struct node *n) {
     window[1] = size;
     low[1] = node_c(n, (size - 1) / 2);
     high[1] = node_c(n, size - 1 - (size - 1) / 2);
+    enum yj_dtype dtype = x->type.dtype;
+    if (!(x = node_wide(n, x))) return node_out(n, 0, NULL);
     struct value *square = build_2(B, OP_mul, x, x);
     struct attr *a = attr_ints(n->g, "dilation", rank, one, attr_text(n->g, "kind", "add", NULL));
     a = attr_dims(n->g, "high", rank, high, attr_dims(n->g, "low", rank, low, a));
@@ -30,7 +32,8 @@ bool onnx_lrn(struct node *n) {
     struct value *sum = build(B, OP_reduce_window, 1, &square, a, &op) == YJ_OK ? op->out[0] : NULL;
     sum = build_2(B, OP_mul, sum, node_like(n, (float)node_float(n, "alpha", 1e-4f) / (double)size, x));
     sum = build_2(B, OP_add, sum, node_like(n, node_float(n, "bias", 1), x));
-    return node_out(n, 0, build_2(B, OP_div, x, build_2(B, OP_pow, sum, node_like(n, node_float(n, "beta", 0.75), x))));
+    struct value *power = build_2(B, OP_pow, sum, node_like(n, node_float(n, "beta", 0.75), x));
+    return node_out_as(n, 0, build_2(B, OP_div, x, power), dtype);
 }
 
 static struct value *mean_of(struct node *n, struct value *x, int count, const int64_t *axes) {
@@ -49,9 +52,11 @@ bool onnx_mean_variance(struct node *n) {
     if (!x || !node_axes(n, -1, x->type.rank, &count, axes)) return false;
     if (count == 0) count = 3;
     if (axes[count - 1] >= x->type.rank) return node_refuse(n, "needs a rank of 4");
+    enum yj_dtype dtype = x->type.dtype;
+    x = node_wide(n, x);
     struct value *d = build_2(B, OP_sub, x, mean_of(n, x, count, axes));
     struct value *root = build_1(B, OP_sqrt, mean_of(n, build_2(B, OP_mul, d, d), count, axes));
-    return node_out(n, 0, build_2(B, OP_div, d, build_2(B, OP_add, root, node_like(n, 1e-9, x))));
+    return node_out_as(n, 0, build_2(B, OP_div, d, build_2(B, OP_add, root, node_like(n, 1e-9, x))), dtype);
 }
 
 /* [N, C, d..] as [N, groups, C / groups, d..]; scale and bias of each channel (opset 21) or group (18). */
@@ -96,10 +101,12 @@ bool onnx_lp_norm(struct node *n) {
     if (!x || !node_axis(n, node_int(n, "axis", -1), x->type.rank, &axis)) return false;
     if (p != 1 && p != 2) return node_refuse(n, "p %lld", (long long)p);
     axes[0] = axis;
+    enum yj_dtype dtype = x->type.dtype;
+    x = node_wide(n, x);
     size = node_reduce_keep(n, p == 1 ? build_1(B, OP_abs, x) : build_2(B, OP_mul, x, x), SCALAR_add, 1, axes);
     if (p == 2) size = build_1(B, OP_sqrt, size);
     struct value *zero = build_2(B, OP_eq, size, node_like(n, 0, x));
-    return node_out(n, 0, build_2(B, OP_div, x, build_3(B, OP_select, zero, node_like(n, 1, x), size)));
+    return node_out_as(n, 0, build_2(B, OP_div, x, build_3(B, OP_select, zero, node_like(n, 1, x), size)), dtype);
 }
 
 /* ---- transposed convolution: stride - 1 zeros between elements, then a convolution with the turned kernel */

@@ -45,34 +45,29 @@ static struct value *atan_small(struct node *n, struct value *t) {
     return mul(n, y, node_like(n, 4, t));
 }
 
-static struct value *as_f32(struct node *n, struct value *x) {
-    return x && (x->type.dtype == YJ_F16 || x->type.dtype == YJ_BF16) ? build_cast(B, x, YJ_F32) : x;
-}
-
-static bool finish(struct node *n, struct value *y, const struct value *like) {
-    return node_out(n, 0, build_cast(B, y, like->type.dtype));
-}
-
 bool onnx_atan(struct node *n) {
-    struct value *given = node_in(n, 0), *x = as_f32(n, given);
+    struct value *given = node_in(n, 0), *x = node_wide(n, given);
     if (!x) return false;
     struct value *size = build_1(B, OP_abs, x), *one = node_like(n, 1, x), *large = build_2(B, OP_gt, size, one);
     struct value *y = atan_small(n, build_3(B, OP_select, large, divide(n, one, size), size));
     y = build_3(B, OP_select, large, sub(n, node_like(n, 1.5707963267948966, x), y), y);
-    return finish(n, build_3(B, OP_select, build_2(B, OP_lt, x, node_like(n, 0, x)), build_1(B, OP_neg, y), y), given);
+    return node_out_as(n, 0, build_3(B, OP_select, build_2(B, OP_lt, x, node_like(n, 0, x)), build_1(B, OP_neg, y), y),
+                       given->type.dtype);
 }
 
 /* asin(x) = 2 atan(x / (1 + sqrt(1 - x^2))); acos(x) = 4 atan(sin / (1 + cos)) of half the angle */
 bool onnx_asin(struct node *n) {
-    struct value *given = node_in(n, 0), *x = as_f32(n, given);
+    struct value *given = node_in(n, 0), *x = node_wide(n, given);
     if (!x) return false;
     struct value *one = node_like(n, 1, x), *half = node_like(n, 0.5, x);
     if (!strcmp(n->proto->op_type, "Asin")) {
         struct value *c = root(n, mul(n, sub(n, one, x), add(n, one, x)));
-        return finish(n, mul(n, atan_small(n, divide(n, x, add(n, one, c))), node_like(n, 2, x)), given);
+        return node_out_as(n, 0, mul(n, atan_small(n, divide(n, x, add(n, one, c))), node_like(n, 2, x)),
+                           given->type.dtype);
     }
     struct value *s = root(n, mul(n, sub(n, one, x), half)), *c = root(n, mul(n, add(n, one, x), half));
-    return finish(n, mul(n, atan_small(n, divide(n, s, add(n, one, c))), node_like(n, 4, x)), given);
+    return node_out_as(n, 0, mul(n, atan_small(n, divide(n, s, add(n, one, c))), node_like(n, 4, x)),
+                       given->type.dtype);
 }
 
 /* 2 atanh(t) = log((1 + t) / (1 - t)), by the series near 0 */
@@ -83,14 +78,14 @@ static struct value *twice_atanh(struct node *n, struct value *t) {
 }
 
 bool onnx_atanh(struct node *n) {
-    struct value *given = node_in(n, 0), *x = as_f32(n, given);
+    struct value *given = node_in(n, 0), *x = node_wide(n, given);
     if (!x) return false;
-    return finish(n, mul(n, twice_atanh(n, x), node_like(n, 0.5, x)), given);
+    return node_out_as(n, 0, mul(n, twice_atanh(n, x), node_like(n, 0.5, x)), given->type.dtype);
 }
 
 /* asinh: log(|x| + sqrt(x^2 + 1)); near 0, 2 atanh(half its tangent); far out the square would overflow. */
 bool onnx_asinh(struct node *n) {
-    struct value *given = node_in(n, 0), *x = as_f32(n, given);
+    struct value *given = node_in(n, 0), *x = node_wide(n, given);
     if (!x) return false;
     bool cosine = !strcmp(n->proto->op_type, "Acosh");
     struct value *a = build_1(B, OP_abs, x), *one = node_like(n, 1, x), *edge = node_like(n, 1e6, x);
@@ -100,13 +95,15 @@ bool onnx_asinh(struct node *n) {
         struct value *t = sub(n, near_by, one); /* NaN below 1 */
         y = build_1(B, OP_log, add(n, near_by, root(n, mul(n, t, add(n, near_by, one)))));
         y = build_3(B, OP_select, build_2(B, OP_lt, a, edge), y, far);
-        return finish(n, build_3(B, OP_select, build_2(B, OP_ge, x, one), y, root(n, sub(n, x, one))), given);
+        return node_out_as(n, 0, build_3(B, OP_select, build_2(B, OP_ge, x, one), y, root(n, sub(n, x, one))),
+                           given->type.dtype);
     }
     y = twice_atanh(n, divide(n, near_by, add(n, one, root(n, add(n, one, mul(n, near_by, near_by))))));
     struct value *plain = build_1(B, OP_log, add(n, near_by, root(n, add(n, one, mul(n, near_by, near_by)))));
     y = build_3(B, OP_select, build_2(B, OP_lt, a, node_like(n, 0.1, a)), y, plain);
     y = build_3(B, OP_select, build_2(B, OP_lt, a, edge), y, far);
-    return finish(n, build_3(B, OP_select, build_2(B, OP_lt, x, node_like(n, 0, x)), build_1(B, OP_neg, y), y), given);
+    return node_out_as(n, 0, build_3(B, OP_select, build_2(B, OP_lt, x, node_like(n, 0, x)), build_1(B, OP_neg, y), y),
+                       given->type.dtype);
 }
 
 /* x + bias below -lambd, x - bias above it, 0 between */

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Operators in ways that ONNX's node data do not try: STFT of a signal of any length, DFT cut and padded, transcendentals
-# of f64 to the last digits, rows of old opsets. numpy computes what is expected.
+# of f64 to the last digits, rows of old opsets, f16 whose
+# sums and squares are no f16. numpy computes what is expected.
 set -u
 python=/usr/bin/python3
 "$python" -c 'import onnx' 2>/dev/null || { echo "skipped: no python3-onnx to write the models with"; exit 77; }
@@ -9,7 +10,7 @@ here=$(mktemp -d)
 trap 'rm -rf "$here"' EXIT
 export YUNJIN_CACHE=$here/cache
 "$python" - "$here" "$BUILD/yunjin" <<'PY'
-import subprocess, sys
+import math, subprocess, sys
 import numpy as np
 from onnx import helper, numpy_helper, TensorProto, save
 here, yunjin = sys.argv[1:]
@@ -95,6 +96,39 @@ run(gemm(alpha=0.5), x, "alpha 0.5 of i32", 0, more=w)
 run(gemm(beta=1.5), x, "beta 1.5 of i32", 0, more=w)
 run(fused(alpha=3.0), x, np.full((2, 2), 180, np.int32), 0, more=w)
 run(fused(alpha=0.5), x, "alpha 0.5 of i32", 0, more=w)
+# f16 is rounded once: sums, squares and exponentials between may be larger or finer than f16 can hold
+half = lambda *shape, by=1: (random.standard_normal(shape) * by).astype(np.float16)
+node, ones = helper.make_node, lambda n: {"s": np.ones(n, np.float16), "b": np.zeros(n, np.float16)}
+def check(name, x, f, more={}, opset=18, inputs=(), **a):
+    want = f(x.astype(np.float64)).astype(np.float16)
+    run(node(name, ["x", *inputs], ["y"], **a), x, want, np.abs(want.astype(np.float64)).max() * 1e-3, more=more, opset=opset)
+whole = np.full((1, 2, 64, 64), 100, np.float16)
+check("GlobalAveragePool", whole, lambda x: x.mean((2, 3), keepdims=True))
+check("AveragePool", whole, lambda x: x[:, :, :35, :35], kernel_shape=[30, 30])
+check("AveragePool", whole, lambda x: x[:, :, ::8, ::8], kernel_shape=[30, 30], strides=[8, 8], pads=[14, 14, 14, 14], auto_pad="NOTSET")
+norm = lambda x, axes: (x - x.mean(axes, keepdims=True)) / x.std(axes, keepdims=True)
+x = half(1, 2, 64, 64, by=100) + np.float16(50)
+check("InstanceNormalization", x, lambda x: norm(x, (2, 3)), ones(2), inputs=("s", "b"))
+check("MeanVarianceNormalization", x, lambda x: norm(x, (0, 2, 3)))
+check("GroupNormalization", x, lambda x: norm(x, (1, 2, 3)), ones(1), inputs=("s", "b"), num_groups=1)
+check("LpNormalization", x, lambda x: x / np.sqrt((x * x).sum(3, keepdims=True)), axis=3)
+check("LRN", x, lambda x: x / (1 + 0.01 * (x * x)) ** 0.75, size=1, alpha=0.01)
+for op, x, f in (("Mean", whole, np.mean), ("L2", np.full(50, 600, np.float16), lambda x, keepdims: np.sqrt((x * x).sum(keepdims=True))),
+                 ("SumSquare", np.full(5000, 1e-4, np.float16), lambda x, keepdims: (x * x).sum(keepdims=True)),
+                 ("L1", np.full(50, 600, np.float16), lambda x, keepdims: np.abs(x).sum(keepdims=True)),
+                 ("LogSum", np.full(5000, 600, np.float16), lambda x, keepdims: np.log(x.sum(keepdims=True))),
+                 ("LogSumExp", np.zeros(100000, np.float16), lambda x, keepdims: np.log(np.exp(x).sum(keepdims=True)))):
+    check("Reduce" + op, x, lambda x: f(x, keepdims=True))
+x = half(3, 3000)
+soft = lambda x: np.exp(x) / np.exp(x).sum(1, keepdims=True)
+check("Softmax", x, soft)
+check("LogSoftmax", x, lambda x: np.log(soft(x)))
+check("Mean", np.full(9, 60000, np.float16), lambda x: x, inputs=("x", "x"))
+for x in -8.0, -4.0, -3.0, -1e-3, 9.0: # one by one: each by its own measure
+    x = np.array([x], np.float16)
+    check("Gelu", x, lambda x: x / 2 * math.erfc(-x[0] / math.sqrt(2)), opset=20) if x > -5 else None
+    check("Softplus", x, lambda x: np.log1p(np.exp(x)))
+    check("Mish", x, lambda x: x * np.tanh(np.log1p(np.exp(x))))
 print(tried, "models,", fails, "failed")
 sys.exit(fails > 0)
 PY
