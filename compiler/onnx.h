@@ -113,8 +113,9 @@ dim node_c(struct node *n, int64_t value);
 bool node_broadcast_shape(struct node *n, const struct type *a, const struct type *b, int *rank, dim *shape);
 bool node_broadcast_2(struct node *n, struct value **a, struct value **b);
 struct value *node_like(struct node *n, double value,
-                        struct value *x);                 /* a scalar constant spread to x's shape and type */
-struct value *node_wide(struct node *n, struct value *x); /* f16 and bf16 as f32, to be rounded once at the end */
+                        struct value *x);                       /* a scalar constant spread to x's shape and type */
+struct value *node_wide(struct node *n, struct value *x);       /* f16 and bf16 as f32, to be rounded once at the end */
+struct value *node_log_plus_1(struct node *n, struct value *e); /* log(1 + e), good to the last bits near 0 too */
 bool node_out_as(struct node *n, int i, struct value *v, enum yj_dtype dtype);
 struct value *node_expand(struct node *n, struct value *v, const struct type *like,
                           int axis0); /* v's axes are like's from axis0 */

@@ -89,6 +89,12 @@ bool onnx_variadic(struct node *n) {
     return node_out_as(n, 0, y, dtype);
 }
 
+/* x to the power 0.5: what is its own double (zeros and infinities) loses its sign, which sqrt minds. */
+static struct value *square_root(struct node *n, struct value *x) {
+    struct value *edge = build_2(B, OP_eq, build_2(B, OP_add, x, x), x);
+    return build_1(B, OP_sqrt, build_3(B, OP_select, edge, build_1(B, OP_abs, x), x));
+}
+
 /* The exponent may have another type; squares, cubes and roots are products. */
 bool onnx_pow(struct node *n) {
     struct value *x = node_in(n, 0), *y = node_in(n, 1);
@@ -98,7 +104,7 @@ bool onnx_pow(struct node *n) {
         if (exponent == 1) return node_out(n, 0, x);
         if (exponent == 2) return node_out(n, 0, build_2(B, OP_mul, x, x));
         if (exponent == 3) return node_out(n, 0, build_2(B, OP_mul, build_2(B, OP_mul, x, x), x));
-        if (exponent == 0.5 && is_float(x)) return node_out(n, 0, build_1(B, OP_sqrt, x));
+        if (exponent == 0.5 && is_float(x)) return node_out(n, 0, square_root(n, x));
     }
     enum yj_dtype dtype = x->type.dtype;
     if (!is_float(x)) { /* integers through f64: exact below 2^53 */
@@ -219,17 +225,23 @@ bool onnx_prelu(struct node *n) {
     return node_out(n, 0, above_zero(n, x, build_2(B, OP_mul, x, slope)));
 }
 
+/* exp(x) - 1 = tanh(x / 2) (exp(x) + 1): nothing cancels near 0 */
+static struct value *exp_minus_1(struct node *n, struct value *x) {
+    struct value *t = build_1(B, OP_tanh, build_2(B, OP_mul, x, node_like(n, 0.5, x)));
+    return build_2(B, OP_mul, t, build_2(B, OP_add, build_1(B, OP_exp, x), node_like(n, 1, x)));
+}
+
 /* Elu, Selu and Celu: gamma * (x > 0 ? x : alpha * (exp(x / scale) - 1)) */
 bool onnx_elu(struct node *n) {
-    struct value *x = node_in(n, 0);
+    struct value *given = node_in(n, 0), *x = node_wide(n, given);
+    if (!given) return false;
     bool selu = !strcmp(n->proto->op_type, "Selu"), celu = !strcmp(n->proto->op_type, "Celu");
     double alpha = node_float(n, "alpha", selu ? 1.67326319217681884765625 : 1),
            gamma = selu ? node_float(n, "gamma", 1.05070102214813232421875) : 1;
     struct value *inner = celu ? build_2(B, OP_div, x, node_like(n, alpha, x)) : x;
-    struct value *e = build_2(B, OP_sub, build_1(B, OP_exp, inner), node_like(n, 1, x));
     struct value *y = build_3(B, OP_select, build_2(B, OP_gt, x, node_like(n, 0, x)), x,
-                              build_2(B, OP_mul, e, node_like(n, alpha, x)));
-    return node_out(n, 0, selu ? build_2(B, OP_mul, y, node_like(n, gamma, x)) : y);
+                              build_2(B, OP_mul, exp_minus_1(n, inner), node_like(n, alpha, x)));
+    return node_out_as(n, 0, selu ? build_2(B, OP_mul, y, node_like(n, gamma, x)) : y, given->type.dtype);
 }
 
 static struct value *hard_sigmoid(struct node *n, struct value *x, double alpha, double beta) {
@@ -246,11 +258,16 @@ bool onnx_hard_swish(struct node *n) {
     return node_out(n, 0, build_2(B, OP_mul, x, hard_sigmoid(n, x, 1.0f / 6, 0.5)));
 }
 
+struct value *node_log_plus_1(struct node *n, struct value *e) {
+    struct value *one = node_like(n, 1, e), *u = build_2(B, OP_add, e, one);
+    struct value *lost = build_2(B, OP_sub, e, build_2(B, OP_sub, u, one));
+    return build_2(B, OP_add, build_1(B, OP_log, u), build_2(B, OP_div, lost, u));
+}
+
 /* log(1 + exp(-|x|)) + max(x, 0): no overflow */
 static struct value *softplus(struct node *n, struct value *x) {
     struct value *e = build_1(B, OP_exp, build_1(B, OP_neg, build_1(B, OP_abs, x)));
-    return build_2(B, OP_add, build_1(B, OP_log, build_2(B, OP_add, e, node_like(n, 1, x))),
-                   build_2(B, OP_max, x, node_like(n, 0, x)));
+    return build_2(B, OP_add, node_log_plus_1(n, e), build_2(B, OP_max, x, node_like(n, 0, x)));
 }
 
 bool onnx_softplus(struct node *n) {
@@ -302,14 +319,21 @@ bool onnx_is_inf(struct node *n) {
     return node_out(n, 0, up && down ? build_2(B, OP_or, plus, minus) : up ? plus : minus);
 }
 
+/* cosh(x) from e = exp(|x| / 2), whose square overflows only with the result; sinh(x) = tanh(x) cosh(x), which does not
+ * cancel near 0. */
 bool onnx_hyperbolic(struct node *n) {
-    struct value *x = node_in(n, 0), *half = node_like(n, 0.5, x);
-    struct value *a = build_2(B, OP_mul, build_1(B, OP_exp, x), half),
-                 *b = build_2(B, OP_mul, build_1(B, OP_exp, build_1(B, OP_neg, x)), half);
-    return node_out(n, 0, build_2(B, !strcmp(n->proto->op_type, "Cosh") ? OP_add : OP_sub, a, b));
+    struct value *given = node_in(n, 0), *x = node_wide(n, given);
+    if (!given) return false;
+    struct value *a = build_1(B, OP_abs, x), *half = node_like(n, 0.5, x);
+    struct value *e = build_1(B, OP_exp, build_2(B, OP_mul, a, half));
+    struct value *y = build_2(B, OP_add, build_2(B, OP_mul, build_2(B, OP_mul, e, half), e),
+                              build_2(B, OP_mul, build_1(B, OP_exp, build_1(B, OP_neg, a)), half));
+    if (!strcmp(n->proto->op_type, "Sinh")) y = build_2(B, OP_mul, build_1(B, OP_tanh, x), y);
+    return node_out_as(n, 0, y, given->type.dtype);
 }
 
 bool onnx_tan(struct node *n) {
-    struct value *x = node_in(n, 0);
-    return node_out(n, 0, build_2(B, OP_div, build_1(B, OP_sin, x), build_1(B, OP_cos, x)));
+    struct value *given = node_in(n, 0), *x = node_wide(n, given);
+    return given &&
+           node_out_as(n, 0, build_2(B, OP_div, build_1(B, OP_sin, x), build_1(B, OP_cos, x)), given->type.dtype);
 }

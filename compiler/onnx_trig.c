@@ -83,7 +83,8 @@ bool onnx_atanh(struct node *n) {
     return node_out_as(n, 0, mul(n, twice_atanh(n, x), node_like(n, 0.5, x)), given->type.dtype);
 }
 
-/* asinh: log(|x| + sqrt(x^2 + 1)); near 0, 2 atanh(half its tangent); far out the square would overflow. */
+/* asinh: log(|x| + sqrt(x^2 + 1)); near 0, 2 atanh(half its tangent); far out the square would overflow. acosh: with
+ * t = x - 1, log(1 + t + sqrt(t (x + 1))). */
 bool onnx_asinh(struct node *n) {
     struct value *given = node_in(n, 0), *x = node_wide(n, given);
     if (!x) return false;
@@ -93,7 +94,7 @@ bool onnx_asinh(struct node *n) {
     struct value *near_by = build_2(B, OP_min, a, edge), *y;
     if (cosine) {
         struct value *t = sub(n, near_by, one); /* NaN below 1 */
-        y = build_1(B, OP_log, add(n, near_by, root(n, mul(n, t, add(n, near_by, one)))));
+        y = node_log_plus_1(n, add(n, t, root(n, mul(n, t, add(n, near_by, one)))));
         y = build_3(B, OP_select, build_2(B, OP_lt, a, edge), y, far);
         return node_out_as(n, 0, build_3(B, OP_select, build_2(B, OP_ge, x, one), y, root(n, sub(n, x, one))),
                            given->type.dtype);

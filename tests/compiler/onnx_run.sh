@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Operators in ways that ONNX's node data do not try: STFT of a signal of any length, DFT cut and padded, transcendentals
 # of f64 to the last digits, rows of old opsets, f16 whose
-# sums and squares are no f16. numpy computes what is expected.
+# sums and squares are no f16, f32 near 0 and near overflow. numpy computes what is expected.
 set -u
 python=/usr/bin/python3
 "$python" -c 'import onnx' 2>/dev/null || { echo "skipped: no python3-onnx to write the models with"; exit 77; }
@@ -22,7 +22,8 @@ kinds = {"float16": TensorProto.FLOAT16, "float32": TensorProto.FLOAT, "float64"
 def run(node, x, want, tolerance, shape=None, more={}, options=(), opset=17):
     global fails, tried
     kind = kinds[str(x.dtype)]
-    g = helper.make_graph([node], "g", [helper.make_tensor_value_info("x", kind, shape or x.shape)],
+    nodes = node if isinstance(node, list) else [node]
+    g = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", kind, shape or x.shape)],
                           [helper.make_tensor_value_info("y", kind, None)],
                           [numpy_helper.from_array(v, k) for k, v in more.items()])
     save(helper.make_model(g, opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)]), here + "/m.onnx")
@@ -34,7 +35,7 @@ def run(node, x, want, tolerance, shape=None, more={}, options=(), opset=17):
     if isinstance(want, str):
         if r.returncode == 0 or want not in r.stderr:
             fails += 1
-            print("FAILED:", node.op_type, "is not refused:", r.stderr[-300:])
+            print("FAILED:", nodes[0].op_type, "is not refused:", r.stderr[-300:])
         return
     good = got is not None and got.shape == want.shape and got.dtype == x.dtype
     with np.errstate(invalid="ignore"):
@@ -42,7 +43,7 @@ def run(node, x, want, tolerance, shape=None, more={}, options=(), opset=17):
         if good and np.array_equal(got[~np.isfinite(want)], want[~np.isfinite(want)], equal_nan=True) and off <= tolerance:
             return
     fails += 1
-    print("FAILED:", node.op_type, x.shape, node.attribute, off, r.stderr[-300:])
+    print("FAILED:", nodes[0].op_type, x.shape, nodes[0].attribute, off, r.stderr[-300:])
 
 def pair(c):
     return np.stack([c.real, c.imag], -1)
@@ -129,6 +130,33 @@ for x in -8.0, -4.0, -3.0, -1e-3, 9.0: # one by one: each by its own measure
     check("Gelu", x, lambda x: x / 2 * math.erfc(-x[0] / math.sqrt(2)), opset=20) if x > -5 else None
     check("Softplus", x, lambda x: np.log1p(np.exp(x)))
     check("Mish", x, lambda x: x * np.tanh(np.log1p(np.exp(x))))
+# f32: each number by its own measure, near 0, far below it and near overflow
+def each(op, xs, f, ulps=8, dtype=np.float32, opset=18, **a):
+    x = np.array(xs, dtype)
+    with np.errstate(all="ignore"): want = f(x.astype(np.longdouble))
+    scale = np.where(np.isfinite(want) & (want != 0), np.abs(want), 1)
+    m = [node(op, ["x"], ["z"], **a), node("Div", ["z", "s"], ["y"])]
+    run(m, x, (want / scale).astype(dtype), ulps * np.finfo(dtype).eps, more={"s": scale.astype(dtype)}, opset=opset)
+near = [1e-8, -1e-6, 1e-5, 1e-4, -1e-3, 0.01, 0.1, -0.3, 0.7, 0.0, np.nan]
+for dtype in np.float32, np.float64:
+    far = [1, -3, 20, 88, 88.9, -89.2, np.inf, -np.inf]
+    each("Sinh", near + far, np.sinh, dtype=dtype)
+    each("Cosh", near + far, np.cosh, dtype=dtype)
+    each("Asinh", near + [1, -3, 1e4, -1e7, 1e20, np.inf], np.arcsinh, 12, dtype)
+    each("Acosh", [1, 1 + 2.0**-22, 1.00001, 1.001, 1.3, 7, 1e4, 1e20, np.inf, 0.5], np.arccosh, 12, dtype)
+    each("Atanh", near + [0.95, 1, -1, 2], np.arctanh, 12, dtype)
+    each("Softplus", near + [-1, -15, -20, -30, -80, 3, 50, np.inf, -np.inf],
+         lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))), dtype=dtype)
+    each("Mish", near + [-1, -15, -20, -30, 3, 50], lambda x: x * np.tanh(np.log1p(np.exp(x))), 12, dtype)
+    elu = lambda x, by=1: np.where(x > 0, x, by * np.expm1(x / by)) + 0 * x
+    each("Elu", near + [-1, -20, -200, 3, 1e30], elu, dtype=dtype)
+    if dtype == np.float32: each("Celu", near + [-1, -20, -200, 3, 1e30], lambda x: elu(x, 2), dtype=dtype, alpha=2.0)
+    each("Selu", near + [-1, -20], lambda x: 2.0 * np.where(x > 0, x, np.expm1(x)), dtype=dtype, alpha=1.0, gamma=2.0)
+    x = np.array([-np.inf, np.inf, -0.0, 0.0, 4, -4, 1e-30, 3e38, np.nan], dtype)
+    root = [node("Pow", ["x", "p"], ["z"]), node("Div", ["one", "z"], ["w"]), node("Concat", ["z", "w"], ["y"], axis=0)]
+    with np.errstate(all="ignore"):
+        want = np.sqrt(np.where(np.isinf(x) | (x == 0), np.abs(x), x))
+        run(root, x, np.concatenate([want, 1 / want]), 0, more={"p": dtype(0.5), "one": dtype(1)})
 print(tried, "models,", fails, "failed")
 sys.exit(fails > 0)
 PY
