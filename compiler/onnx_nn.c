@@ -499,17 +499,17 @@ bool onnx_reduce(struct node *n) {
     if (!x) return false;
     int operand = n->version >= since && node_has(n, 1) && !no_axes(n) ? 1 : -1, known;
     const dim *list;
+    bool none = node_int(n, "noop_with_empty_axes", 0); /* no axes: no sum, but what is done before and after it */
     if (operand == 1 && !node_known(n, 1, &known, &list)) {
         if (!declared_axes(n, x, &count, axes)) return false;
-        if (count == 0) return node_out(n, 0, x);
+        none = true;
     } else if (!node_axes(n, operand, x->type.rank, &count, axes)) {
         return false;
     }
-    if (count == 0) {
-        if (node_int(n, "noop_with_empty_axes", 0)) return node_out(n, 0, x);
+    if (count == 0 && !none)
         for (; count < x->type.rank; count++)
             axes[count] = count;
-    }
+    if (count == 0 && !strcmp(type, "LogSumExp")) return node_out(n, 0, x);
     enum scalar_op kind = !strcmp(type, "Max")    ? SCALAR_max
                           : !strcmp(type, "Min")  ? SCALAR_min
                           : !strcmp(type, "Prod") ? SCALAR_mul
@@ -524,13 +524,14 @@ bool onnx_reduce(struct node *n) {
         x = build_1(B, OP_exp, build_2(B, OP_sub, x, node_reduce_keep(n, x, SCALAR_max, count, axes)));
     }
     if (t.dtype == YJ_BOOL) x = build_cast(B, x, YJ_I32);
-    y = build_reduce(B, x, kind, count, axes);
+    y = count ? build_reduce(B, x, kind, count, axes) : x;
     if (t.dtype == YJ_BOOL) y = build_cast(B, y, YJ_BOOL);
-    if (!strcmp(type, "Mean")) y = divide_by_count(n, y, &t, count, axes);
+    if (!strcmp(type, "Mean") && count) y = divide_by_count(n, y, &t, count, axes);
     if (!strcmp(type, "L2")) y = build_1(B, OP_sqrt, y);
     if (!strcmp(type, "LogSum")) y = build_1(B, OP_log, y);
     if (top) y = build_2(B, OP_add, build_1(B, OP_log, y), top);
-    return node_out(n, 0, finish_reduce(n, build_cast(B, y, t.dtype), &t, count, axes));
+    y = build_cast(B, y, t.dtype);
+    return node_out(n, 0, count ? finish_reduce(n, y, &t, count, axes) : y);
 }
 
 bool onnx_arg_reduce(struct node *n) {

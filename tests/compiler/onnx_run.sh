@@ -157,6 +157,11 @@ for dtype in np.float32, np.float64:
     with np.errstate(all="ignore"):
         want = np.sqrt(np.where(np.isinf(x) | (x == 0), np.abs(x), x))
         run(root, x, np.concatenate([want, 1 / want]), 0, more={"p": dtype(0.5), "one": dtype(1)})
+# no axes, by request: nothing is summed, what comes before and after the sum stays
+x = random.standard_normal((2, 3)).astype(np.float32)
+for op, f in (("L1", np.abs), ("L2", np.abs), ("SumSquare", np.square), ("LogSum", np.log), ("LogSumExp", lambda x: x), ("Mean", lambda x: x),
+              ("Sum", lambda x: x), ("Max", lambda x: x)):
+    with np.errstate(invalid="ignore"): run(node("Reduce" + op, ["x"], ["y"], noop_with_empty_axes=1), x, f(x), 1e-6, opset=18)
 print(tried, "models,", fails, "failed")
 sys.exit(fails > 0)
 PY
