@@ -4,6 +4,7 @@
  * by atan(x) = 2 atan(x / (1 + sqrt(1 + x^2))), which halves an angle.
  */
 #include "compiler/onnx.h"
+#include <math.h>
 
 #define B (&n->b)
 
@@ -112,6 +113,8 @@ bool onnx_shrink(struct node *n) {
     struct value *x = node_in(n, 0);
     if (!x) return false;
     double edge = node_float(n, "lambd", 0.5), bias = node_float(n, "bias", 0);
+    if (dtype_kind(x->type.dtype) != 'f' && (edge < 0 || bias != trunc(bias) || fabs(bias) > 0x1p53))
+        return node_refuse(n, "lambd %g and bias %g of %s", edge, bias, yj_dtype_name(x->type.dtype));
     struct value *zero = node_like(n, 0, x);
     struct value *y =
         build_3(B, OP_select, build_2(B, OP_gt, x, node_like(n, edge, x)), sub(n, x, node_like(n, bias, x)), zero);

@@ -97,6 +97,8 @@ run(gemm(alpha=0.5), x, "alpha 0.5 of i32", 0, more=w)
 run(gemm(beta=1.5), x, "beta 1.5 of i32", 0, more=w)
 run(fused(alpha=3.0), x, np.full((2, 2), 180, np.int32), 0, more=w)
 run(fused(alpha=0.5), x, "alpha 0.5 of i32", 0, more=w)
+run(helper.make_node("Shrink", ["x"], ["y"], lambd=1.5, bias=1.0), x - 2, x - 3, 0)
+run(helper.make_node("Shrink", ["x"], ["y"], bias=0.5), x, "bias 0.5 of i32", 0)
 # f16 is rounded once: sums, squares and exponentials between may be larger or finer than f16 can hold
 half = lambda *shape, by=1: (random.standard_normal(shape) * by).astype(np.float16)
 node, ones = helper.make_node, lambda n: {"s": np.ones(n, np.float16), "b": np.zeros(n, np.float16)}
