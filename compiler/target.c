@@ -34,6 +34,69 @@ const char *yj_support_name(enum yj_support support) {
     return "unknown";
 }
 
+/* --- facts --- */
+
+static bool is_one_of(const char *word, const char *const *words, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(word, words[i]) == 0) return true;
+    return false;
+}
+
+static bool is_width(int bits) {
+    return bits >= 64 && bits <= 65536 && (bits & (bits - 1)) == 0;
+}
+
+static enum yj_status check_vectors(const struct yj_target *t) {
+    bool none = t->vector_bits == 0 && strcmp(t->emitter, "llvm") != 0; /* source text leaves vectors to others */
+    if (!none && !is_width(t->vector_bits))
+        return report(YJ_ERR_INPUT, "vector_bits is %d; allowed: a power of two from 64 to 65536", t->vector_bits);
+    for (size_t i = 0; i < COUNT(t->vector_lengths) && t->vector_lengths[i]; i++)
+        if (!is_width(t->vector_lengths[i]))
+            return report(YJ_ERR_INPUT, "vector_lengths[%zu] is %d; allowed: powers of two from 64 to 65536, then 0", i,
+                          t->vector_lengths[i]);
+    return YJ_OK;
+}
+
+/* Accumulators are of 64 bits for f64, else of 32: a row of them fills whole registers. */
+static enum yj_status check_tile(const struct yj_tile_shape *tile, int i, int bits) {
+    enum yj_dtype dtype = tile->dtype;
+    if (dtype != YJ_F32 && dtype != YJ_F64 && dtype != YJ_F16 && dtype != YJ_BF16 && dtype != YJ_I8)
+        return report(YJ_ERR_INPUT, "tiles[%d].dtype is %d; allowed: YJ_F32, YJ_F64, YJ_F16, YJ_BF16, YJ_I8", i, dtype);
+    int group = dtype == YJ_I8 ? 4 : yj_dtype_bytes(dtype) == 2 ? 2 : 1;
+    int lanes = (int)max64(bits / (dtype == YJ_F64 ? 64 : 32), 1);
+    if (tile->rows < 1 || tile->rows > 64)
+        return report(YJ_ERR_INPUT, "tiles[%d] (%s): rows is %d; allowed: 1 to 64", i, yj_dtype_name(dtype),
+                      tile->rows);
+    if (tile->columns < 1 || tile->columns > 4096 || tile->columns % lanes)
+        return report(YJ_ERR_INPUT, "tiles[%d] (%s): columns is %d; allowed: multiples of %d (a register of %d bits)",
+                      i, yj_dtype_name(dtype), tile->columns, lanes, bits);
+    if (tile->k_group != group)
+        return report(YJ_ERR_INPUT, "tiles[%d] (%s): k_group is %d; allowed: %d", i, yj_dtype_name(dtype),
+                      tile->k_group, group);
+    return YJ_OK;
+}
+
+static enum yj_status check_tiles(const struct yj_target *t) {
+    int bits = t->vector_bits;
+    for (size_t i = 0; i < COUNT(t->vector_lengths) && t->vector_lengths[i]; i++)
+        bits = (int)max64(bits, t->vector_lengths[i]);
+    for (size_t i = 0; i < COUNT(t->tiles) && t->tiles[i].rows; i++)
+        TRY(check_tile(&t->tiles[i], (int)i, bits));
+    return YJ_OK;
+}
+
+/* What only people can get wrong; LLVM's names are LLVM's to refuse. */
+static enum yj_status check_facts(const struct yj_target *t) {
+    static const char *const emitters[] = {"llvm", "c", "opencl"};
+    if (!is_one_of(t->emitter, emitters, COUNT(emitters)))
+        return report(YJ_ERR_INPUT, "emitter is \"%s\"; allowed: \"llvm\", \"c\", \"opencl\"", t->emitter);
+    if (t->support < YJ_ASSEMBLED || t->support > YJ_RAN)
+        return report(YJ_ERR_INPUT, "support is %d; allowed: YJ_ASSEMBLED, YJ_EMULATED, YJ_RAN", (int)t->support);
+    TRY(check_vectors(t));
+    TRY(check_tiles(t));
+    return cpu_check_words(t->triple, t->minimum);
+}
+
 /* --- shared objects --- */
 
 static enum yj_status check_target(const struct yj_target *t, const char *path) {
@@ -46,7 +109,8 @@ static enum yj_status check_target(const struct yj_target *t, const char *path) 
     for (size_t i = 0; i < COUNT(built_in); i++)
         if (strcmp(t->name, built_in[i]->name) == 0)
             return report(YJ_ERR_INPUT, "%s: target %s is built in already", path, t->name);
-    return YJ_OK;
+    enum yj_status status = check_facts(t);
+    return status == YJ_OK ? YJ_OK : report_in(status, "%s: target %s", path, t->name);
 }
 
 /* The object stays open for the life of the process, so that what it holds stays valid. */
@@ -87,8 +151,11 @@ static enum yj_status each_in(const char *folder, yj_target_fn *fn, void *user) 
 }
 
 enum yj_status yj_targets_each(yj_target_fn *fn, void *user) {
-    for (size_t i = 0; i < COUNT(built_in); i++)
+    for (size_t i = 0; i < COUNT(built_in); i++) {
+        enum yj_status status = check_facts(built_in[i]);
+        if (status != YJ_OK) return report_in(status, "target %s", built_in[i]->name);
         fn(user, built_in[i], NULL);
+    }
     const char *path = getenv("YUNJIN_TARGET_PATH");
     while (path && *path) {
         size_t n = strcspn(path, ":");

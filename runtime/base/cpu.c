@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdio.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
 
@@ -23,23 +24,46 @@ static bool word_is(struct word w, const char *name) {
     return strlen(name) == w.n && memcmp(w.name, name, w.n) == 0;
 }
 
-#if defined(__x86_64__)
-
-/* leaf, register (0 eax, 1 ebx, 2 ecx, 3 edx), bit, and which register state the system must keep */
+/* The words of every architecture, for targets are described on machines of another. x86-64: leaf, register (0 eax, 1
+ * ebx, 2 ecx, 3 edx), bit, and which register state the system must keep; else the bit of the kernel's AT_HWCAP. */
 enum state { STATE_NONE, STATE_AVX, STATE_AVX512 };
-static const struct {
-    const char *name;
-    unsigned leaf, reg, bit;
+static const struct feature {
+    const char *arch, *name;
+    unsigned bit, leaf, reg;
     enum state state;
 } features[] = {
-    {"sse4.2", 1, 2, 20, STATE_NONE},       {"fma", 1, 2, 12, STATE_AVX},
-    {"f16c", 1, 2, 29, STATE_AVX},          {"avx", 1, 2, 28, STATE_AVX},
-    {"avx2", 7, 1, 5, STATE_AVX},           {"bmi", 7, 1, 3, STATE_NONE},
-    {"bmi2", 7, 1, 8, STATE_NONE},          {"avx512f", 7, 1, 16, STATE_AVX512},
-    {"avx512dq", 7, 1, 17, STATE_AVX512},   {"avx512cd", 7, 1, 28, STATE_AVX512},
-    {"avx512bw", 7, 1, 30, STATE_AVX512},   {"avx512vl", 7, 1, 31, STATE_AVX512},
-    {"avx512vnni", 7, 2, 11, STATE_AVX512}, {"sse4a", 0x80000001, 2, 6, STATE_NONE},
+    {"x86_64", "sse4.2", 20, 1, 2, STATE_NONE},
+    {"x86_64", "fma", 12, 1, 2, STATE_AVX},
+    {"x86_64", "f16c", 29, 1, 2, STATE_AVX},
+    {"x86_64", "avx", 28, 1, 2, STATE_AVX},
+    {"x86_64", "avx2", 5, 7, 1, STATE_AVX},
+    {"x86_64", "bmi", 3, 7, 1, STATE_NONE},
+    {"x86_64", "bmi2", 8, 7, 1, STATE_NONE},
+    {"x86_64", "avx512f", 16, 7, 1, STATE_AVX512},
+    {"x86_64", "avx512dq", 17, 7, 1, STATE_AVX512},
+    {"x86_64", "avx512cd", 28, 7, 1, STATE_AVX512},
+    {"x86_64", "avx512bw", 30, 7, 1, STATE_AVX512},
+    {"x86_64", "avx512vl", 31, 7, 1, STATE_AVX512},
+    {"x86_64", "avx512vnni", 11, 7, 2, STATE_AVX512},
+    {"x86_64", "sse4a", 6, 0x80000001, 2, STATE_NONE},
+    {"aarch64", "asimd", 1},
+    {"aarch64", "fphp", 9},
+    {"aarch64", "asimdhp", 10},
+    {"aarch64", "asimddp", 20},
+    {"aarch64", "sve", 22},
+    {"riscv64", "rvv", 'v' - 'a'},
+    {"loongarch64", "lsx", 4},
+    {"loongarch64", "lasx", 5},
 };
+
+static const struct feature *find_feature(const char *arch, struct word w) {
+    for (size_t i = 0; i < COUNT(features); i++)
+        if (strncmp(arch, features[i].arch, strlen(features[i].arch)) == 0 && word_is(w, features[i].name))
+            return &features[i];
+    return NULL;
+}
+
+#if defined(__x86_64__)
 
 static bool state_kept(enum state state) {
     unsigned a, b, c, d, low, high;
@@ -50,14 +74,10 @@ static bool state_kept(enum state state) {
     return (low & need) == need;
 }
 
-static bool has_word(struct word w) {
-    for (size_t i = 0; i < COUNT(features); i++) {
-        unsigned r[4];
-        if (!word_is(w, features[i].name)) continue;
-        if (!__get_cpuid_count(features[i].leaf, 0, &r[0], &r[1], &r[2], &r[3])) return false;
-        return (r[features[i].reg] >> features[i].bit & 1) && state_kept(features[i].state);
-    }
-    return false;
+static bool has_feature(const struct feature *f) {
+    unsigned r[4];
+    if (!__get_cpuid_count(f->leaf, 0, &r[0], &r[1], &r[2], &r[3])) return false;
+    return (r[f->reg] >> f->bit & 1) && state_kept(f->state);
 }
 
 int cpu_vector_bits(void) {
@@ -70,17 +90,6 @@ const char *cpu_arch(void) {
 
 #elif defined(__aarch64__)
 
-static bool has_word(struct word w) {
-    static const struct {
-        const char *name;
-        unsigned bit;
-    } bits[] = {{"asimd", 1}, {"fphp", 9}, {"asimdhp", 10}, {"asimddp", 20}, {"sve", 22}};
-    unsigned long caps = getauxval(AT_HWCAP);
-    for (size_t i = 0; i < COUNT(bits); i++)
-        if (word_is(w, bits[i].name)) return caps >> bits[i].bit & 1;
-    return false;
-}
-
 int cpu_vector_bits(void) {
     if (!cpu_has("sve")) return 0;
     int length = prctl(51 /* PR_SVE_GET_VL */);
@@ -92,12 +101,6 @@ const char *cpu_arch(void) {
 }
 
 #elif defined(__riscv)
-
-static bool has_word(struct word w) {
-    unsigned long caps = getauxval(AT_HWCAP);
-    if (word_is(w, "rvv")) return caps >> ('v' - 'a') & 1;
-    return false;
-}
 
 int cpu_vector_bits(void) {
     unsigned long bytes;
@@ -112,13 +115,6 @@ const char *cpu_arch(void) {
 
 #elif defined(__loongarch__)
 
-static bool has_word(struct word w) {
-    unsigned long caps = getauxval(AT_HWCAP);
-    if (word_is(w, "lsx")) return caps >> 4 & 1;
-    if (word_is(w, "lasx")) return caps >> 5 & 1;
-    return false;
-}
-
 int cpu_vector_bits(void) {
     return 0;
 }
@@ -129,10 +125,6 @@ const char *cpu_arch(void) {
 
 #else
 
-static bool has_word(struct word w) {
-    return false;
-}
-
 int cpu_vector_bits(void) {
     return 0;
 }
@@ -142,6 +134,17 @@ const char *cpu_arch(void) {
 }
 
 #endif
+
+#if !defined(__x86_64__)
+static bool has_feature(const struct feature *f) {
+    return getauxval(AT_HWCAP) >> f->bit & 1;
+}
+#endif
+
+static bool has_word(struct word w) {
+    const struct feature *f = find_feature(cpu_arch(), w);
+    return f && has_feature(f);
+}
 
 static bool next_word(const char **text, struct word *w) {
     if (!*text) return false;
@@ -169,6 +172,19 @@ int cpu_cores(void) {
         if (errno != EINVAL) break;
     }
     return 1;
+}
+
+enum yj_status cpu_check_words(const char *triple, const char *minimum) {
+    struct word w;
+    char known[512] = "";
+    for (size_t i = 0, n = 0; i < COUNT(features) && n < sizeof known; i++)
+        if (strncmp(triple, features[i].arch, strlen(features[i].arch)) == 0)
+            n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "", features[i].name);
+    while (next_word(&minimum, &w))
+        if (!find_feature(triple, w))
+            return report(YJ_ERR_INPUT, "minimum has the word \"%.*s\"; allowed for %s: %s", (int)w.n, w.name, triple,
+                          *known ? known : "none");
+    return YJ_OK;
 }
 
 bool cpu_name_same(const char *a, const char *b) {

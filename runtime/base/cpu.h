@@ -17,6 +17,8 @@ int cpu_vector_bits(void);
 /* YJ_ERR_UNSUPPORTED, naming the first word that is missing, or both lengths when VECTOR_BITS (0: not scalable) is not
  * the measured one. */
 enum yj_status cpu_require(const char *minimum, int vector_bits);
+/* YJ_ERR_INPUT unless every word of MINIMUM is one that chips of TRIPLE can be asked for, naming those that are. */
+enum yj_status cpu_check_words(const char *triple, const char *minimum);
 /* Names of targets: - and _ are the same. */
 bool cpu_name_same(const char *a, const char *b);
 /* How many processors this thread may run on; at least 1. */

@@ -39,6 +39,7 @@
 #define file_write_atomic yj__file_write_atomic
 #define time_now yj__time_now
 #define cpu_arch yj__cpu_arch
+#define cpu_check_words yj__cpu_check_words
 #define cpu_cores yj__cpu_cores
 #define cpu_has yj__cpu_has
 #define cpu_name_same yj__cpu_name_same

@@ -37,8 +37,11 @@ expect "a chip from outside has its facts" 0 "x86_64-unknown-linux-gnu" env YUNJ
 expect "a chip from outside is tried" 0 "mychip: [0-9]* ran, 0 assembled, 0 failed\|mychip: 0 ran, [0-9]* assembled, 0 failed" \
     env YUNJIN_TARGET_PATH="$work/mychip" "$yunjin" test target mychip
 # a chip whose code this processor would die of: said, assembled, not run
+lacking=""
+for word in sse4a avx512vnni avx512f; do grep -qw "${word/avx512vnni/avx512_vnni}" /proc/cpuinfo || lacking=$word; done
+if [ -n "$lacking" ]; then
 chip farchip YJ_TARGET_VERSION
-sed -i 's/\.minimum = .*/.minimum = "avx2 avx9000",/' "$work/farchip.c"
+sed -i "s/\.minimum = .*/.minimum = \"avx2 $lacking\",/" "$work/farchip.c"
 cc -shared -fPIC -I "$SOURCE/include" -o "$work/farchip/farchip.so" "$work/farchip.c"
 expect "a chip that lacks what this machine has no words for" 0 "farchip names no emulator, and this .* machine " \
     env YUNJIN_TARGET_PATH="$work/farchip" "$yunjin" test target farchip
@@ -46,6 +49,26 @@ expect "it was assembled only" 0 "farchip: 0 ran, [1-9][0-9]* assembled, 0 faile
     env YUNJIN_TARGET_PATH="$work/farchip" "$yunjin" test target farchip
 expect "its numbers add up" 0 '"assembled": [1-9]' \
     env YUNJIN_TARGET_PATH="$work/farchip" "$yunjin" test target farchip --json
+else
+    echo "not tried: a chip that this machine cannot run, for it has every word"
+fi
+
+wrong() { # FACT TEXT: the chip with this fact in place of its own is refused, with TEXT
+    mkdir -p "$work/wrong"
+    { sed 's/^};/FACT};/' "$work/mychip.c" | sed "s/FACT/    $1,\n/"; } > "$work/wrong.c"
+    cc -w -shared -fPIC -I "$SOURCE/include" -o "$work/wrong/wrong.so" "$work/wrong.c" || { echo "FAIL $1 does not compile"; fails=$((fails + 1)); }
+    expect "$1" 1 "target mychip: $2" env YUNJIN_TARGET_PATH="$work/wrong" "$yunjin" targets
+}
+wrong '.vector_bits = 100' 'vector_bits is 100; allowed: a power of two'
+wrong '.vector_lengths = {128, 300}' 'vector_lengths\[1\] is 300'
+wrong '.tiles = {{YJ_F32, 8, 13, 1}}' 'tiles\[0\] (f32): columns is 13; allowed: multiples of 8'
+wrong '.tiles = {{YJ_F64, 8, 6, 1}}' 'tiles\[0\] (f64): columns is 6; allowed: multiples of 4'
+wrong '.tiles = {{YJ_F32, 6, 16, 1}, {YJ_I8, 8, 16, 3}}' 'tiles\[1\] (i8): k_group is 3; allowed: 4'
+wrong '.tiles = {{YJ_F32, -1, 16, 1}}' 'tiles\[0\] (f32): rows is -1'
+wrong '.minimum = "avx2 avx9000"' 'minimum has the word "avx9000"; allowed for x86_64.*: .*avx2, '
+wrong '.minimum = "asimd"' 'minimum has the word "asimd"'
+wrong '.emitter = "lvm"' 'emitter is "lvm"; allowed: "llvm"'
+wrong '.support = 7' 'support is 7'
 expect "another version is refused" 1 "version" env YUNJIN_TARGET_PATH="$work/oldchip" "$yunjin" targets oldchip
 expect "a name that is taken is refused" 1 "built in" env YUNJIN_TARGET_PATH="$work/kunpeng920" "$yunjin" targets
 expect "a missing folder is named" 1 "$work/nowhere" env YUNJIN_TARGET_PATH="$work/nowhere" "$yunjin" targets
