@@ -96,6 +96,13 @@ static const struct row *row_find(const char *domain, const char *type, int vers
 
 /* ---- walking */
 
+const char *node_label(const Onnx__NodeProto *p) {
+    if (p->name && *p->name) return p->name;
+    for (size_t i = 0; i < p->n_output; i++)
+        if (*p->output[i]) return p->output[i];
+    return "";
+}
+
 static void remember_name(struct import *im, const Onnx__NodeProto *p) {
     if (im->n_nodes == im->room_nodes) {
         im->room_nodes = im->room_nodes ? 2 * im->room_nodes : 256;
@@ -103,8 +110,7 @@ static void remember_name(struct import *im, const Onnx__NodeProto *p) {
         if (im->n_nodes) memcpy(more, im->node_names, sizeof *more * (size_t)im->n_nodes);
         im->node_names = more;
     }
-    im->node_names[im->n_nodes++] =
-        arena_text(im->arena, "%s (%s)", p->name ? p->name : "", p->op_type ? p->op_type : "?");
+    im->node_names[im->n_nodes++] = arena_text(im->arena, "%s (%s)", node_label(p), p->op_type ? p->op_type : "?");
 }
 
 static void refuse_results(struct node *n) {
@@ -213,7 +219,7 @@ static enum yj_status results_are_new(const struct import *im, const Onnx__NodeP
             again = p->output[i][0] && !strcmp(p->output[i], p->output[k]);
         if (again)
             return report(YJ_ERR_INPUT, "node %d '%s' (%s) makes '%s', which exists already", im->n_nodes,
-                          p->name ? p->name : "", p->op_type ? p->op_type : "?", p->output[i]);
+                          node_label(p), p->op_type ? p->op_type : "?", p->output[i]);
     }
     return YJ_OK;
 }
@@ -244,10 +250,9 @@ enum yj_status import_nodes(struct import *im, struct graph *g, size_t n, Onnx__
         for (size_t i = 0; i < n; i++)
             for (size_t k = 0; k < nodes[i]->n_input && !done[i]; k++)
                 if (nodes[i]->input[k][0] && !scope_find(im->scope, nodes[i]->input[k]))
-                    return report(YJ_ERR_INPUT,
-                                  "node %zu '%s' (%s) needs '%s', which nothing makes, or a cycle of nodes", i,
-                                  nodes[i]->name ? nodes[i]->name : "", nodes[i]->op_type ? nodes[i]->op_type : "?",
-                                  nodes[i]->input[k]);
+                    return report(
+                        YJ_ERR_INPUT, "node %zu '%s' (%s) needs '%s', which nothing makes, or a cycle of nodes", i,
+                        node_label(nodes[i]), nodes[i]->op_type ? nodes[i]->op_type : "?", nodes[i]->input[k]);
         return report(YJ_ERR_INPUT, "the nodes of graph '%s' depend on each other in a cycle", where ? where : "");
     }
     return YJ_OK;

@@ -46,6 +46,7 @@ struct item *scope_add(struct import *im, const char *name);
 struct value *item_value(struct node *n, struct item *item); /* makes the data of a known integer tensor */
 bool node_understood(struct node *n);
 struct item *node_result(struct node *n, int i);
+const char *node_label(const Onnx__NodeProto *p); /* its name, else its first output's */
 bool import_declared(const Onnx__ValueInfoProto *v, struct onnx_declared *d);
 int import_opset(const struct import *im, const char *domain);
 size_t import_names(const Onnx__GraphProto *p);

@@ -14,7 +14,7 @@ bool node_refuse(struct node *n, const char *format, ...) {
     struct import *im = n->import;
     if (n->refused) return false; /* one reason a node */
     n->refused = true;
-    char why[400], types[200] = "";
+    char why[800], types[200] = "";
     va_list list;
     va_start(list, format);
     vsnprintf(why, sizeof why, format, list);
@@ -38,8 +38,8 @@ bool node_refuse(struct node *n, const char *format, ...) {
     }
     im->n_refusals++;
     if (im->n_refusals <= 200)
-        text_add(&im->file->refusals, "\n  node %d '%s': %s%s%s opset %d (%s): %s", n->number,
-                 n->proto->name ? n->proto->name : "", n->proto->domain && n->proto->domain[0] ? n->proto->domain : "",
+        text_add(&im->file->refusals, "\n  node %d '%s': %s%s%s opset %d (%s): %s", n->number, node_label(n->proto),
+                 n->proto->domain && n->proto->domain[0] ? n->proto->domain : "",
                  n->proto->domain && n->proto->domain[0] ? "." : "", n->proto->op_type ? n->proto->op_type : "?",
                  n->version, types, why);
     return false;
