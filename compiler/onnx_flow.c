@@ -211,6 +211,49 @@ static bool known_side(struct node *n, int *side) {
     return true;
 }
 
+static bool in_type(const struct type *t, dim symbol) {
+    for (int i = 0; i < t->rank; i++)
+        if (dim_contains(t->shape[i], symbol)) return true;
+    return false;
+}
+
+/* A size that the results of one side have and those of the other have not. */
+static bool differs(const struct op *op, dim symbol) {
+    const struct graph *yes = op->regions[0], *no = op->regions[1];
+    for (int i = 0; i < yes->n_out && i < no->n_out; i++)
+        if (in_type(&yes->out[i]->type, symbol) != in_type(&no->out[i]->type, symbol)) return true;
+    return false;
+}
+
+static bool one_integer(const struct value *v) {
+    int64_t size;
+    if (v->type.dtype != YJ_I64 && v->type.dtype != YJ_I32) return false;
+    for (int i = 0; i < v->type.rank; i++)
+        if (!dim_is_const(v->type.shape[i], &size) || size != 1) return false;
+    return true;
+}
+
+/* Sides that do not fit together: with fixed sizes and flags only one of them may be left. */
+static bool refuse_sides(struct node *n, const struct op *op) {
+    const struct graph *g = n->import->g;
+    struct text fix = {0};
+    for (int i = 0; i < g->n_in; i++)
+        if (one_integer(g->in[i])) text_add(&fix, " --dim %s=N", g->in[i]->name);
+    for (int i = 0; i < g->n_in; i++)
+        for (int d = 0; d < g->in[i]->type.rank; d++) {
+            dim size = g->in[i]->type.shape[d];
+            if (size->op != DIM_SYMBOL || !differs(op, size)) continue;
+            struct text word = {0};
+            text_add(&word, " --dim %s=N", size->name);
+            if (word.data && !(fix.data && strstr(fix.data, word.data))) text_add(&fix, "%s", word.data);
+            text_free(&word);
+        }
+    node_refuse(n, "%s%s%s", yj_error_text(), fix.data ? "; to have one side chosen when compiling, try" : "",
+                fix.data ? fix.data : "");
+    text_free(&fix);
+    return false;
+}
+
 bool onnx_if(struct node *n) {
     int side;
     const Onnx__GraphProto *p[2] = {subgraph(n, "then_branch"), subgraph(n, "else_branch")};
@@ -229,7 +272,7 @@ bool onnx_if(struct node *n) {
         for (size_t k = 0; k < p[i]->n_output; k++)
             graph_output(region, made[k], NULL);
     }
-    if (graph_infer(op) != YJ_OK) return node_refuse(n, "%s", yj_error_text());
+    if (graph_infer(op) != YJ_OK) return refuse_sides(n, op);
     for (int i = 0; i < op->n_out; i++)
         if (!node_out(n, i, op->out[i])) return false;
     return true;

@@ -59,7 +59,9 @@ static enum yj_status bind_one(struct yj_model *m, const char *name, int index, 
     struct text names = {0};
     known_inputs(m, &names);
     enum yj_status status =
-        report(YJ_ERR_INPUT, "no input is called '%s'; there are: %s", name, names.data ? names.data : "none");
+        report(YJ_ERR_INPUT,
+               "no input is called '%s'; there are: %s (an input that --dim NAME=N fixed when compiling is gone)", name,
+               names.data ? names.data : "none");
     text_free(&names);
     return status;
 }

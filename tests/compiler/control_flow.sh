@@ -68,6 +68,17 @@ wide = h.make_graph([h.make_node("Concat", ["x", "x"], ["b"], axis=0)], "b", [],
                     [h.make_tensor_value_info("b", T.FLOAT, [6])])
 model("ragged", [h.make_node("If", ["c"], ["y"], name="ragged", then_branch=side("a", "Neg"), else_branch=wide)],
       [("x", T.FLOAT, [3]), ("c", T.BOOL, [])], [("y", T.FLOAT, ["L"])])
+
+# sides whose shapes differ until a flag or a size is fixed, and a node without a name
+row = h.make_graph([h.make_node("Neg", ["x"], ["a"])], "a", [], [h.make_tensor_value_info("a", T.FLOAT, [None])])
+sums = h.make_graph([h.make_node("ReduceSum", ["x"], ["b"], keepdims=1)], "b", [],
+                    [h.make_tensor_value_info("b", T.FLOAT, [None])])
+model("sized", [h.make_node("Equal", ["rate", "k"], ["c"]),
+                h.make_node("If", ["c"], ["y"], name="sized", then_branch=row, else_branch=sums)],
+      [("x", T.FLOAT, [None]), ("rate", T.INT64, [])], [("y", T.FLOAT, [None])], [("k", np.array(16000, np.int64))])
+model("nameless", [h.make_node("Gather", ["x", "i"], ["picked"])], [("x", T.FLOAT, [3]), ("i", T.INT64, [1])],
+      [("picked", T.FLOAT, [1])])
+np.save(f"{here}/far.npy", np.array([100], np.int64))
 PY
 
 run() { # MODEL OUT ARGUMENTS
@@ -119,6 +130,15 @@ refused() { # MODEL TEXT
     "$yunjin" compile "$here/$1.onnx" -o "$here/no.yj" >"$here/log" 2>&1 && wrong "$1 was compiled"
     grep -q "$2" "$here/log" || wrong "$1: $(cat "$here/log")"
 }
+refused sized "node 1 'sized'.*in one region.*try --dim rate=N --dim x.0=N$"
+for way in rate=16000 x.0=1; do
+    "$yunjin" compile "$here/sized.onnx" --dim $way -o "$here/sized.yj" >"$here/log" 2>&1 || wrong "sized, $way: $(cat "$here/log")"
+done
+"$yunjin" compile "$here/nameless.onnx" -o "$here/nameless.yj" >"$here/log" 2>&1 || wrong "nameless: $(cat "$here/log")"
+"$yunjin" run "$here/nameless.yj" --input x="$here/v.npy" --input i="$here/far.npy" >"$here/log" 2>&1
+grep -q "node 0 'picked (Gather)': index 100 is out of range" "$here/log" || wrong "nameless: $(cat "$here/log")"
+"$yunjin" run "$here/fixed.yj" --input x="$here/v.npy" --input rate="$here/hit.npy" >"$here/log" 2>&1 && wrong "a fixed input was bound"
+grep -q "no input is called 'rate'; there are: x.*--dim NAME=N" "$here/log" || wrong "a fixed input: $(cat "$here/log")"
 refused unbounded "node 0 endless (Loop)): dimension 0 is known only during a run and has no bound"
 refused ragged "result 0 is f32 \[3\] in one region and f32 \[6\] in the other"
 
