@@ -243,7 +243,10 @@ enum yj_status emit_check(const struct emit_options *options) {
     int bits;
     const struct yj_target *t = options->target;
     if (strcmp(t->emitter, "llvm") != 0)
-        return report(YJ_ERR_UNSUPPORTED, "target %s is for the emitter %s", t->name, t->emitter);
+        return report(YJ_ERR_UNSUPPORTED,
+                      "target %s is for the emitter %s: source text, which serves tests and is made by no command; "
+                      "`yunjin targets` lists those that models are compiled for",
+                      t->name, t->emitter);
     TRY(find_arch(t, &arch));
     return emit_vector_bits(options, &bits);
 }

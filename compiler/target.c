@@ -222,7 +222,7 @@ struct search {
 static void compare_name(void *user, const struct yj_target *t, const char *from) {
     struct search *search = user;
     if (cpu_name_same(t->name, search->name) && !search->found) search->found = t;
-    text_add(&search->names, ", %s", t->name);
+    if (strcmp(t->emitter, "llvm") == 0) text_add(&search->names, ", %s", t->name); /* what can be compiled for */
 }
 
 enum yj_status yj_target_find(const char *name, const struct yj_target **target) {

@@ -68,8 +68,10 @@ static void list_one(void *user, const struct yj_target *t, const char *from) {
     }
     char bits[64];
     vector_text(t, bits, sizeof bits);
-    printf("%-18s %-15s %-12s %s%s%s%s\n", t->name, l->library->support(t->support), t->vector_bits ? bits : "-",
-           t->chip, is_host(l, t) ? "  <- this machine" : "", from ? "  from " : "", from ? from : "");
+    bool source = strcmp(t->emitter, "llvm") != 0;
+    printf("%-18s %-15s %-12s %s%s%s%s%s\n", t->name, l->library->support(t->support), t->vector_bits ? bits : "-",
+           t->chip, is_host(l, t) ? "  <- this machine" : "",
+           source ? "; source text for tests, --target does not take it" : "", from ? "  from " : "", from ? from : "");
 }
 
 static void print_json(json_t *cases) {
@@ -106,6 +108,8 @@ static void usage(FILE *out) {
                  "Lists the chips that models can be compiled for; with NAME (or host) the facts of one.\n"
                  "support: ran on silicon, emulated (the bits were compared under an emulator), assembled (accepted, "
                  "never run).\n"
+                 "A target whose emitter is not llvm is source text of kernels: it serves tests, no command compiles "
+                 "for it.\n"
                  "YUNJIN_TARGET_PATH: folders with targets of others, as shared objects.\n");
 }
 

@@ -26,6 +26,8 @@ expect "the list" 0 "loongson-3a6000" "$yunjin" targets
 expect "one chip" 0 "tsv110" "$yunjin" targets kunpeng920
 expect "the list as JSON" 0 '"total": ' "$yunjin" targets --json
 expect "an unknown chip" 1 "known: host, " "$yunjin" targets no-such-chip
+expect "only what can be compiled for is offered" 1 "known: host, aarch64-sve, hygon" "$yunjin" targets no-such-chip
+expect "source text is marked" 0 "^c  .*source text for tests, --target does not take it" "$yunjin" targets
 expect "too many words" 2 "usage" "$yunjin" targets a b
 
 chip mychip YJ_TARGET_VERSION
