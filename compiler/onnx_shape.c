@@ -258,6 +258,8 @@ bool onnx_tile(struct node *n) {
 
 /* Clamps a start or end that may count from the end, and may depend on a shape. */
 static dim clamp_index(struct node *n, dim v, dim size, int64_t low, dim high) {
+    int64_t value;
+    if (dim_is_const(v, &value) && value == INT64_MAX) return high; /* how models write "to the end" */
     struct dim_table *t = n->dims;
     if (v->high < 0) v = dim_add(t, v, size);
     return dim_min(t, dim_max(t, v, node_c(n, low)), high);
