@@ -78,6 +78,8 @@ model("sized", [h.make_node("Equal", ["rate", "k"], ["c"]),
       [("x", T.FLOAT, [None]), ("rate", T.INT64, [])], [("y", T.FLOAT, [None])], [("k", np.array(16000, np.int64))])
 model("nameless", [h.make_node("Gather", ["x", "i"], ["picked"])], [("x", T.FLOAT, [3]), ("i", T.INT64, [1])],
       [("picked", T.FLOAT, [1])])
+model("tail", [h.make_node("Slice", ["x", "from", "end"], ["y"])], [("x", T.FLOAT, [None])], [("y", T.FLOAT, [None])],
+      [("from", np.array([1], np.int64)), ("end", np.array([2**63 - 1], np.int64))])
 np.save(f"{here}/far.npy", np.array([100], np.int64))
 PY
 
@@ -134,6 +136,9 @@ refused sized "node 1 'sized'.*in one region.*try --dim rate=N --dim x.0=N$"
 for way in rate=16000 x.0=1; do
     "$yunjin" compile "$here/sized.onnx" --dim $way -o "$here/sized.yj" >"$here/log" 2>&1 || wrong "sized, $way: $(cat "$here/log")"
 done
+"$yunjin" compile "$here/tail.onnx" -o "$here/tail.yj" >"$here/log" 2>&1 || wrong "tail: $(cat "$here/log")"
+"$yunjin" inspect "$here/tail.yj" --plan | grep -q "x.0" || wrong "inspect --plan does not show the size of tail"
+"$yunjin" inspect "$here/tail.yj" --plan | grep 9223372036854775807 && wrong "a slice to the end has a bound"
 "$yunjin" compile "$here/nameless.onnx" -o "$here/nameless.yj" >"$here/log" 2>&1 || wrong "nameless: $(cat "$here/log")"
 "$yunjin" run "$here/nameless.yj" --input x="$here/v.npy" --input i="$here/far.npy" >"$here/log" 2>&1
 grep -q "node 0 'picked (Gather)': index 100 is out of range" "$here/log" || wrong "nameless: $(cat "$here/log")"
