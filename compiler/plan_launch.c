@@ -188,10 +188,21 @@ struct requirer {
     const struct op *op;
 };
 
-static void require_equal(void *user, dim a, dim b) {
+static dim distance(struct dim_table *t, dim a, dim b) {
+    return dim_max(t, dim_sub(t, a, b), dim_sub(t, b, a));
+}
+
+static void require_equal(void *user, dim a, dim b, bool or_one) {
     struct requirer *r = user;
-    require(r->m, r->op, dim_sub(r->m->g->dims, a, b));
-    require(r->m, r->op, dim_sub(r->m->g->dims, b, a));
+    struct dim_table *t = r->m->g->dims;
+    dim zero = dim_const(t, 0);
+    if (or_one) {
+        dim off = dim_min(t, distance(t, a, dim_const(t, 1)), distance(t, a, b));
+        require(r->m, r->op, dim_sub(t, zero, off));
+        return;
+    }
+    require(r->m, r->op, dim_sub(t, a, b));
+    require(r->m, r->op, dim_sub(t, b, a));
 }
 
 enum yj_status maker_require(struct maker *m, const struct op *op) {

@@ -231,8 +231,9 @@ bool value_constant(const struct value *v, const struct data **data); /* v is a 
 
 /* --- the services --- */
 enum yj_status graph_infer(struct op *op); /* makes OP's results, if it has none, and their types */
-/* Pairs of dims that OP needs to be equal and that are not known to be: sizes known only at run time. */
-typedef void graph_equal_fn(void *user, dim a, dim b);
+/* Pairs of dims that OP needs to be equal and that are not known to be: sizes known only at run time. OR_ONE: A may be
+ * 1 instead, it is broadcast then. */
+typedef void graph_equal_fn(void *user, dim a, dim b, bool or_one);
 enum yj_status graph_equalities(const struct op *op, graph_equal_fn *unsure, void *user);
 enum yj_status graph_verify(const struct graph *g);
 void graph_print(struct text *out, const struct graph *g);

@@ -21,7 +21,7 @@ void infer_add(struct type *t, dim d) {
 
 bool infer_differ(struct infer *f, dim a, dim b) {
     enum dim_known equal = a == b ? DIM_YES : dim_equal(f->t, a, b);
-    if (equal == DIM_UNKNOWN && f->unsure) f->unsure(f->user, a, b);
+    if (equal == DIM_UNKNOWN && f->unsure) f->unsure(f->user, a, b, f->or_one);
     return equal == DIM_NO;
 }
 
@@ -210,6 +210,7 @@ static enum yj_status rule_broadcast(struct infer *f) {
     TRY(infer_count(f, "axes", n, x->rank));
     if (r->rank > GRAPH_MAX_RANK) return YJ_OK;
     TRY(infer_axes(f, "axes", axes, n, r->rank));
+    f->or_one = true;
     for (int i = 0; i < n; i++)
         if (!dim_is(x->shape[i], 1) && infer_differ(f, x->shape[i], r->shape[axes[i]]))
             return BAD(f, "axis %d of %s does not spread over %s", i, infer_type_of(f, 0),

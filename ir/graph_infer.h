@@ -14,6 +14,7 @@ struct infer {
     int n;
     graph_equal_fn *unsure; /* gets pairs of dims that must be equal and are not known to be; NULL: nobody asks */
     void *user;
+    bool or_one; /* the pairs at hand are those of a broadcast */
 };
 
 #define BAD(f, ...) infer_bad((f)->op, __VA_ARGS__)

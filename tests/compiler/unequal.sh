@@ -37,6 +37,7 @@ case("Weight", "MatMul", {"x": ["a", "b"]}, [(2, 4)], [(2, 5)], {"w": np.arange(
 case("Concat", "Concat", two, [(2, 4), (3, 4)], [(2, 90000), (1, 4)], axis=0)
 case("Conv", "Conv", {"x": ["n", "c", "h", "w"]}, [(1, 3, 4, 4)], [(1, 5, 4, 4)], {"k": np.ones((2, 3, 1, 1))})
 case("PRelu", "PRelu", {"x": ["n", "c"], "s": ["k"]}, [(2, 5), (5,)], [(2, 5), (2,)])
+case("Spread", "PRelu", {"x": ["n", "c"], "s": ["k"]}, [(2, 5), (1,)], [(2, 5), (4,)])
 case("Norm", "LayerNormalization", {"x": ["n", "c"]}, [(3, 2)], [(3, 6)], {"s": [1.5, 2], "b": [0.5, 1]})
 case("Batch", "BatchNormalization", {"x": ["n", "c", "w"]}, [(3, 2, 4)], [(3, 5, 4)],
      {"s": [1.5, 2], "b": [0.5, 1], "m": [0.25, 1], "v": [2, 3]})
@@ -55,6 +56,6 @@ while read -r name inputs; do
         [ $kind = wrong ] && { grep -q "the $name.*the shapes given do not fit" "$here/said" || fail "$name: $(cat "$here/said")"; }
     done
 done <"$here/cases"
-[ "$(wc -l <"$here/cases")" = 9 ] || fail "not all cases ran"
+[ "$(wc -l <"$here/cases")" = 10 ] || fail "not all cases ran"
 [ $fails = 0 ] || { echo "$fails failed"; exit 1; }
-echo "9 models refuse sizes that do not fit"
+echo "10 models refuse sizes that do not fit"
