@@ -10,20 +10,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-static void add_string(struct text *out, const char *s) {
-    text_add(out, "\"");
-    for (; *s; s++) {
-        unsigned char c = (unsigned char)*s;
-        if (c == '"' || c == '\\')
-            text_add(out, "\\%c", c);
-        else if (c < 32 || c == 127)
-            text_add(out, "\\u%04x", c);
-        else
-            text_add(out, "%c", c);
-    }
-    text_add(out, "\"");
-}
-
 /* --- traces --- */
 
 /* All remembered calls, oldest first; the memory is the caller's. */
@@ -50,7 +36,7 @@ static void add_event(struct text *out, int rank, const struct yj_comm_record *r
     const struct collective *c = collective_find((int)r->collective);
     double end = r->ended > 0 ? r->ended : now;
     text_add(out, ",\n{\"name\":");
-    add_string(out, r->name[0] ? r->name : c ? c->name : "?");
+    text_add_json(out, r->name[0] ? r->name : c ? c->name : "?");
     text_add(out,
              ",\"cat\":\"%s%s\",\"ph\":\"X\",\"pid\":%d,\"tid\":0,\"ts\":%.3f,\"dur\":%.3f,\"args\":{\"call\":%llu",
              c ? c->name : "?", r->has_counts ? "_v" : "", rank, 1e6 * (r->started + shift), 1e6 * (end - r->started),
@@ -98,7 +84,7 @@ void record_failure(struct yj_comm *comm) {
         for (int i = 0; i < n; i++)
             add_event(&out, rank, &record[i], calendar(), now, -1);
         text_add(&out, ",\n{\"name\":");
-        add_string(&out, comm->failure_text);
+        text_add_json(&out, comm->failure_text);
         text_add(&out, ",\"ph\":\"i\",\"s\":\"p\",\"pid\":%d,\"tid\":0,\"ts\":%.3f}\n]}\n", rank,
                  1e6 * (now + calendar()));
         if (write_text(&out, path) != YJ_OK) log_line(YJ_LOG_WARN, "comm: %s", yj_error_text());

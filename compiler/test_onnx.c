@@ -5,6 +5,7 @@
  */
 #include "compiler/test_onnx.h"
 #include "compiler/onnx.h"
+#include "runtime/onnx_cases.h"
 #include <dirent.h>
 #include <errno.h>
 #include <signal.h>
@@ -105,21 +106,12 @@ static enum yj_status set_read(const char *folder, int number, const char *what,
     return YJ_OK;
 }
 
-static double allowed_in(const char *folder) {
-    const char *slash = strrchr(folder, '/'), *name = slash ? slash + 1 : folder;
-#define CASE(case_name, allowed)                                                                                       \
-    if (!strcmp(name, case_name)) return allowed;
-#include "runtime/onnx_cases.def"
-#undef CASE
-    return 1;
-}
-
 static enum yj_status compare(const char *folder, const struct set *got, const struct set *want) {
     for (int i = 0; i < want->n; i++) {
         double error;
         enum yj_status status = yj_tensor_compare(&got->t[i], &want->t[i], &error);
         if (status != YJ_OK) return report_in(status, "output %d", i);
-        if (!(error <= allowed_in(folder)))
+        if (!(error <= onnx_case_allows(folder)))
             return report(YJ_ERR_INPUT, "output %d is wrong: %g times the allowed error", i, error);
     }
     return YJ_OK;

@@ -35,20 +35,6 @@ void profile_add(struct profile *p, const struct event *event) {
         p->events[p->n++] = *event;
 }
 
-static void json_string(struct text *out, const char *s) {
-    text_add(out, "\"");
-    for (; *s; s++) {
-        unsigned char c = (unsigned char)*s;
-        if (c == '"' || c == '\\')
-            text_add(out, "\\%c", c);
-        else if (c < 32 || c == 127)
-            text_add(out, "\\u%04x", c);
-        else
-            text_add(out, "%c", c);
-    }
-    text_add(out, "\"");
-}
-
 /* "MatMul_3 (MatMul), Add_4 (Add)", or what the step does if it comes from no node. */
 static void event_name(struct text *out, const struct plan *p, const struct plan_step *s) {
     struct text name = {0};
@@ -58,7 +44,7 @@ static void event_name(struct text *out, const struct plan *p, const struct plan
         text_add(&name, "%s%s", i ? ", " : "", plan_node_name(p, s->origin[i]));
     if (!s->n_origin)
         text_add(&name, "%s", s->kind == PLAN_LAUNCH ? p->kernels[s->kernel].name : plan_step_names[s->kind]);
-    json_string(out, name.data ? name.data : "?");
+    text_add_json(out, name.data ? name.data : "?");
     text_free(&name);
 }
 
@@ -74,7 +60,7 @@ static void print_event(struct text *out, const struct program *r, const struct 
         e->block, e->step);
     if (s->kind == PLAN_LAUNCH) {
         text_add(out, ",\"kernel\":");
-        json_string(out, p->kernels[s->kernel].name);
+        text_add_json(out, p->kernels[s->kernel].name);
         text_add(out, ",\"tiles\":%" PRId64 ",\"threads\":%d,\"estimate_us\":%.3f", e->tiles, e->threads,
                  1e-3 * (double)e->ns);
     }

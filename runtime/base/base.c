@@ -319,6 +319,20 @@ void text_add(struct text *text, const char *format, ...) {
     va_end(again);
 }
 
+void text_add_json(struct text *text, const char *s) {
+    text_add(text, "\"");
+    for (; *s; s++) {
+        unsigned char c = (unsigned char)*s;
+        if (c == '"' || c == '\\')
+            text_add(text, "\\%c", c);
+        else if (c < 32 || c == 127)
+            text_add(text, "\\u%04x", c);
+        else
+            text_add(text, "%c", c);
+    }
+    text_add(text, "\"");
+}
+
 void text_free(struct text *text) {
     free(text->data);
     *text = (struct text){0};

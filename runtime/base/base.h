@@ -59,6 +59,7 @@ struct text {
     bool failed;
 };
 void text_add(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void text_add_json(struct text *text, const char *s); /* as a string of JSON, in its quotes */
 void text_free(struct text *text);
 
 /* --- element types --- */

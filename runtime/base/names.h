@@ -21,6 +21,7 @@
 #define arena_leave yj__arena_leave
 #define arena_fail_at yj__arena_fail_at
 #define text_add yj__text_add
+#define text_add_json yj__text_add_json
 #define text_free yj__text_free
 #define f16_to_f32 yj__f16_to_f32
 #define f32_to_f16 yj__f32_to_f16

@@ -6,6 +6,7 @@
  */
 #include "runtime/command/run.h"
 #include "runtime/command/test.h"
+#include "runtime/onnx_cases.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -109,15 +110,6 @@ static enum yj_status run_set(struct yj_model *m, const char *set, struct result
     return status;
 }
 
-static double allowed_in(const char *folder) {
-    const char *slash = strrchr(folder, '/'), *name = slash ? slash + 1 : folder;
-#define CASE(case_name, allowed)                                                                                       \
-    if (!strcmp(name, case_name)) return allowed;
-#include "runtime/onnx_cases.def"
-#undef CASE
-    return 1;
-}
-
 /* In a process of its own: the only one that sees inputs. */
 static void run_case(const char *folder, const char *model, struct result *r) {
     struct yj_model *m = NULL;
@@ -134,7 +126,7 @@ static void run_case(const char *folder, const char *model, struct result *r) {
     if (status == YJ_OK && sets == 0) status = report(YJ_ERR_INPUT, "%s has no test_data_set_0", folder);
     if (status != YJ_OK) {
         say(r, outcome_of_binding(status), "run");
-    } else if (r->error > allowed_in(folder)) {
+    } else if (r->error > onnx_case_allows(folder)) {
         report(YJ_OK, "the largest error is %.3g of what is allowed", r->error);
         say(r, FAIL, "");
     } else {

@@ -5,6 +5,7 @@
  * infinities, zeros of both signs, denormals. All tables that this processor can run have the same bits.
  */
 #include "comm/reduce.h"
+#include "tests/comm/integers.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -58,34 +59,6 @@ static double join_float(double a, double b, uint32_t op, bool single) {
         return a != 0 || b != 0;
     default:
         return (a != 0) != (b != 0);
-    }
-}
-
-/* All integers fit in 64 bits; sums and products wrap there as in the narrower type. */
-static uint64_t join_integer(uint64_t a, uint64_t b, uint32_t op, bool is_signed) {
-    bool less = is_signed ? (int64_t)a < (int64_t)b : a < b;
-    switch (op) {
-    case YJ_SUM:
-    case YJ_AVG:
-        return a + b;
-    case YJ_PROD:
-        return a * b;
-    case YJ_MIN:
-        return less ? a : b;
-    case YJ_MAX:
-        return less ? b : a;
-    case YJ_BAND:
-        return a & b;
-    case YJ_BOR:
-        return a | b;
-    case YJ_BXOR:
-        return a ^ b;
-    case YJ_LAND:
-        return a && b;
-    case YJ_LOR:
-        return a || b;
-    default:
-        return !a != !b;
     }
 }
 

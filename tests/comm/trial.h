@@ -7,6 +7,7 @@
 #define TESTS_COMM_TRIAL_H
 
 #include "comm/schedule.h"
+#include "tests/comm/integers.h"
 #include "tests/comm/ranks.h"
 
 /* --- data --- */
@@ -53,29 +54,7 @@ static inline void put(void *buffer, uint64_t i, enum yj_dtype dtype, double v) 
 }
 
 static inline int join(int a, int b, uint32_t op) {
-    switch (op) {
-    case YJ_SUM:
-    case YJ_AVG:
-        return a + b;
-    case YJ_PROD:
-        return a * b;
-    case YJ_MIN:
-        return a < b ? a : b;
-    case YJ_MAX:
-        return a > b ? a : b;
-    case YJ_BAND:
-        return a & b;
-    case YJ_BOR:
-        return a | b;
-    case YJ_BXOR:
-        return a ^ b;
-    case YJ_LAND:
-        return a && b;
-    case YJ_LOR:
-        return a || b;
-    default:
-        return !a != !b;
-    }
+    return (int)join_integer((uint64_t)a, (uint64_t)b, op, true);
 }
 
 static inline int as_bool(int v, enum yj_dtype dtype) {

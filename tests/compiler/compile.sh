@@ -3,27 +3,8 @@
 # From a model to model.yj with the built command: what goes wrong is said with the right exit code and leaves nothing behind;
 # the same input gives the same bytes, cold, cached and without a cache; weights are in the weights file alone; one artefact
 # serves all shapes.
-set -u
-yunjin=$BUILD/yunjin
-python=/usr/bin/python3
-"$python" -c 'import onnx' 2>/dev/null || { echo "skipped: no python3-onnx to write the models with"; exit 77; }
-here=$(mktemp -d)
-trap 'umount "$here/small" 2>/dev/null; rm -rf "$here"' EXIT
-export YUNJIN_CACHE=$here/cache
-fails=0
+. "$SOURCE/tests/start.sh"
 
-fail() { echo "FAILED: $*"; fails=$((fails + 1)); }
-# expect CODE TEXT COMMAND...: the exit code, and TEXT somewhere in what is said
-expect() {
-    local code=$1 text=$2 got
-    shift 2
-    timeout 120 "$@" >"$here/said" 2>&1 </dev/null
-    got=$?
-    if [ "$got" != "$code" ] || ! grep -qF -- "$text" "$here/said"; then
-        fail "$* -> $got (expected $code, saying '$text')"
-        sed 's/^/    /' "$here/said" | head -20
-    fi
-}
 # nothing NAME: a failed compilation leaves no folder, whole or half
 nothing() { [ -z "$(ls -A "$here/out")" ] || { fail "$1 left $(ls -A "$here/out")"; rm -rf "${here:?}/out"; mkdir "$here/out"; }; }
 
@@ -176,5 +157,5 @@ expect 0 "four.yj" "$yunjin" compile "$net" -o "$here/four.yj" --dim N=4
 expect 0 "equal" "$yunjin" run "$here/four.yj" --input x="$here/x4.npy" --compare "$here/want4"
 expect 1 "33" "$yunjin" run "$here/four.yj" --input x="$here/x33.npy"
 
-[ $fails = 0 ] && echo "all as expected"
-exit $((fails > 0))
+[ $failed = 0 ] && echo "all as expected"
+exit $failed

@@ -4,20 +4,12 @@
 # whose steps are the turns of a loop give the bits of those that are written out, for any number of steps. An If on an
 # input is a branch, or with --dim NAME=N one of its sides; what cannot be done names the node and the property. Silero's
 # voice detectors, where they lie in $YUNJIN_MODELS or .cache/models, give what ONNX Runtime gave.
-set -u
-yunjin=$BUILD/yunjin
-python=/usr/bin/python3
-"$python" -c 'import onnx' 2>/dev/null || { echo "skipped: no python3-onnx to write the models with"; exit 77; }
-here=$(mktemp -d)
-trap 'rm -rf "$here"' EXIT
-export XDG_CACHE_HOME=$here/cache
-failed=0
-wrong() { echo "FAILED: $*"; failed=1; }
+. "$SOURCE/tests/start.sh"
 
 data=/usr/share/libonnx-testdata/data/node
 if [ -d "$data" ]; then
     for name in if loop11 scan9_sum range_float_type_positive_delta_expanded range_int32_type_negative_delta_expanded; do
-        "$yunjin" test onnx "$data/test_$name" >"$here/log" 2>&1 && grep -q "1 pass" "$here/log" || wrong "test_$name: $(cat "$here/log")"
+        "$yunjin" test onnx "$data/test_$name" >"$here/log" 2>&1 && grep -q "1 pass" "$here/log" || fail "test_$name: $(cat "$here/log")"
     done
 else
     echo "skipped in part: ONNX's test data (package libonnx-testdata) are not installed"
@@ -86,24 +78,24 @@ PY
 run() { # MODEL OUT ARGUMENTS
     local model=$1 out=$2
     shift 2
-    "$yunjin" run "$model" --output "$here/$out" "$@" >"$here/log" 2>&1 || wrong "run $model: $(cat "$here/log")"
+    "$yunjin" run "$model" --output "$here/$out" "$@" >"$here/log" 2>&1 || fail "run $model: $(cat "$here/log")"
 }
 for op in LSTM GRU RNN; do
     for steps in S 6; do
-        "$yunjin" compile "$here/${op}_$steps.onnx" -o "$here/${op}_$steps.yj" >"$here/log" 2>&1 || wrong "$op $steps: $(cat "$here/log")"
+        "$yunjin" compile "$here/${op}_$steps.onnx" -o "$here/${op}_$steps.yj" >"$here/log" 2>&1 || fail "$op $steps: $(cat "$here/log")"
         run "$here/${op}_$steps.yj" "$op$steps" --input x="$here/x.npy" --input n="$here/n.npy"
     done
-    for out in y last; do cmp "$here/${op}S/$out.npy" "$here/${op}6/$out.npy" || wrong "$op: the loop gives other bits for $out"; done
-    "$yunjin" inspect "$here/${op}_S.yj" | grep -q "call index i0_0" || wrong "$op: inspect shows no loop"
+    for out in y last; do cmp "$here/${op}S/$out.npy" "$here/${op}6/$out.npy" || fail "$op: the loop gives other bits for $out"; done
+    "$yunjin" inspect "$here/${op}_S.yj" | grep -q "call index i0_0" || fail "$op: inspect shows no loop"
 done
 
-"$yunjin" compile "$here/side.onnx" -o "$here/side.yj" >/dev/null || wrong "side"
-"$yunjin" compile "$here/side.onnx" --dim rate=16000 -o "$here/fixed.yj" >/dev/null || wrong "side, fixed"
+"$yunjin" compile "$here/side.onnx" -o "$here/side.yj" >/dev/null || fail "side"
+"$yunjin" compile "$here/side.onnx" --dim rate=16000 -o "$here/fixed.yj" >/dev/null || fail "side, fixed"
 run "$here/side.yj" hit --input x="$here/v.npy" --input rate="$here/hit.npy"
 run "$here/side.yj" miss --input x="$here/v.npy" --input rate="$here/miss.npy"
 run "$here/fixed.yj" fixed --input x="$here/v.npy"
-"$yunjin" inspect "$here/fixed.yj" | grep -q "branch 0" || wrong "--dim rate=16000 leaves a branch"
-"$yunjin" compile "$here/side.onnx" --dim rate=1..2 -o "$here/no.yj" 2>&1 | grep -q "an input of one integer: write rate=N" || wrong "--dim rate=1..2"
+"$yunjin" inspect "$here/fixed.yj" | grep -q "branch 0" || fail "--dim rate=16000 leaves a branch"
+"$yunjin" compile "$here/side.onnx" --dim rate=1..2 -o "$here/no.yj" 2>&1 | grep -q "an input of one integer: write rate=N" || fail "--dim rate=1..2"
 "$python" - "$here" <<'PY' || failed=1
 import sys
 import numpy as np
@@ -123,27 +115,27 @@ np.save(f"{sys.argv[1]}/cond.npy", np.array(True))
 np.save(f"{sys.argv[1]}/y.npy", np.array([-2], np.float32))
 PY
 if [ -d "$data" ]; then
-    "$yunjin" compile "$data/test_loop11/model.onnx" -o "$here/loop.yj" >/dev/null 2>&1 || wrong "test_loop11"
-    "$yunjin" run "$here/loop.yj" --input trip_count="$here/trips.npy" --input cond="$here/cond.npy" --input y="$here/y.npy" >"$here/log" 2>&1 && wrong "six turns of five"
-    grep -q "node 0.*(Loop).*: the loop turns more often than the 5 times" "$here/log" || wrong "six turns: $(cat "$here/log")"
+    "$yunjin" compile "$data/test_loop11/model.onnx" -o "$here/loop.yj" >/dev/null 2>&1 || fail "test_loop11"
+    "$yunjin" run "$here/loop.yj" --input trip_count="$here/trips.npy" --input cond="$here/cond.npy" --input y="$here/y.npy" >"$here/log" 2>&1 && fail "six turns of five"
+    grep -q "node 0.*(Loop).*: the loop turns more often than the 5 times" "$here/log" || fail "six turns: $(cat "$here/log")"
 fi
 
 refused() { # MODEL TEXT
-    "$yunjin" compile "$here/$1.onnx" -o "$here/no.yj" >"$here/log" 2>&1 && wrong "$1 was compiled"
-    grep -q "$2" "$here/log" || wrong "$1: $(cat "$here/log")"
+    "$yunjin" compile "$here/$1.onnx" -o "$here/no.yj" >"$here/log" 2>&1 && fail "$1 was compiled"
+    grep -q "$2" "$here/log" || fail "$1: $(cat "$here/log")"
 }
 refused sized "node 1 'sized'.*in one region.*try --dim rate=N --dim x.0=N$"
 for way in rate=16000 x.0=1; do
-    "$yunjin" compile "$here/sized.onnx" --dim $way -o "$here/sized.yj" >"$here/log" 2>&1 || wrong "sized, $way: $(cat "$here/log")"
+    "$yunjin" compile "$here/sized.onnx" --dim $way -o "$here/sized.yj" >"$here/log" 2>&1 || fail "sized, $way: $(cat "$here/log")"
 done
-"$yunjin" compile "$here/tail.onnx" -o "$here/tail.yj" >"$here/log" 2>&1 || wrong "tail: $(cat "$here/log")"
-"$yunjin" inspect "$here/tail.yj" --plan | grep -q "x.0" || wrong "inspect --plan does not show the size of tail"
-"$yunjin" inspect "$here/tail.yj" --plan | grep 9223372036854775807 && wrong "a slice to the end has a bound"
-"$yunjin" compile "$here/nameless.onnx" -o "$here/nameless.yj" >"$here/log" 2>&1 || wrong "nameless: $(cat "$here/log")"
+"$yunjin" compile "$here/tail.onnx" -o "$here/tail.yj" >"$here/log" 2>&1 || fail "tail: $(cat "$here/log")"
+"$yunjin" inspect "$here/tail.yj" --plan | grep -q "x.0" || fail "inspect --plan does not show the size of tail"
+"$yunjin" inspect "$here/tail.yj" --plan | grep 9223372036854775807 && fail "a slice to the end has a bound"
+"$yunjin" compile "$here/nameless.onnx" -o "$here/nameless.yj" >"$here/log" 2>&1 || fail "nameless: $(cat "$here/log")"
 "$yunjin" run "$here/nameless.yj" --input x="$here/v.npy" --input i="$here/far.npy" >"$here/log" 2>&1
-grep -q "node 0 'picked (Gather)': index 100 is out of range" "$here/log" || wrong "nameless: $(cat "$here/log")"
-"$yunjin" run "$here/fixed.yj" --input x="$here/v.npy" --input rate="$here/hit.npy" >"$here/log" 2>&1 && wrong "a fixed input was bound"
-grep -q "no input is called 'rate'; there are: x.*--dim NAME=N" "$here/log" || wrong "a fixed input: $(cat "$here/log")"
+grep -q "node 0 'picked (Gather)': index 100 is out of range" "$here/log" || fail "nameless: $(cat "$here/log")"
+"$yunjin" run "$here/fixed.yj" --input x="$here/v.npy" --input rate="$here/hit.npy" >"$here/log" 2>&1 && fail "a fixed input was bound"
+grep -q "no input is called 'rate'; there are: x.*--dim NAME=N" "$here/log" || fail "a fixed input: $(cat "$here/log")"
 refused unbounded "node 0 endless (Loop)): dimension 0 is known only during a run and has no bound"
 refused ragged "result 0 is f32 \[3\] in one region and f32 \[6\] in the other"
 

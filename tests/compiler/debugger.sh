@@ -3,15 +3,7 @@
 # What a debugger and a profiler see of a model: symbols name ops and ONNX nodes, rows of the line tables point into the
 # text that ships beside the code, for each target; layers that are the same share a kernel; no path of this machine is
 # in the model; gdb stops at a line of a kernel and shows it.
-set -u
-yunjin=$BUILD/yunjin
-python=/usr/bin/python3
-"$python" -c 'import onnx' 2>/dev/null || { echo "skipped: no python3-onnx to write the models with"; exit 77; }
-here=$(mktemp -d)
-trap 'rm -rf "$here"' EXIT
-export YUNJIN_CACHE=$here/cache
-fails=0
-fail() { echo "FAILED: $*"; fails=$((fails + 1)); }
+. "$SOURCE/tests/start.sh"
 
 "$python" - "$here" <<'PY' || exit 1
 import sys
@@ -89,6 +81,6 @@ else
     grep -q "hit Breakpoint.*Softmax_last.*$(basename "$text"):$line" said || fail "gdb does not stop at $text:$line"
     grep -qF "$line	$(sed -n "${line}p" "$text")" said || fail "gdb does not show line $line"
     grep -q '#1 .*Softmax_last' said || fail "gdb does not find the caller"
-    [ $fails -eq 0 ] || tail -20 said
+    [ $failed = 0 ] || tail -20 said
 fi
-[ $fails -eq 0 ] || { echo "$fails failed"; exit 1; }
+exit $failed

@@ -3,14 +3,8 @@
 # Weights in f16 stay f16: a model of four products needs about half of the memory that its f32 twin needs, as the kernel
 # counts it for the process, and gives the same numbers within f16. By model.yj and straight from the .onnx.
 # label: release-only (it measures memory)
-set -u
-yunjin=$BUILD/yunjin
-python=/usr/bin/python3
-"$python" -c 'import onnx' 2>/dev/null || { echo "skipped: no python3-onnx to write the models with"; exit 77; }
+. "$SOURCE/tests/start.sh"
 ldd "$yunjin" | grep -q 'lib[at]san' && { echo "skipped: a sanitizer's own memory would be counted"; exit 77; }
-here=$(mktemp -d)
-trap 'rm -rf "$here"' EXIT
-export YUNJIN_CACHE=$here/cache
 "$python" - "$here" <<'PY' || exit 1
 import sys
 import numpy as np

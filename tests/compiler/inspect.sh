@@ -2,13 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # `yunjin inspect` on a small decoder: what it says of the model and of what was compiled from it agrees with itself, with the
 # model's own sizes, and between text and JSON; a model with unsupported nodes has all of them listed.
-set -u
-yunjin=$BUILD/yunjin
-python=/usr/bin/python3
-"$python" -c 'import onnx' 2>/dev/null || { echo "skipped: no python3-onnx to write the models with"; exit 77; }
-here=$(mktemp -d)
-trap 'rm -rf "$here"' EXIT
-export XDG_CACHE_HOME=$here/cache
+. "$SOURCE/tests/start.sh"
 big=(--layers 1 --hidden 1024 --heads 16 --kv 8 --head 64 --ffn 2048 --vocab 128 --capacity 32)
 decoder=(--layers 2 --hidden 64 --heads 4 --kv 2 --head 16 --ffn 96 --vocab 128 --capacity 32)
 "$python" "$SOURCE/examples/decoder/make_decoder.py" "$here/d.onnx" "${decoder[@]}" || exit 1

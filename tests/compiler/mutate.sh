@@ -4,12 +4,8 @@
 # The importer alone sees two thousand more (onnx_fuzz.c), model.yj another thousand (tests/runtime/damage.c).
 # YUNJIN_MUTATIONS=FIRST,COUNT tries others.
 # label: release-only (a hundred whole compilations; onnx_fuzz reads two thousand damaged files under the sanitizers)
-set -u
-python=/usr/bin/python3
-"$python" -c 'import onnx' 2>/dev/null || { echo "skipped: no python3-onnx to write the models with"; exit 77; }
-here=$(mktemp -d)
-trap 'rm -rf "$here"' EXIT
-export YUNJIN_CACHE=$here/cache TMPDIR=$here
+. "$SOURCE/tests/start.sh"
+export TMPDIR=$here
 range=${YUNJIN_MUTATIONS:-1,120}
 decoder=(--layers 1 --hidden 64 --heads 4 --kv 2 --head 16 --ffn 96 --vocab 64 --capacity 16)
 for style in gqa plain; do

@@ -3,12 +3,7 @@
 # Operators in ways that ONNX's node data do not try: STFT of a signal of any length, DFT cut and padded, transcendentals
 # of f64 to the last digits, rows of old opsets, f16 whose
 # sums and squares are no f16, f32 near 0 and near overflow. numpy computes what is expected.
-set -u
-python=/usr/bin/python3
-"$python" -c 'import onnx' 2>/dev/null || { echo "skipped: no python3-onnx to write the models with"; exit 77; }
-here=$(mktemp -d)
-trap 'rm -rf "$here"' EXIT
-export YUNJIN_CACHE=$here/cache
+. "$SOURCE/tests/start.sh"
 "$python" - "$here" "$BUILD/yunjin" <<'PY'
 import math, subprocess, sys
 import numpy as np

@@ -3,15 +3,7 @@
 # The com.microsoft operators of language models against numbers that ONNX Runtime gave (ort/cases.py makes the models, and
 # made the numbers): attention with and without a past, rotary embedding, norms with a residual, products with 4-bit weights.
 # Weights of few bits stay so, on disk and in memory; an operand or attribute that is not understood is refused.
-set -u
-yunjin=$BUILD/yunjin
-python=/usr/bin/python3
-"$python" -c 'import onnx' 2>/dev/null || { echo "skipped: no python3-onnx to write the models with"; exit 77; }
-here=$(mktemp -d)
-trap 'rm -rf "$here"' EXIT
-export YUNJIN_CACHE=$here/cache
-failed=0
-fail() { echo "FAILED: $*"; failed=1; }
+. "$SOURCE/tests/start.sh"
 
 "$python" "$SOURCE/tests/compiler/ort/cases.py" make "$here/cases" || exit 1
 "$yunjin" test onnx "$here/cases/close" --verbose >"$here/said" 2>"$here/warned"

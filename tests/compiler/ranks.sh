@@ -2,13 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Sharded models on two ranks give what the unsharded ones give on one: a decoder (two all_reduce a layer, a head gathered
 # along its last dimension, a cache that each rank holds half of), and two branches of which one runs while the other is summed.
-set -u
-yunjin=$BUILD/yunjin
-python=/usr/bin/python3
-"$python" -c 'import onnx' 2>/dev/null || { echo "skipped: no python3-onnx to write the models with"; exit 77; }
-here=$(mktemp -d)
-trap 'rm -rf "$here"' EXIT
-export YUNJIN_CACHE=$here/cache
+. "$SOURCE/tests/start.sh"
 fail() { echo "FAILED: $*"; exit 1; }
 
 "$python" "$SOURCE/examples/decoder/make_decoder.py" "$here/decoder.onnx" --layers 1 --hidden 512 --heads 8 --kv 4 --head 64 \

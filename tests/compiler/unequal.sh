@@ -2,15 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Sizes that are known only at run time and must be equal (what a product sums over, what is joined, channels and their
 # parameters): with sizes that fit a model runs; with others it is refused before anything is read, naming the node.
-set -u
-yunjin=$BUILD/yunjin
-python=/usr/bin/python3
-"$python" -c 'import onnx' 2>/dev/null || { echo "skipped: no python3-onnx to write the models with"; exit 77; }
-here=$(mktemp -d)
-trap 'rm -rf "$here"' EXIT
-export YUNJIN_CACHE=$here/cache
-fails=0
-fail() { echo "FAILED: $*"; fails=$((fails + 1)); }
+. "$SOURCE/tests/start.sh"
 
 "$python" - "$here" <<'PY' || exit 1
 import sys
@@ -57,5 +49,5 @@ while read -r name inputs; do
     done
 done <"$here/cases"
 [ "$(wc -l <"$here/cases")" = 10 ] || fail "not all cases ran"
-[ $fails = 0 ] || { echo "$fails failed"; exit 1; }
+[ $failed = 0 ] || exit 1
 echo "10 models refuse sizes that do not fit"

@@ -3,22 +3,7 @@
 # The command where the machine lets it down: disks that fill up and files that may not grow while it compiles, writes
 # outputs, a trace or its own words; outputs that cannot be written; kernels and compilations killed half way. Always exit
 # code 3 with the reason, never a file that looks whole. Then what a user may get wrong: exit codes 1 and 2.
-set -u
-yunjin=$BUILD/yunjin
-python=/usr/bin/python3
-"$python" -c 'import onnx' 2>/dev/null || { echo "skipped: no python3-onnx to write the models with"; exit 77; }
-here=$(mktemp -d)
-trap 'umount "$here/small" 2>/dev/null; rm -rf "$here"' EXIT
-export YUNJIN_CACHE=$here/cache
-failed=0
-fail() { echo "FAILED: $*"; failed=1; }
-expect() { # CODE TEXT COMMAND...
-    local code=$1 text=$2 got
-    shift 2
-    timeout 120 "$@" >"$here/said" 2>&1 </dev/null
-    got=$?
-    [ "$got" = "$code" ] && grep -qF -- "$text" "$here/said" || fail "$* -> $got (expected $code, saying '$text'): $(head -5 "$here/said")"
-}
+. "$SOURCE/tests/start.sh"
 limited() { # BLOCKS-OF-1024 TEXT COMMAND...: no file may become larger, and the command says so
     local most=$1 text=$2
     shift 2
