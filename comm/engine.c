@@ -61,8 +61,8 @@ static inline size_t cell_bytes(const struct yj_prepared *p, const struct runner
 }
 
 /* A fragment is what goes into one cell: whole pieces FIRST..END, as many as fit, or, of a piece that is larger than a
- * cell, as much from AT on as fits (then END is FIRST, and AT moves on, or it was the last of it). PIECES_OUT and
- * PIECES_IN are alike but for where the pieces are. */
+ * cell, as much from AT on as fits (then END is FIRST, and AT moves on, or it was the last of it). fragment_out and
+ * fragment_in are alike but for where the pieces are. */
 struct cut {
     int end;
     size_t bytes;
@@ -257,7 +257,7 @@ static void unexpected_message(struct yj_prepared *p, const struct runner *r, co
  * itself is at fault. */
 static void unexpected(struct yj_prepared *p, const struct runner *r, const struct message *m, const struct envelope *e,
                        size_t bytes) {
-    static const double patience = 0.5; /* seconds for the control plane, whose thread has little to do */
+    static const double patience = 2; /* seconds for the control plane, also on a machine that is busy elsewhere */
     struct yj_comm *comm = p->comm;
     double now = time_now();
     if (p->odd_since == 0) {
